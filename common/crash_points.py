@@ -1,0 +1,28 @@
+"""Named points between two outside effects.
+
+A use case says that it reached one. In production nothing happens; a test names a point in `…_CRASH_AT` and the
+process kills itself there, or passes a function that holds the caller at the point.
+"""
+
+import os
+import signal
+from collections.abc import Callable
+
+Reached = Callable[[str], None]
+"""Called with a point's name when that point is reached."""
+
+
+def nothing_happens(point: str) -> None:
+    """Pass every point: what production does."""
+
+
+def killed_at(point: str) -> Reached:
+    """Kill this process (SIGKILL, no clean-up) when `point` is reached; an empty name never is."""
+    if not point:
+        return nothing_happens
+
+    def reached(here: str) -> None:
+        if here == point:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    return reached

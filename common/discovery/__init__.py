@@ -1,0 +1,1 @@
+"""How services find each other: one port, one file a driver."""

@@ -1,0 +1,1 @@
+"""Locks between replicas: one port, one file a driver."""

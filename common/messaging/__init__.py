@@ -1,0 +1,1 @@
+"""Messages between services: one port, one file a driver."""

@@ -1,0 +1,1 @@
+"""gRPC as both services use it: the server, the channel, errors."""

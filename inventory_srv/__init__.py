@@ -1,0 +1,1 @@
+"""The inventory service: it owns the stock."""
