@@ -1,0 +1,50 @@
+"""Pages of a list by key set: a token holds the sort key of the last row, so that a page costs the same anywhere."""
+
+import base64
+import binascii
+import json
+from collections.abc import Callable, Sequence
+from typing import TypeVar
+
+from common.errors import InvalidArgument, Violation
+
+DEFAULT_PAGE_SIZE = 50
+
+Key = tuple[str | int, ...]
+Row = TypeVar("Row")
+
+
+def page_size(asked: int) -> int:
+    """The rows of a page: what was asked, or the default for 0."""
+    return asked or DEFAULT_PAGE_SIZE
+
+
+def encode(key: Key) -> str:
+    """Make an opaque token of the last row's key."""
+    return base64.urlsafe_b64encode(json.dumps(key, separators=(",", ":")).encode()).decode()
+
+
+def decode(token: str, *kinds: type) -> Key | None:
+    """Read the key back; None for the first page.
+
+    Raises:
+        InvalidArgument: This list never gave such a token.
+    """
+    if not token:
+        return None
+    try:
+        key = json.loads(base64.b64decode(token, altchars=b"-_", validate=True))
+    except (binascii.Error, ValueError):
+        key = None
+    if not isinstance(key, list) or [type(part) for part in key] != list(kinds):
+        raise InvalidArgument(
+            "the page_token is not one of this list",
+            violations=[Violation("page_token", "must be the next_page_token of an earlier page of this list")],
+        )
+    return tuple(key)
+
+
+def cut(rows: Sequence[Row], size: int, key: Callable[[Row], Key]) -> tuple[list[Row], str]:
+    """Split `size + 1` fetched rows into a page and the token of the next one; the token is empty on the last page."""
+    page = list(rows[:size])
+    return page, encode(key(page[-1])) if len(rows) > size else ""
