@@ -1,20 +1,39 @@
 """Until when a caller waits, and whether it still does."""
 
 import time
-from dataclasses import dataclass, field
-from threading import Event
+from collections.abc import Callable
+from threading import Lock
 
 
-@dataclass(frozen=True, slots=True)
+class _Caller:
+    """Whether a caller is still there; shared by every deadline of its call."""
+
+    __slots__ = ("gone", "listeners")
+
+    def __init__(self) -> None:
+        self.gone = False
+        self.listeners: list[Callable[[], None]] = []
+
+
+# One for all callers: it is held for a few instructions only, and making one for each call would cost more.
+_changing = Lock()
+
+
 class Deadline:
-    """The end of a caller's patience: a point on the monotonic clock, and a flag that it hung up.
+    """The end of a caller's patience: a point on the monotonic clock, and word when it hung up.
 
     It travels from the RPC through use cases to remote calls and waits, so that nobody works for a caller that is
-    gone.
+    gone. Safe to share between threads.
+
+    Attributes:
+        at: The point on the monotonic clock, in seconds.
     """
 
-    at: float
-    _cancelled: Event = field(default_factory=Event)
+    __slots__ = ("_caller", "at")
+
+    def __init__(self, at: float, _caller: _Caller | None = None) -> None:
+        self.at = at
+        self._caller = _caller or _Caller()
 
     @classmethod
     def after(cls, seconds: float) -> "Deadline":
@@ -22,15 +41,47 @@ class Deadline:
 
     def earlier_by(self, seconds: float) -> "Deadline":
         """The same caller, with `seconds` kept back for what comes after."""
-        return Deadline(self.at - seconds, self._cancelled)
+        return Deadline(self.at - seconds, self._caller)
 
     def remaining(self) -> float:
         """Seconds left, never below zero; zero when cancelled."""
-        return 0.0 if self._cancelled.is_set() else max(0.0, self.at - time.monotonic())
-
-    def cancel(self) -> None:
-        self._cancelled.set()
+        return 0.0 if self._caller.gone else max(0.0, self.at - time.monotonic())
 
     @property
     def passed(self) -> bool:
-        return self._cancelled.is_set() or time.monotonic() >= self.at
+        return self._caller.gone or time.monotonic() >= self.at
+
+    @property
+    def cancelled(self) -> bool:
+        """Whether the caller hung up, which is not the same as waiting too long."""
+        return self._caller.gone
+
+    def cancel(self) -> None:
+        """Say that the caller is gone, to everyone who asked to be told. Again is harmless."""
+        with _changing:
+            self._caller.gone = True
+            listeners, self._caller.listeners = self._caller.listeners, []
+        for tell in listeners:
+            tell()
+
+    def on_cancel(self, tell: Callable[[], None]) -> Callable[[], None]:
+        """Call `tell` once when the caller hangs up, at once when it already has.
+
+        It runs on the thread that learns of it, so it must be quick and must not raise: set a flag, wake a waiter.
+
+        Returns:
+            A function that takes this back, for when the wait is over.
+        """
+        with _changing:
+            gone = self._caller.gone
+            if not gone:
+                self._caller.listeners.append(tell)
+        if gone:
+            tell()
+
+        def forget() -> None:
+            with _changing:
+                if tell in self._caller.listeners:
+                    self._caller.listeners.remove(tell)
+
+        return forget

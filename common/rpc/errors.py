@@ -1,0 +1,182 @@
+"""Domain errors on the wire: a `google.rpc.Status` with its details, and back.
+
+    domain error          code                  details
+    InvalidArgument       INVALID_ARGUMENT      ErrorInfo, BadRequest with each violation
+    any other             the code of its name  ErrorInfo, PreconditionFailure with each violation
+
+A status travels in the trailers. A client that was not told otherwise takes 8 KB of those and breaks the call above
+that, so a long list of violations is cut and its length told in the metadata (`violations_total`). A client that takes
+more says so in the request header `reback-error-bytes`.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Final
+
+import grpc
+from google.protobuf.message import DecodeError
+from google.rpc.error_details_pb2 import BadRequest, ErrorInfo, PreconditionFailure
+from google.rpc.status_pb2 import Status
+
+from common.errors import (
+    Aborted,
+    AlreadyExists,
+    DeadlineExceeded,
+    DomainError,
+    FailedPrecondition,
+    InvalidArgument,
+    NotFound,
+    ResourceExhausted,
+    Unavailable,
+    Violation,
+)
+
+STATUS_KEY: Final = "grpc-status-details-bin"
+"""The trailer that carries the status."""
+
+ROOM_KEY: Final = "reback-error-bytes"
+"""The request header by which a client says how many bytes of error details it takes."""
+
+DEFAULT_ROOM: Final = 5_400
+"""Bytes of status that fit into 8 KB of trailers even in base64, which many peers use for binary values."""
+
+LARGEST_ROOM: Final = 60_000
+"""Bytes of status above which no client gets more."""
+
+TOTAL_KEY: Final = "violations_total"
+"""The key in an error's metadata that tells how many violations there are when not all are listed."""
+
+_MESSAGE_ROOM: Final = 480  # bytes of text on the wire, where a byte beyond ASCII takes three
+_FRAMING: Final = 160  # bytes at most that the parts of a status need around them: type urls, tags, the total
+
+_CODES: Final[dict[type[DomainError], grpc.StatusCode]] = {
+    InvalidArgument: grpc.StatusCode.INVALID_ARGUMENT,
+    NotFound: grpc.StatusCode.NOT_FOUND,
+    FailedPrecondition: grpc.StatusCode.FAILED_PRECONDITION,
+    AlreadyExists: grpc.StatusCode.ALREADY_EXISTS,
+    Aborted: grpc.StatusCode.ABORTED,
+    ResourceExhausted: grpc.StatusCode.RESOURCE_EXHAUSTED,
+    DeadlineExceeded: grpc.StatusCode.DEADLINE_EXCEEDED,
+    Unavailable: grpc.StatusCode.UNAVAILABLE,
+}
+_CLASSES: Final = {code: kind for kind, code in _CODES.items()}
+
+
+def code_of(error: DomainError) -> grpc.StatusCode | None:
+    """The code of the nearest class that has one. None: the error has no business at a door; it is a bug."""
+    return next((_CODES[kind] for kind in type(error).__mro__ if kind in _CODES), None)
+
+
+def to_status(
+    error: DomainError, domain: str, *, room: int = DEFAULT_ROOM, code: grpc.StatusCode | None = None
+) -> Status:
+    """Write a domain error as a status.
+
+    Args:
+        error: What is to be told.
+        domain: Whose error it is: `inventory` or `order`.
+        room: How many bytes the status may have. What does not fit is left out, the last violations first.
+        code: Instead of the code of the error's class.
+
+    Raises:
+        ValueError: Neither `code` nor the error's class tells a code.
+    """
+    code = code or code_of(error)
+    if code is None:
+        raise ValueError(f"{type(error).__name__} has no status code")
+    status = Status(code=code.value[0], message=_cut_message(error.message))
+    info = ErrorInfo(reason=error.reason, domain=domain)
+    room -= status.ByteSize() + info.ByteSize() + _FRAMING
+    room -= _put_metadata(info, error.metadata, room)
+    violations = _fitting(error.violations, room)
+    if len(violations) < len(error.violations):
+        info.metadata[TOTAL_KEY] = str(len(error.violations))
+    status.details.add().Pack(info)
+    if violations:
+        status.details.add().Pack(_details(code, violations))
+    return status
+
+
+def to_domain_error(error: grpc.RpcError) -> DomainError:
+    """Read what a failed call said.
+
+    The class tells what may be concluded: InvalidArgument, NotFound, FailedPrecondition and AlreadyExists are definite
+    refusals; of every other it is not known whether the server acted. A code that no domain error has (CANCELLED,
+    UNKNOWN, INTERNAL and their like) is `Unavailable`, its reason that of the server, or else the code's name.
+    """
+    code = error.code() if isinstance(error, grpc.Call) else grpc.StatusCode.UNKNOWN
+    text = (error.details() if isinstance(error, grpc.Call) else str(error)) or code.name
+    status, info = _read_status(error), ErrorInfo()
+    told = any(detail.Unpack(info) for detail in status.details)
+    kind = _CLASSES.get(code, Unavailable)
+    reason = info.reason if told else None if code in _CLASSES else code.name
+    return kind(text, reason=reason, metadata=info.metadata, violations=tuple(_read_violations(status)))
+
+
+def room_of(headers: Iterable[tuple[str, str | bytes]]) -> int:
+    """How many bytes of status the client takes that sent `headers`."""
+    asked = next((value for key, value in headers if key == ROOM_KEY), "")
+    if not isinstance(asked, str) or not asked.isascii() or not asked.isdigit():
+        return DEFAULT_ROOM
+    return min(max(int(asked), DEFAULT_ROOM), LARGEST_ROOM)
+
+
+def _cut_message(message: str) -> str:
+    """As much of a message as the trailers have room for."""
+    room = _MESSAGE_ROOM
+    for at, character in enumerate(message):
+        room -= 1 if " " <= character <= "~" and character != "%" else 3 * len(character.encode(errors="replace"))
+        if room < 0:
+            return message[:at]
+    return message
+
+
+def _put_metadata(info: ErrorInfo, metadata: Mapping[str, str], room: int) -> int:
+    """Put the facts into `info` that fit; the size of what was put."""
+    used = 0
+    for key, value in metadata.items():
+        size = len(key.encode()) + len(value.encode()) + 12  # tags and lengths
+        if used + size <= room:
+            info.metadata[key] = value
+            used += size
+    return used
+
+
+def _fitting(violations: Sequence[Violation], room: int) -> Sequence[Violation]:
+    """As many of the violations as fit, from the first."""
+    for kept, violation in enumerate(violations):
+        texts = (violation.subject, violation.description, violation.type)
+        room -= sum(len(text.encode()) + 4 for text in texts) + 4  # each with its tag and length
+        if room < 0:
+            return violations[:kept]
+    return violations
+
+
+def _details(code: grpc.StatusCode, violations: Sequence[Violation]) -> BadRequest | PreconditionFailure:
+    if code is grpc.StatusCode.INVALID_ARGUMENT:
+        bad = [BadRequest.FieldViolation(field=v.subject, description=v.description) for v in violations]
+        return BadRequest(field_violations=bad)
+    failed = [
+        PreconditionFailure.Violation(type=v.type, subject=v.subject, description=v.description) for v in violations
+    ]
+    return PreconditionFailure(violations=failed)
+
+
+def _read_violations(status: Status) -> Iterator[Violation]:
+    bad, failed = BadRequest(), PreconditionFailure()
+    for detail in status.details:
+        if detail.Unpack(bad):
+            yield from (Violation(v.field, v.description) for v in bad.field_violations)
+        elif detail.Unpack(failed):
+            yield from (Violation(v.subject, v.description, v.type) for v in failed.violations)
+
+
+def _read_status(error: grpc.RpcError) -> Status:
+    """The status that a failed call carries; an empty one when it carries none that can be read."""
+    trailers: Iterable[tuple[str, str | bytes]] = error.trailing_metadata() if isinstance(error, grpc.Call) else ()
+    for key, value in trailers or ():
+        if key == STATUS_KEY and isinstance(value, bytes):
+            try:
+                return Status.FromString(value)
+            except DecodeError:
+                break
+    return Status()

@@ -1,0 +1,116 @@
+"""A gRPC server with what both services need: health, reflection, the interceptor, an orderly end."""
+
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
+from typing import Any, Final
+
+import grpc
+import structlog
+from grpc_health.v1 import health, health_pb2, health_pb2_grpc
+from grpc_reflection.v1alpha import reflection
+
+from common.rpc.interceptor import Interceptor
+
+MAX_WAITING: Final = 1024
+"""How many calls may wait for a thread; the next one gets RESOURCE_EXHAUSTED at once."""
+
+GRACE: Final = timedelta(seconds=60)
+"""How long calls that were accepted may take to finish when the server stops."""
+
+_MEGABYTE: Final = 1024 * 1024
+
+_OPTIONS: Final = (
+    # Two servers on one port would share its connections in silence.
+    ("grpc.so_reuseport", 0),
+    ("grpc.max_receive_message_length", 4 * _MEGABYTE),
+    ("grpc.max_send_message_length", 16 * _MEGABYTE),
+    # A client may ping this often, calls or none, and keep its connection; the default is five minutes.
+    ("grpc.http2.min_ping_interval_without_data_ms", 5_000),
+    ("grpc.keepalive_permit_without_calls", 1),
+    # Ask whether a silent client is still there, so that a half-open connection does not hold its calls.
+    ("grpc.keepalive_time_ms", 30_000),
+    ("grpc.keepalive_timeout_ms", 10_000),
+)
+
+_log = structlog.get_logger(__name__)
+
+
+class CannotListen(Exception):
+    """The address is taken, or not this machine's."""
+
+
+class Server:
+    """A threaded gRPC server.
+
+    Args:
+        domain: Whose errors these are: `inventory` or `order`.
+        listen: `host:port`; port 0 takes a free one, which `address` tells once started.
+        threads: How many calls are handled at once.
+        max_waiting: How many calls may wait for a thread.
+        reflection: Whether clients can ask what services there are.
+        longest: The longest deadline of a method by its full name (`/package.Service/Method`).
+    """
+
+    def __init__(
+        self,
+        domain: str,
+        listen: str,
+        *,
+        threads: int = 64,
+        max_waiting: int = MAX_WAITING,
+        reflection: bool = True,
+        longest: Mapping[str, timedelta] | None = None,
+    ) -> None:
+        self.address = listen
+        self._reflection = reflection
+        self._services: list[str] = []
+        self._interceptor = Interceptor(domain, longest)
+        self._pool = ThreadPoolExecutor(threads, thread_name_prefix="rpc")
+        self._server = grpc.server(
+            self._pool,
+            interceptors=[self._interceptor],
+            options=_OPTIONS,
+            maximum_concurrent_rpcs=threads + max_waiting,
+        )
+        self._health = health.HealthServicer()
+        self.add(health.SERVICE_NAME, health_pb2_grpc.add_HealthServicer_to_server, self._health)
+
+    def add(self, service: str, register: Callable[[Any, grpc.Server], None], servicer: object) -> None:
+        """Serve `servicer`.
+
+        Args:
+            service: The service's full name: `reback.order.v1.OrderService`.
+            register: The generated `add_…Servicer_to_server`.
+            servicer: What implements it.
+        """
+        register(servicer, self._server)
+        self._services.append(service)
+        self._health.set(service, health_pb2.HealthCheckResponse.SERVING)
+
+    def start(self) -> None:
+        """Listen and serve.
+
+        Raises:
+            CannotListen: The address is taken, or not this machine's.
+        """
+        if self._reflection:
+            reflection.enable_server_reflection((*self._services, reflection.SERVICE_NAME), self._server)
+        host = self.address.rpartition(":")[0]
+        try:
+            port = self._server.add_insecure_port(self.address)
+        except RuntimeError as error:
+            raise CannotListen(f"can't listen on {self.address}: taken, or no address of this machine") from error
+        self.address = f"{host}:{port}"
+        self._server.start()
+
+    def drain(self, grace: timedelta = GRACE) -> None:
+        """Stop in order: NOT_SERVING, no new calls (UNAVAILABLE), finish what was accepted, return when it is done.
+
+        What takes longer than `grace` is cancelled. Leave the registry first. Streams are ended at once.
+        """
+        self._health.enter_graceful_shutdown()
+        stopped = self._server.stop(grace.total_seconds())
+        self._interceptor.streams.end_all()
+        stopped.wait()
+        self._pool.shutdown()

@@ -1,0 +1,50 @@
+"""Field rules: the proto's `buf.validate` rules, checked on a request."""
+
+from typing import Final
+
+from google.protobuf.message import Message
+from protovalidate import FieldPathElementPb, Validator
+
+from common.errors import InvalidArgument, Violation
+
+_VALIDATOR: Final = Validator()  # keeps the compiled rules of every message it has seen; safe in threads
+
+
+def check(request: Message) -> None:
+    """Check a request against the rules in its proto.
+
+    Raises:
+        InvalidArgument: With a violation for each broken rule, its subject the field's path: `lines[2].sku`.
+    """
+    broken = _VALIDATOR.collect_violations(request)
+    if broken:
+        found = [rule.proto for rule in broken]
+        violations = [Violation(_path(each.field.elements if each.field else ()), each.message) for each in found]
+        raise InvalidArgument(_told(violations), violations=violations)
+
+
+def compile_rules(request_class: type[Message]) -> None:
+    """Compile the rules of a request now rather than at its first call.
+
+    Raises:
+        protovalidate.CompilationError: A rule in the proto makes no sense.
+    """
+    _VALIDATOR.collect_violations(request_class())
+
+
+def _told(violations: list[Violation]) -> str:
+    first, more = violations[0], len(violations) - 1
+    text = f"{first.subject}: {first.description}" if first.subject else first.description
+    return f"{text} (and {more} more)" if more else text
+
+
+def _path(elements: tuple[FieldPathElementPb, ...] | list[FieldPathElementPb]) -> str:
+    """A field's path as people write it; empty for a rule about the whole message."""
+    return ".".join(_step(element) for element in elements)
+
+
+def _step(element: FieldPathElementPb) -> str:
+    if element.subscript is None:
+        return element.field_name
+    key = element.subscript.value
+    return f'{element.field_name}["{key}"]' if isinstance(key, str) else f"{element.field_name}[{key}]"
