@@ -1,0 +1,24 @@
+"""What the inventory service can be told, by `INVENTORY_…` variables."""
+
+from pydantic import Field
+from pydantic_settings import SettingsConfigDict
+
+from common.settings import Address, DatabaseUrl, LockUrl, ServiceSettings
+
+
+class InventorySettings(ServiceSettings):
+    """The settings of `ServiceSettings`, and how stock is written.
+
+    Attributes:
+        lock_url: Which lock keeps replicas from queueing on the same rows.
+        queue: How many changes of stock may wait.
+        batch: How many changes are merged into one transaction at most; 1: no merging.
+    """
+
+    model_config = SettingsConfigDict(env_prefix="INVENTORY_")
+
+    listen: Address = "127.0.0.1:50052"
+    database_url: DatabaseUrl = "sqlite:///.run/inventory.db"
+    lock_url: LockUrl = "local://"
+    queue: int = Field(4096, ge=1, le=1_000_000, description="a whole number from 1 to 1000000")
+    batch: int = Field(256, ge=1, le=10_000, description="a whole number from 1 to 10000")

@@ -1,0 +1,47 @@
+"""What the order service can be told, by `ORDER_…` variables."""
+
+from datetime import timedelta
+from typing import Annotated
+
+from pydantic import AfterValidator
+from pydantic_settings import SettingsConfigDict
+
+from common.discovery.static import parse_static_url
+from common.settings import Address, DatabaseUrl, DiscoveryUrl, PositiveSeconds, Seconds, ServiceSettings
+
+INVENTORY = "inventory-srv"
+"""The name under which the registry knows inventory."""
+
+
+def _names_inventory(url: str) -> str:
+    if INVENTORY not in parse_static_url(url):
+        raise ValueError(f"names no {INVENTORY}, which orders need")
+    return url
+
+
+class OrderSettings(ServiceSettings):
+    """The settings of `ServiceSettings`, and the times of an order's life.
+
+    Attributes:
+        pay_within: How long an order waits for its payment before it is closed.
+        creating_grace: How old an order may be that is still CREATING; older ones have failed.
+        sweep_every: The pause between two rounds of the sweeper.
+        sweep_grace: How long past its expiry the sweeper leaves an order to the timeout message.
+        return_after: How long after a dead order owes its stock the sweeper first asks for it.
+    """
+
+    model_config = SettingsConfigDict(env_prefix="ORDER_")
+
+    listen: Address = "127.0.0.1:50051"
+    database_url: DatabaseUrl = "sqlite:///.run/order.db"
+    discovery_url: Annotated[DiscoveryUrl, AfterValidator(_names_inventory)] = f"static://?{INVENTORY}=127.0.0.1:50052"
+    pay_within: PositiveSeconds = timedelta(seconds=1800)
+    creating_grace: PositiveSeconds = timedelta(seconds=60)
+    sweep_every: PositiveSeconds = timedelta(seconds=30)
+    sweep_grace: Seconds = timedelta(seconds=30)
+    return_after: Seconds = timedelta(seconds=30)
+
+    @property
+    def longest_create(self) -> timedelta:
+        """The longest deadline of CreateOrder: a create has ended before its order is old enough to be failed."""
+        return self.creating_grace / 2
