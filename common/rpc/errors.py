@@ -10,7 +10,7 @@ more says so in the request header `reback-error-bytes`.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Final
+from typing import Any, Final
 
 import grpc
 from google.protobuf.message import DecodeError
@@ -103,8 +103,9 @@ def to_domain_error(error: grpc.RpcError) -> DomainError:
     refusals; of every other it is not known whether the server acted. A code that no domain error has (CANCELLED,
     UNKNOWN, INTERNAL and their like) is `Unavailable`, its reason that of the server, or else the code's name.
     """
-    code = error.code() if isinstance(error, grpc.Call) else grpc.StatusCode.UNKNOWN
-    text = (error.details() if isinstance(error, grpc.Call) else str(error)) or code.name
+    answered = hasattr(error, "code")
+    code = error.code() if answered else grpc.StatusCode.UNKNOWN
+    text = (error.details() if answered else str(error)) or code.name
     status, info = _read_status(error), ErrorInfo()
     told = any(detail.Unpack(info) for detail in status.details)
     kind = _CLASSES.get(code, Unavailable)
@@ -172,7 +173,7 @@ def _read_violations(status: Status) -> Iterator[Violation]:
 
 def _read_status(error: grpc.RpcError) -> Status:
     """The status that a failed call carries; an empty one when it carries none that can be read."""
-    trailers: Iterable[tuple[str, str | bytes]] = error.trailing_metadata() if isinstance(error, grpc.Call) else ()
+    trailers: Any = error.trailing_metadata() if hasattr(error, "code") else ()
     for key, value in trailers or ():
         if key == STATUS_KEY and isinstance(value, bytes):
             try:
