@@ -21,6 +21,7 @@ from grpc_status import rpc_status
 from common.deadline import Deadline
 from common.errors import DeadlineExceeded, DomainError, InvalidArgument
 from common.rpc.errors import code_of, room_of, to_status
+from common.rpc.gate import Gate
 from common.rpc.streams import OpenStreams
 from common.rpc.validation import check, compile_rules
 
@@ -54,6 +55,7 @@ class Interceptor(grpc.ServerInterceptor):
     """
 
     def __init__(self, domain: str, longest: Mapping[str, timedelta] | None = None) -> None:
+        self.gate = Gate()
         self.streams = OpenStreams()
         self._domain = domain
         self._longest = {method: limit.total_seconds() for method, limit in (longest or {}).items()}
@@ -63,7 +65,7 @@ class Interceptor(grpc.ServerInterceptor):
         self, continuation: Callable[[grpc.HandlerCallDetails], Any], handler_call_details: grpc.HandlerCallDetails
     ) -> Any:
         """Runs as a call arrives, on gRPC's one serving thread; its handler runs later, in the same context."""
-        _arrived.set(time.monotonic())
+        _arrived.set(self.gate.arrive())
         method = handler_call_details.method
         handler = self._handlers.get(method)
         if handler is None:
@@ -76,7 +78,7 @@ class Interceptor(grpc.ServerInterceptor):
     def _around(self, method: str, handler: Any) -> Any:
         if handler.request_streaming or handler.response_streaming:
             return self.streams.counting(handler)
-        call = _UnaryCall(self._domain, method, handler, self._longest.get(method))
+        call = _UnaryCall(self._domain, method, handler, self._longest.get(method), self.gate)
         # The call reads and writes the messages itself, so that a failure in that is an error like any other.
         return handler._replace(unary_unary=call, request_deserializer=None, response_serializer=None)
 
@@ -84,9 +86,10 @@ class Interceptor(grpc.ServerInterceptor):
 class _UnaryCall:
     """One unary method with everything around its handler; called with the request's bytes."""
 
-    def __init__(self, domain: str, method: str, handler: Any, longest: float | None) -> None:
+    def __init__(self, domain: str, method: str, handler: Any, longest: float | None, gate: Gate) -> None:
         self._domain = domain
         self._method = method
+        self._gate = gate
         self._behavior = handler.unary_unary
         self._read = handler.request_deserializer
         self._write = handler.response_serializer
@@ -106,6 +109,7 @@ class _UnaryCall:
             self._fail(bug, context)
 
     def _answer(self, request: bytes, context: Any) -> bytes:
+        self._gate.pass_through()
         deadline = self._deadline_of(context)
         if deadline.passed or not context.add_callback(deadline.cancel):
             raise DeadlineExceeded("the deadline passed before the call had its turn")

@@ -110,7 +110,9 @@ class Server:
         What takes longer than `grace` is cancelled. Leave the registry first. Streams are ended at once.
         """
         self._health.enter_graceful_shutdown()
+        self._interceptor.gate.close_until_quiet()
         stopped = self._server.stop(grace.total_seconds())
+        self._interceptor.gate.open()
         self._interceptor.streams.end_all()
         stopped.wait()
         self._pool.shutdown()
