@@ -1,0 +1,112 @@
+"""Compares the three books: what the stock says, what the sales say, what the ledger says."""
+
+from collections.abc import Iterable, Sequence
+from typing import Any, Final, NamedTuple
+
+import peewee
+from peewee import fn
+
+from common import paging
+from common.database import Database
+from inventory_srv.models import MovementTable, SaleLineTable, SaleTable, StockTable
+from inventory_srv.records import MovementKind, SaleState, StockDifference
+
+_SOLD_BY_MOVEMENT: Final = peewee.Case(
+    None,
+    [(MovementTable.kind.in_([MovementKind.SELL.value, MovementKind.REBACK.value]), MovementTable.delta * -1)],
+    0,
+)
+
+
+class AuditPage(NamedTuple):
+    """What a page of skus came to.
+
+    Attributes:
+        skus_checked: How many were compared.
+        differences: Those whose books do not say the same.
+        next_page_token: Empty on the last page.
+    """
+
+    skus_checked: int
+    differences: list[StockDifference]
+    next_page_token: str
+
+
+class Audit:
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def page(self, page_size: int, page_token: str) -> AuditPage:
+        """Compare the next skus, whichever book has them, all as of one moment."""
+        size, after = paging.page_size(page_size), paging.decode(page_token, str)
+        with self._database.snapshot():
+            found = self._skus("" if after is None else str(after[0]), size + 1)
+            skus, next_page_token = paging.cut(found, size, lambda sku: (sku,))
+            differences = self._differences(skus) if skus else []
+        return AuditPage(len(skus), differences, next_page_token)
+
+    def _skus(self, after: str, limit: int) -> list[str]:
+        """The next skus that any book has."""
+        books = (StockTable.sku, MovementTable.sku, SaleLineTable.sku)
+        return sorted({sku for column in books for sku in self._distinct(column, after, limit)})[:limit]
+
+    def _distinct(self, column: Any, after: str, limit: int) -> Iterable[str]:
+        """The next `limit` skus of a book, one step of its index each, however many rows a sku has."""
+        table = column.model.alias()
+        sku = getattr(table, column.name)
+        steps = (
+            table.select(fn.MIN(sku).alias("sku"), peewee.Value(1).alias("step"))
+            .where(sku > after)
+            .cte("steps", recursive=True, columns=("sku", "step"))
+        )
+        following = column.model.select(fn.MIN(column)).where(column > steps.c.sku)
+        query = steps.union_all(
+            peewee.Select([steps], [following, steps.c.step + 1]).where(
+                steps.c.sku.is_null(is_null=False) & (steps.c.step < limit)
+            )
+        )
+        rows = self._rows(query.select_from(query.c.sku).where(query.c.sku.is_null(is_null=False)))
+        return (row[0] for row in rows)
+
+    def _differences(self, skus: Sequence[str]) -> list[StockDifference]:
+        stocks = {
+            sku: (available, sold)
+            for sku, available, sold in self._rows(
+                StockTable.select(StockTable.sku, StockTable.available, StockTable.sold).where(StockTable.sku.in_(skus))
+            )
+        }
+        # A sum is a Decimal with some engines.
+        moved = {sku: (int(available), int(sold)) for sku, available, sold in self._rows(_by_movements(skus))}
+        sold_by_sales = {sku: int(sold) for sku, sold in self._rows(_by_sales(skus))}
+        compared = [
+            StockDifference(sku, *stocks.get(sku, (0, 0)), *moved.get(sku, (0, 0)), sold_by_sales.get(sku, 0))
+            for sku in skus
+        ]
+        return [books for books in compared if not _balances(books)]
+
+    def _rows(self, query: Any) -> list[Any]:
+        rows: list[Any] = self._database.engine.execute(query).fetchall()
+        return rows
+
+
+def _by_movements(skus: Sequence[str]) -> Any:
+    return (
+        MovementTable.select(MovementTable.sku, fn.SUM(MovementTable.delta), fn.SUM(_SOLD_BY_MOVEMENT))
+        .where(MovementTable.sku.in_(skus))
+        .group_by(MovementTable.sku)
+    )
+
+
+def _by_sales(skus: Sequence[str]) -> Any:
+    return (
+        SaleLineTable.select(SaleLineTable.sku, fn.SUM(SaleLineTable.quantity))
+        .join(SaleTable, on=(SaleTable.order_sn == SaleLineTable.order_sn))
+        .where(SaleLineTable.sku.in_(skus) & (SaleTable.state == SaleState.SOLD.value))
+        .group_by(SaleLineTable.sku)
+    )
+
+
+def _balances(books: StockDifference) -> bool:
+    return books.available == books.available_by_movements and (
+        books.sold == books.sold_by_movements == books.sold_by_sales
+    )

@@ -1,0 +1,119 @@
+"""Wires the service by hand: the only place that picks drivers."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Final
+
+from common.clock import Clock, SystemClock
+from common.crash_points import Reached, killed_at
+from common.database import Database
+from common.discovery.open import open_discovery
+from common.discovery.port import Discovery
+from common.lock.open import open_lock
+from common.lock.port import Lock
+from common.messaging.open import open_broker
+from common.messaging.port import Broker
+from common.rpc.server import Server
+from inventory_srv.audit import Audit
+from inventory_srv.consumers import GROUP, TOPIC, OrderRebackConsumer
+from inventory_srv.queries import Queries
+from inventory_srv.servicer import InventoryServicer
+from inventory_srv.settings import InventorySettings
+from inventory_srv.stock_writer import StockWriter
+from reback.inventory.v1 import inventory_pb2_grpc
+
+SERVICE: Final = "inventory-srv"
+"""The service's name in the registry."""
+
+MIGRATIONS: Final = Path(__file__).parent / "migrations"
+
+_FULL_NAME: Final = "reback.inventory.v1.InventoryService"
+_MORE_CONNECTIONS: Final = 16  # than threads: for the writer, and for what else a service may do
+
+
+class InventoryService:
+    """The whole service in one process. Nothing is open before `start`, and nothing after `stop`.
+
+    Attributes:
+        address: `host:port` it serves at; known once started.
+        writer: Where changes of stock are put; here for tests.
+    """
+
+    def __init__(
+        self,
+        *,
+        server: Server,
+        database: Database,
+        lock: Lock,
+        broker: Broker,
+        discovery: Discovery,
+        writer: StockWriter,
+    ) -> None:
+        self.writer = writer
+        self._server = server
+        self._database = database
+        self._lock = lock
+        self._broker = broker
+        self._discovery = discovery
+
+    @property
+    def address(self) -> str:
+        return self._server.address
+
+    def start(self) -> None:
+        """Bring the tables up to date, serve, listen to the broker, tell the registry."""
+        self._database.migrate(MIGRATIONS)
+        self.writer.start()
+        self._server.start()
+        self._broker.start()
+        self._discovery.register(SERVICE, self.address)
+
+    def stop(self) -> None:
+        """Leave the registry, finish what was accepted, close everything."""
+        self._discovery.deregister(SERVICE, self.address)
+        self._server.drain()
+        self._broker.close()
+        self.writer.close()
+        self._discovery.close()
+        self._lock.close()
+        self._database.close()
+
+
+def build(
+    settings: InventorySettings,
+    *,
+    clock: Clock | None = None,
+    reached: Reached | None = None,
+    open_database: Callable[[str, int], Database] | None = None,
+    broker: Broker | None = None,
+    lock: Lock | None = None,
+    discovery: Discovery | None = None,
+) -> InventoryService:
+    """Make the service of these settings; what is given is used instead of what the settings name.
+
+    `reached` is told of every crash point that is passed. `open_database` makes a database of a URL and a number of
+    connections.
+    """
+    clock = clock or SystemClock()
+    reached = reached or killed_at(settings.crash_at)
+    connections = settings.threads + _MORE_CONNECTIONS
+    database = (open_database or _open_database)(settings.database_url, connections)
+    lock = lock or open_lock(settings.lock_url)
+    broker = broker or open_broker(settings.broker_url, topic_prefix=settings.topic_prefix, clock=clock)
+    writer = StockWriter(database, lock, clock, queue=settings.queue, batch=settings.batch, reached=reached)
+    broker.subscribe(TOPIC, GROUP, OrderRebackConsumer(writer, reached=reached))
+    server = Server("inventory", settings.listen, threads=settings.threads, reflection=settings.reflection)
+    servicer = InventoryServicer(writer, Queries(database), Audit(database))
+    server.add(_FULL_NAME, inventory_pb2_grpc.add_InventoryServiceServicer_to_server, servicer)
+    return InventoryService(
+        server=server,
+        database=database,
+        lock=lock,
+        broker=broker,
+        discovery=discovery or open_discovery(settings.discovery_url),
+        writer=writer,
+    )
+
+
+def _open_database(url: str, connections: int) -> Database:
+    return Database(url, connections=connections)

@@ -1,0 +1,24 @@
+"""Where a test may kill or hold the inventory service: every gap between two outside effects, in order."""
+
+from enum import StrEnum
+
+
+class CrashPoint(StrEnum):
+    """What `INVENTORY_CRASH_AT` takes."""
+
+    BATCH_TAKEN = "batch_taken"
+    """The writer took changes from its queue; no lock yet."""
+    LOCK_HELD = "lock_held"
+    """The lock of their skus is held; no transaction yet."""
+    ROWS_HELD = "rows_held"
+    """The rows are read and held in the transaction; nothing is written."""
+    BATCH_WRITTEN = "batch_written"
+    """Everything is written, nothing committed."""
+    BATCH_COMMITTED = "batch_committed"
+    """Committed; the lock is still held, nobody is answered."""
+    LOCK_RELEASED = "lock_released"
+    """The lock is given back, nobody is answered."""
+    CALLER_ANSWERED = "caller_answered"
+    """A caller of the batch is answered; the others, if there are any, are not."""
+    REBACK_DONE = "reback_done"
+    """The consumer's reback is committed; its message is not acknowledged."""

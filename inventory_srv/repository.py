@@ -1,0 +1,174 @@
+"""Reads the rows of a batch of changes so that nobody else can change them, and writes what became of them.
+
+The only file with SQL for writing. Rows go through the database's cursor as tuples: thousands a second pass here.
+"""
+
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import islice
+from typing import Any, Final
+
+import peewee
+
+from common.database import Database, to_micros
+from inventory_srv import rows
+from inventory_srv.changes import AdjustStock, Change, Reback, Sell, SetStock, Sheet
+from inventory_srv.records import AnsweredRequest, Sale, SaleState, Stock
+
+_NEW_STOCK: Final = "INSERT INTO stock (sku, available, sold, version, add_time, update_time) VALUES (?, ?, ?, ?, ?, ?)"
+# The version: should the row not be held as it ought to be, the older write is found out instead of lost.
+_CHANGED_STOCK: Final = (
+    "UPDATE stock SET available = ?, sold = ?, version = ?, update_time = ? WHERE sku = ? AND version = ?"
+)
+# Never an upsert: of two replicas that write one order_sn, the second must find the sale of the first.
+_NEW_SALE: Final = (
+    "INSERT INTO sale (order_sn, state, return_time, return_reason, add_time, update_time) VALUES (?, ?, ?, ?, ?, ?)"
+)
+_RETURNED_SALE: Final = (
+    "UPDATE sale SET state = 'RETURNED', return_time = ?, return_reason = ?, update_time = ?"
+    " WHERE order_sn = ? AND state = 'SOLD'"
+)
+_NEW_SALE_LINE: Final = "INSERT INTO sale_line (order_sn, sku, quantity) VALUES (?, ?, ?)"
+_NEW_MOVEMENT: Final = (
+    "INSERT INTO movement (sku, kind, delta, available_after, order_sn, request_id, reason, add_time)"
+    " VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
+)
+_NEW_REQUEST: Final = (
+    "INSERT INTO stock_request (request_id, content, sku, available, sold, version, add_time)"
+    " VALUES (?, ?, ?, ?, ?, ?, ?)"
+)
+
+_KEYS_AT_ONCE: Final = 1024
+
+
+class Overtaken(Exception):
+    """A row is not as it was read: someone wrote it in between."""
+
+
+REPEAT_ON: Final = (peewee.IntegrityError, Overtaken)
+"""What `write` raises when another replica was first: in a new transaction its rows are there to be read."""
+
+
+class Repository:
+    """The rows behind every change of stock. `hold` and `write` belong into one transaction of `database`."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._sales = _Lookup(database, rows.SALE)
+        self._lines = _Lookup(database, rows.SALE_LINE)
+        self._requests = _Lookup(database, rows.REQUEST)
+        self._stocks = _Lookup(database, rows.STOCK)
+
+    def skus_sold_to(self, order_sns: Iterable[str]) -> set[str]:
+        """The skus of these orders' sales, by a plain read: a hint, as a sale may be on its way."""
+        return {sku for _, sku, _ in self._lines.find(sorted(order_sns), held=False)}
+
+    def hold(self, changes: Iterable[Change]) -> Sheet:
+        """Read and hold every row that `changes` are about, in one order, so that no two ever wait for each other."""
+        order_sns, request_ids, skus = _keys(changes)
+        sales = self._hold_sales(sorted(order_sns))
+        requests = [rows.to_request(row) for row in self._requests.find(sorted(request_ids))]
+        skus.update(line.sku for sale in sales if sale.state is SaleState.SOLD for line in sale.lines)
+        stocks = [rows.to_stock(row) for row in self._stocks.find(sorted(skus))]
+        return Sheet(stocks, sales, requests)
+
+    def write(self, sheet: Sheet) -> None:
+        """Write what differs from what was read, in as many statements as there are kinds of rows.
+
+        Raises:
+            One of `REPEAT_ON`: A row is not as it was read, or a new one is there already.
+        """
+        new_sales, returned = sheet.new_sales(), sheet.returned_sales()
+        self._insert(_NEW_SALE, [_sale_row(sale) for sale in new_sales])
+        self._insert(_NEW_SALE_LINE, [(sale.order_sn, sku, n) for sale in new_sales for sku, n in sale.lines])
+        self._update(_RETURNED_SALE, [_returned_row(sale) for sale in returned])
+        self._insert(_NEW_REQUEST, [_request_row(request) for request in sheet.new_requests])
+        self._insert(_NEW_STOCK, [_stock_row(stock) for stock in sheet.new_stocks()])
+        self._update(_CHANGED_STOCK, [_changed_row(stock, version) for stock, version in sheet.changed_stocks()])
+        self._insert(_NEW_MOVEMENT, [(*movement[:-1], to_micros(movement[-1])) for movement in sheet.movements])
+
+    def _hold_sales(self, order_sns: Sequence[str]) -> list[Sale]:
+        found = list(self._sales.find(order_sns))
+        return rows.to_sales(found, self._lines.find([row[0] for row in found]))
+
+    def _insert(self, statement: str, values: Sequence[rows.Row]) -> None:
+        if values:
+            self._database.execute_many(statement, values)
+
+    def _update(self, statement: str, values: Sequence[rows.Row]) -> None:
+        if values and self._database.execute_many(statement, values) != len(values):
+            raise Overtaken(statement)
+
+
+class _Lookup:
+    """Rows of one table by a list of keys, by key ascending; the SQL is made once for each length of list.
+
+    Args:
+        columns: What a row has; the first is what the keys are of.
+    """
+
+    def __init__(self, database: Database, columns: Sequence[Any]) -> None:
+        self._database = database
+        self._key = columns[0]
+        self._columns = columns
+        self._statements: dict[tuple[int, bool], str] = {}
+
+    def find(self, keys: Sequence[str], *, held: bool = True) -> Iterator[rows.Row]:
+        """The rows there are of `keys` (ascending); when `held`, nobody changes them before the transaction ends."""
+        rest = iter(keys)
+        while chunk := list(islice(rest, _KEYS_AT_ONCE)):
+            # Only powers of two, so that the database meets few statements and can keep them prepared.
+            length = 1 << (len(chunk) - 1).bit_length()
+            chunk += chunk[-1:] * (length - len(chunk))
+            yield from self._database.engine.execute_sql(self._statement(length, held=held), chunk).fetchall()
+
+    def _statement(self, length: int, *, held: bool) -> str:
+        statement = self._statements.get((length, held))
+        if statement is None:
+            query = self._key.model.select(*self._columns)
+            query = query.where(self._key.in_([""] * length)).order_by(self._key)
+            query = self._database.locking(query) if held else query
+            statement, _ = self._database.engine.get_sql_context().sql(query).query()
+            self._statements[length, held] = statement
+        return statement
+
+
+def _keys(changes: Iterable[Change]) -> tuple[set[str], set[str], set[str]]:
+    """The order_sns, request_ids and skus that `changes` name."""
+    order_sns: set[str] = set()
+    request_ids: set[str] = set()
+    skus: set[str] = set()
+    for change in changes:
+        match change:
+            case Sell():
+                order_sns.add(change.order_sn)
+                skus.update(change.skus)
+            case Reback():
+                order_sns.add(change.order_sn)
+            case SetStock() | AdjustStock():
+                request_ids.add(change.request_id)
+                skus.add(change.sku)
+    return order_sns, request_ids, skus
+
+
+def _stock_row(stock: Stock) -> rows.Row:
+    return (*stock[:4], to_micros(stock.update_time), to_micros(stock.update_time))
+
+
+def _changed_row(stock: Stock, version_read: int) -> rows.Row:
+    return (*stock[1:4], to_micros(stock.update_time), stock.sku, version_read)
+
+
+def _sale_row(sale: Sale) -> rows.Row:
+    added = to_micros(sale.create_time)
+    returned = None if sale.return_time is None else to_micros(sale.return_time)
+    return (sale.order_sn, sale.state, returned, sale.return_reason, added, returned or added)
+
+
+def _returned_row(sale: Sale) -> rows.Row:
+    assert sale.return_time is not None
+    returned = to_micros(sale.return_time)
+    return (returned, sale.return_reason, returned, sale.order_sn)
+
+
+def _request_row(request: AnsweredRequest) -> rows.Row:
+    return (request.request_id, request.content, *request.answer[:4], to_micros(request.answer.update_time))
