@@ -50,6 +50,7 @@ class EmbeddedBroker(Broker):
         self._writer = Writer(path, options.busy_timeout.total_seconds())
         self._consumers: list[Consumer] = []
         self._watcher: Watcher | None = None
+        self._closing = False
 
     # Sending
 
@@ -200,6 +201,9 @@ class EmbeddedBroker(Broker):
     # The end
 
     def close(self) -> None:
+        if self._closing:
+            return
+        self._closing = True
         for consumer in self._consumers:
             consumer.stop_taking()
         if self._watcher is not None and self._consumers:
