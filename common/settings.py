@@ -213,9 +213,12 @@ def _unknown_names(settings_class: type[S]) -> list[str]:
 
 
 def _unknown_line(settings_class: type[S], name: str) -> str:
-    known = [_variable(settings_class, field) for field in settings_class.model_fields]
-    alike = difflib.get_close_matches(name.upper(), known, n=1)
-    return f"{name}: no such setting" + (f"; did you mean {alike[0]}?" if alike else f"; there are {', '.join(known)}")
+    prefix = str(settings_class.model_config["env_prefix"])
+    known = [field.upper() for field in settings_class.model_fields]
+    alike = difflib.get_close_matches(name.upper().removeprefix(prefix), known, n=1)
+    if alike:
+        return f"{name}: no such setting; did you mean {prefix}{alike[0]}?"
+    return f"{name}: no such setting; there are {', '.join(prefix + each for each in known)}"
 
 
 def _wrong_line(settings_class: type[S], error: ErrorDetails) -> str:

@@ -156,7 +156,7 @@ class _FollowingChannel(grpc.Channel):
 
     def unary_unary(
         self, method: str, request_serializer: Any = None, response_deserializer: Any = None, **more: Any
-    ) -> grpc.UnaryUnaryMultiCallable[Any, Any]:
+    ) -> "grpc.UnaryUnaryMultiCallable[Any, Any]":
         how = {"request_serializer": request_serializer, "response_deserializer": response_deserializer, **more}
         return _Method(self, method, how)
 
@@ -194,7 +194,7 @@ class _FollowingChannel(grpc.Channel):
     unsubscribe = subscribe
 
 
-class _Method(grpc.UnaryUnaryMultiCallable[Any, Any]):
+class _Method(grpc.UnaryUnaryMultiCallable):  # type: ignore[type-arg]  # generic in its stubs alone
     """One method of a stub."""
 
     def __init__(self, channel: _FollowingChannel, name: str, how: dict[str, Any]) -> None:

@@ -78,7 +78,7 @@ def to_status(
         code: Instead of the code of the error's class.
 
     Raises:
-        ValueError: Neither `code` nor the error's class tells a code.
+        ValueError: Neither `code` nor the error's class tells a code, or a text is none that UTF-8 can write.
     """
     code = code or code_of(error)
     if code is None:
@@ -125,7 +125,7 @@ def _cut_message(message: str) -> str:
     """As much of a message as the trailers have room for."""
     room = _MESSAGE_ROOM
     for at, character in enumerate(message):
-        room -= 1 if " " <= character <= "~" and character != "%" else 3 * len(character.encode(errors="replace"))
+        room -= 1 if " " <= character <= "~" and character != "%" else 3 * len(character.encode())
         if room < 0:
             return message[:at]
     return message
@@ -135,7 +135,7 @@ def _put_metadata(info: ErrorInfo, metadata: Mapping[str, str], room: int) -> in
     """Put the facts into `info` that fit; the size of what was put."""
     used = 0
     for key, value in metadata.items():
-        size = len(key.encode()) + len(value.encode()) + 12  # tags and lengths
+        size = 4 + _size(key) + _size(value)
         if used + size <= room:
             info.metadata[key] = value
             used += size
@@ -145,11 +145,16 @@ def _put_metadata(info: ErrorInfo, metadata: Mapping[str, str], room: int) -> in
 def _fitting(violations: Sequence[Violation], room: int) -> Sequence[Violation]:
     """As many of the violations as fit, from the first."""
     for kept, violation in enumerate(violations):
-        texts = (violation.subject, violation.description, violation.type)
-        room -= sum(len(text.encode()) + 4 for text in texts) + 4  # each with its tag and length
+        room -= 4 + _size(violation.subject) + _size(violation.description) + _size(violation.type)
         if room < 0:
             return violations[:kept]
     return violations
+
+
+def _size(text: str) -> int:
+    """Bytes that a text takes in a message, with its tag and length."""
+    length = len(text.encode())
+    return length + (2 if length < 128 else 3) if length else 0  # noqa: PLR2004 how protobuf writes a length
 
 
 def _details(code: grpc.StatusCode, violations: Sequence[Violation]) -> BadRequest | PreconditionFailure:

@@ -20,7 +20,7 @@ from grpc_status import rpc_status
 
 from common.deadline import Deadline
 from common.errors import DeadlineExceeded, DomainError, InvalidArgument
-from common.rpc.errors import code_of, room_of, to_status
+from common.rpc.errors import room_of, to_status
 from common.rpc.gate import Gate
 from common.rpc.streams import OpenStreams
 from common.rpc.validation import check, compile_rules
@@ -136,9 +136,10 @@ class _UnaryCall:
 
     def _refuse(self, error: DomainError, context: Any) -> NoReturn:
         """End the call with a domain error, in as many details as the client takes."""
-        if code_of(error) is None:
-            self._fail(error, context)
-        status = to_status(error, self._domain, room=room_of(context.invocation_metadata()))
+        try:
+            status = to_status(error, self._domain, room=room_of(context.invocation_metadata()))
+        except ValueError as bug:  # an error that no caller should see
+            self._fail(bug, context)
         context.abort_with_status(rpc_status.to_status(status))
         raise AssertionError  # abort raises
 

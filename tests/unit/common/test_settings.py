@@ -1,0 +1,205 @@
+import os
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from common.settings import ServiceSettings, WrongSettings, load_settings, mask, read_settings
+from inventory_srv.settings import InventorySettings
+from order_srv.settings import OrderSettings
+
+
+@pytest.fixture(autouse=True)
+def surroundings(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """No settings but those of the test, and an empty folder."""
+    for name in os.environ:
+        if name.upper().startswith(("ORDER_", "INVENTORY_")):
+            monkeypatch.delenv(name)
+    monkeypatch.chdir(tmp_path)
+
+
+def wrong(settings_class: type[ServiceSettings]) -> list[str]:
+    with pytest.raises(WrongSettings) as error:
+        read_settings(settings_class)
+    return error.value.lines
+
+
+def test_the_defaults_are_those_of_one_machine() -> None:
+    inventory, order = read_settings(InventorySettings), read_settings(OrderSettings)
+    assert inventory.model_dump() == {
+        "listen": "127.0.0.1:50052",
+        "database_url": "sqlite:///.run/inventory.db",
+        "broker_url": "embedded:///.run/broker.db",
+        "discovery_url": "static://?inventory-srv=127.0.0.1:50052",
+        "lock_url": "local://",
+        "threads": 64,
+        "queue": 4096,
+        "batch": 256,
+        "reflection": True,
+        "topic_prefix": "",
+        "crash_at": "",
+        "log_level": "info",
+        "log_format": "auto",
+    }
+    assert order.model_dump(include={"listen", "database_url", "broker_url", "discovery_url"}) == {
+        "listen": "127.0.0.1:50051",
+        "database_url": "sqlite:///.run/order.db",
+        "broker_url": "embedded:///.run/broker.db",
+        "discovery_url": "static://?inventory-srv=127.0.0.1:50052",
+    }
+    assert order.pay_within == timedelta(minutes=30)
+    assert order.creating_grace == timedelta(seconds=60)
+    assert order.sweep_every == order.sweep_grace == order.return_after == timedelta(seconds=30)
+
+
+def test_the_environment_overrules_the_file_and_the_file_the_defaults(monkeypatch: pytest.MonkeyPatch) -> None:
+    Path(".env").write_text("ORDER_THREADS=5\nORDER_TOPIC_PREFIX=file\nINVENTORY_THREADS=7\n", encoding="utf-8")
+    monkeypatch.setenv("ORDER_THREADS", "6")
+    settings = read_settings(OrderSettings)
+    assert (settings.threads, settings.topic_prefix) == (6, "file")
+    assert read_settings(InventorySettings).threads == 7
+
+
+@pytest.mark.parametrize(("value", "seconds"), [("1800", 1800), ("0.5", 0.5), ("3", 3), ("1e2", 100)])
+def test_times_are_plain_seconds(monkeypatch: pytest.MonkeyPatch, value: str, seconds: float) -> None:
+    monkeypatch.setenv("ORDER_PAY_WITHIN", value)
+    assert read_settings(OrderSettings).pay_within == timedelta(seconds=seconds)
+
+
+def test_an_empty_variable_is_as_good_as_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ORDER_THREADS", "")
+    assert read_settings(OrderSettings).threads == 64
+
+
+def test_waits_may_be_nothing_where_that_makes_sense(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("ORDER_SWEEP_GRACE", "ORDER_RETURN_AFTER"):
+        monkeypatch.setenv(name, "0")
+    settings = read_settings(OrderSettings)
+    assert settings.sweep_grace == settings.return_after == timedelta(0)
+
+
+def test_the_longest_create_follows_the_grace(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ORDER_CREATING_GRACE", "3")
+    assert read_settings(OrderSettings).longest_create == timedelta(seconds=1.5)
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "allowed"),
+    [
+        ("ORDER_PAY_WITHIN", "abc", "a number of seconds above 0"),
+        ("ORDER_PAY_WITHIN", "0", "a number of seconds above 0"),
+        ("ORDER_PAY_WITHIN", "-1", "a number of seconds above 0"),
+        ("ORDER_PAY_WITHIN", "nan", "a number of seconds above 0"),
+        ("ORDER_PAY_WITHIN", "inf", "a number of seconds above 0"),
+        ("ORDER_PAY_WITHIN", "1e300", "up to ten years"),
+        ("ORDER_SWEEP_GRACE", "-0.1", "a number of seconds from 0"),
+        ("ORDER_SWEEP_EVERY", "0", "a number of seconds above 0"),
+        ("ORDER_CREATING_GRACE", "0", "a number of seconds above 0"),
+        ("ORDER_THREADS", "0", "a whole number from 1 to 1024"),
+        ("ORDER_THREADS", "1.5", "a whole number from 1 to 1024"),
+        ("ORDER_REFLECTION", "maybe", "on or off"),
+        ("ORDER_TOPIC_PREFIX", "a b", "up to 64 of A-Z"),
+        ("ORDER_LOG_LEVEL", "loud", "debug, info, warning or error"),
+        ("ORDER_LOG_FORMAT", "xml", "auto, json or pretty"),
+        ("ORDER_LISTEN", "localhost", "host:port"),
+        ("ORDER_LISTEN", "localhost:70000", "host:port"),
+        ("ORDER_DATABASE_URL", "mysql://host/db", "sqlite:///relative.db"),
+        ("ORDER_DATABASE_URL", "sqlite://", "sqlite:///relative.db"),
+        ("ORDER_DATABASE_URL", "orders.db", "sqlite:///relative.db"),
+        ("ORDER_BROKER_URL", "rocketmq://host:8081", "embedded:///relative.db"),
+        ("ORDER_BROKER_URL", "embedded:///b.db?leese=1", "embedded:///relative.db"),
+        ("ORDER_DISCOVERY_URL", "consul://host:8500", "static://?SERVICE=HOST:PORT"),
+        ("ORDER_DISCOVERY_URL", "static://?inventory-srv=nowhere", "static://?SERVICE=HOST:PORT"),
+        ("ORDER_DISCOVERY_URL", "static://?order-srv=127.0.0.1:1", "static://?SERVICE=HOST:PORT"),
+    ],
+)
+def test_a_wrong_value_is_one_line_with_variable_value_and_what_is_allowed(
+    monkeypatch: pytest.MonkeyPatch, name: str, value: str, allowed: str
+) -> None:
+    monkeypatch.setenv(name, value)
+    (line,) = wrong(OrderSettings)
+    assert line.startswith(f"{name}={value!r}: ")
+    assert f"allowed is {allowed}" in line or allowed in line.partition("allowed is ")[2]
+    assert "\n" not in line
+
+
+@pytest.mark.parametrize(
+    ("name", "value"), [("LOCK_URL", "redis://h/0"), ("LOCK_URL", "local:"), ("QUEUE", "0"), ("BATCH", "x")]
+)
+def test_inventory_checks_what_only_it_has(monkeypatch: pytest.MonkeyPatch, name: str, value: str) -> None:
+    monkeypatch.setenv(f"INVENTORY_{name}", value)
+    (line,) = wrong(InventorySettings)
+    assert line.startswith(f"INVENTORY_{name}={value!r}: ")
+
+
+def test_every_wrong_variable_is_named_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ORDER_THREADS", "none")
+    monkeypatch.setenv("ORDER_LISTEN", "here")
+    monkeypatch.setenv("ORDER_PAYWITHIN", "3")
+    assert [line.replace(":", "=").partition("=")[0] for line in wrong(OrderSettings)] == [
+        "ORDER_LISTEN",
+        "ORDER_THREADS",
+        "ORDER_PAYWITHIN",
+    ]
+
+
+def test_a_slip_in_a_name_is_noticed_in_the_environment_and_in_the_file(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ORDER_PAYWITHIN", "3")
+    Path(".env").write_text("order_sweeep_every=3\nINVENTORY_NONSENSE=1\n", encoding="utf-8")
+    assert wrong(OrderSettings) == [
+        "ORDER_PAYWITHIN: no such setting; did you mean ORDER_PAY_WITHIN?",
+        "order_sweeep_every: no such setting; did you mean ORDER_SWEEP_EVERY?",
+    ]
+
+
+def test_what_is_like_nothing_gets_the_whole_list(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("INVENTORY_XYZZY", "3")
+    (line,) = wrong(InventorySettings)
+    assert line.startswith("INVENTORY_XYZZY: no such setting; there are INVENTORY_LISTEN, ")
+    assert "INVENTORY_BATCH" in line
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "ORDER_SRV_SERVICE_HOST",
+        "ORDER_SERVICE_PORT",
+        "ORDER_SERVICE_PORT_GRPC",
+        "ORDER_PORT",
+        "ORDER_PORT_50051_TCP_ADDR",
+    ],
+)
+def test_what_kubernetes_sets_is_no_slip(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    monkeypatch.setenv(name, "tcp://10.0.0.1:50051")
+    read_settings(OrderSettings)
+
+
+def test_a_wrong_setting_ends_the_program_with_2_and_says_so_on_stderr(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("ORDER_DATABASE_URL", "mysql://app:hunter2@db/order")
+    with pytest.raises(SystemExit) as end:
+        load_settings(OrderSettings)
+    assert end.value.code == 2
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert err == (
+        "ORDER_DATABASE_URL='mysql://app:***@db/order': not a URL that begins with sqlite://;"
+        " allowed is sqlite:///relative.db or sqlite:////absolute.db\n"
+    )
+
+
+@pytest.mark.parametrize(
+    ("url", "masked"),
+    [
+        ("mysql://app:hunter2@db:3306/order", "mysql://app:***@db:3306/order"),
+        ("mysql://app:a@b/c?d@db/order", "mysql://app:***@db/order"),
+        ("redis://:secret@cache/0", "redis://:***@cache/0"),
+        ("consul://host:8500?token=abc&dc=eu", "consul://host:8500?token=***&dc=eu"),
+        ("x://h?Db_Password=abc#f", "x://h?Db_Password=***#f"),
+        ("sqlite:///.run/order.db", "sqlite:///.run/order.db"),
+        ("static://?inventory-srv=127.0.0.1:50052", "static://?inventory-srv=127.0.0.1:50052"),
+    ],
+)
+def test_a_masked_url_has_no_secret(url: str, masked: str) -> None:
+    assert mask(url) == masked
