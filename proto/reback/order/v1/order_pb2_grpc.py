@@ -31,8 +31,7 @@ class OrderServiceStub:
     Creating an order sells its stock. An order that fails, is cancelled, refunded or not paid in time gives its stock
     back: always, and exactly once.
 
-    Errors are a `google.rpc.Status` with an `ErrorInfo` (domain `order`, a stable reason; `inventory` where inventory
-    refused):
+    Errors are a `google.rpc.Status` with an `ErrorInfo` (domain `order`, a stable reason):
     INVALID_ARGUMENT              a field breaks its rule; `BadRequest` names each one
     NOT_FOUND                     `ORDER_NOT_FOUND`, `SKU_NOT_FOUND`, `PAYMENT_NOT_FOUND`
     FAILED_PRECONDITION           `NO_STOCK`, `GOODS_UNAVAILABLE`, `MIXED_CURRENCIES`, `PRICE_CHANGED`,
@@ -145,8 +144,7 @@ class OrderServiceServicer:
     Creating an order sells its stock. An order that fails, is cancelled, refunded or not paid in time gives its stock
     back: always, and exactly once.
 
-    Errors are a `google.rpc.Status` with an `ErrorInfo` (domain `order`, a stable reason; `inventory` where inventory
-    refused):
+    Errors are a `google.rpc.Status` with an `ErrorInfo` (domain `order`, a stable reason):
     INVALID_ARGUMENT              a field breaks its rule; `BadRequest` names each one
     NOT_FOUND                     `ORDER_NOT_FOUND`, `SKU_NOT_FOUND`, `PAYMENT_NOT_FOUND`
     FAILED_PRECONDITION           `NO_STOCK`, `GOODS_UNAVAILABLE`, `MIXED_CURRENCIES`, `PRICE_CHANGED`,
@@ -212,8 +210,9 @@ class OrderServiceServicer:
     def CreateOrder(self, request, context):
         """Creates an order and sells its stock, all or nothing. The order is UNPAID until `expire_time`.
 
-        A repeat with the same request_id gives the first order. `NO_STOCK` names every sku that is short. What was bought
-        leaves the cart, and nothing else does; when the call fails, the cart stays as it was.
+        A repeat with the same request_id gives the first order. `NO_STOCK` names every sku that is short. Without lines it
+        buys the selected items of the cart: exactly those leave the cart with the order, and when the call fails, the cart
+        stays as it was.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -385,8 +384,7 @@ class OrderService:
     Creating an order sells its stock. An order that fails, is cancelled, refunded or not paid in time gives its stock
     back: always, and exactly once.
 
-    Errors are a `google.rpc.Status` with an `ErrorInfo` (domain `order`, a stable reason; `inventory` where inventory
-    refused):
+    Errors are a `google.rpc.Status` with an `ErrorInfo` (domain `order`, a stable reason):
     INVALID_ARGUMENT              a field breaks its rule; `BadRequest` names each one
     NOT_FOUND                     `ORDER_NOT_FOUND`, `SKU_NOT_FOUND`, `PAYMENT_NOT_FOUND`
     FAILED_PRECONDITION           `NO_STOCK`, `GOODS_UNAVAILABLE`, `MIXED_CURRENCIES`, `PRICE_CHANGED`,

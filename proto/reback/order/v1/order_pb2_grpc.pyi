@@ -32,8 +32,7 @@ class OrderServiceStub:
     Creating an order sells its stock. An order that fails, is cancelled, refunded or not paid in time gives its stock
     back: always, and exactly once.
 
-    Errors are a `google.rpc.Status` with an `ErrorInfo` (domain `order`, a stable reason; `inventory` where inventory
-    refused):
+    Errors are a `google.rpc.Status` with an `ErrorInfo` (domain `order`, a stable reason):
       INVALID_ARGUMENT              a field breaks its rule; `BadRequest` names each one
       NOT_FOUND                     `ORDER_NOT_FOUND`, `SKU_NOT_FOUND`, `PAYMENT_NOT_FOUND`
       FAILED_PRECONDITION           `NO_STOCK`, `GOODS_UNAVAILABLE`, `MIXED_CURRENCIES`, `PRICE_CHANGED`,
@@ -68,8 +67,9 @@ class OrderServiceStub:
     CreateOrder: _grpc.UnaryUnaryMultiCallable[_order_pb2.CreateOrderRequest, _order_pb2.Order]
     """Creates an order and sells its stock, all or nothing. The order is UNPAID until `expire_time`.
 
-    A repeat with the same request_id gives the first order. `NO_STOCK` names every sku that is short. What was bought
-    leaves the cart, and nothing else does; when the call fails, the cart stays as it was.
+    A repeat with the same request_id gives the first order. `NO_STOCK` names every sku that is short. Without lines it
+    buys the selected items of the cart: exactly those leave the cart with the order, and when the call fails, the cart
+    stays as it was.
     """
     GetOrder: _grpc.UnaryUnaryMultiCallable[_order_pb2.GetOrderRequest, _order_pb2.Order]
     """Gets one order of a user."""
@@ -99,8 +99,7 @@ class OrderServiceAsyncStub(OrderServiceStub):
     Creating an order sells its stock. An order that fails, is cancelled, refunded or not paid in time gives its stock
     back: always, and exactly once.
 
-    Errors are a `google.rpc.Status` with an `ErrorInfo` (domain `order`, a stable reason; `inventory` where inventory
-    refused):
+    Errors are a `google.rpc.Status` with an `ErrorInfo` (domain `order`, a stable reason):
       INVALID_ARGUMENT              a field breaks its rule; `BadRequest` names each one
       NOT_FOUND                     `ORDER_NOT_FOUND`, `SKU_NOT_FOUND`, `PAYMENT_NOT_FOUND`
       FAILED_PRECONDITION           `NO_STOCK`, `GOODS_UNAVAILABLE`, `MIXED_CURRENCIES`, `PRICE_CHANGED`,
@@ -132,8 +131,9 @@ class OrderServiceAsyncStub(OrderServiceStub):
     CreateOrder: _aio.UnaryUnaryMultiCallable[_order_pb2.CreateOrderRequest, _order_pb2.Order]  # type: ignore[assignment]
     """Creates an order and sells its stock, all or nothing. The order is UNPAID until `expire_time`.
 
-    A repeat with the same request_id gives the first order. `NO_STOCK` names every sku that is short. What was bought
-    leaves the cart, and nothing else does; when the call fails, the cart stays as it was.
+    A repeat with the same request_id gives the first order. `NO_STOCK` names every sku that is short. Without lines it
+    buys the selected items of the cart: exactly those leave the cart with the order, and when the call fails, the cart
+    stays as it was.
     """
     GetOrder: _aio.UnaryUnaryMultiCallable[_order_pb2.GetOrderRequest, _order_pb2.Order]  # type: ignore[assignment]
     """Gets one order of a user."""
@@ -162,8 +162,7 @@ class OrderServiceServicer(metaclass=_abc_1.ABCMeta):
     Creating an order sells its stock. An order that fails, is cancelled, refunded or not paid in time gives its stock
     back: always, and exactly once.
 
-    Errors are a `google.rpc.Status` with an `ErrorInfo` (domain `order`, a stable reason; `inventory` where inventory
-    refused):
+    Errors are a `google.rpc.Status` with an `ErrorInfo` (domain `order`, a stable reason):
       INVALID_ARGUMENT              a field breaks its rule; `BadRequest` names each one
       NOT_FOUND                     `ORDER_NOT_FOUND`, `SKU_NOT_FOUND`, `PAYMENT_NOT_FOUND`
       FAILED_PRECONDITION           `NO_STOCK`, `GOODS_UNAVAILABLE`, `MIXED_CURRENCIES`, `PRICE_CHANGED`,
@@ -241,8 +240,9 @@ class OrderServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_order_pb2.Order, _abc.Awaitable[_order_pb2.Order]]:
         """Creates an order and sells its stock, all or nothing. The order is UNPAID until `expire_time`.
 
-        A repeat with the same request_id gives the first order. `NO_STOCK` names every sku that is short. What was bought
-        leaves the cart, and nothing else does; when the call fails, the cart stays as it was.
+        A repeat with the same request_id gives the first order. `NO_STOCK` names every sku that is short. Without lines it
+        buys the selected items of the cart: exactly those leave the cart with the order, and when the call fails, the cart
+        stays as it was.
         """
 
     @_abc_1.abstractmethod

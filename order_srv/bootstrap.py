@@ -1,0 +1,185 @@
+"""Wires the service by hand: the only place that picks drivers."""
+
+from pathlib import Path
+from typing import Final
+
+import grpc
+
+from common.clock import Clock, SystemClock
+from common.crash_points import Reached, killed_at
+from common.database import Database
+from common.discovery.open import open_discovery
+from common.discovery.port import Discovery
+from common.messaging.open import open_broker
+from common.messaging.port import Broker
+from common.rpc.channel import open_channel
+from common.rpc.server import Server
+from order_srv import consumers
+from order_srv.cart import Cart
+from order_srv.cart_repository import CartRepository
+from order_srv.check_back import CheckBack
+from order_srv.close_order import CloseOrder
+from order_srv.create_order import CreateOrder
+from order_srv.finish_order import FinishOrder
+from order_srv.goods import PriceBook
+from order_srv.goods_repository import GoodsRepository
+from order_srv.messages import ORDER_REBACK
+from order_srv.models import TABLES
+from order_srv.pay_order import PayOrder
+from order_srv.queries import Queries
+from order_srv.repository import Repository
+from order_srv.servicer import OrderServicer, UseCases
+from order_srv.settings import INVENTORY, OrderSettings
+from order_srv.stock_client import SELL, StockClient
+from order_srv.sweeper import Sweeper
+from reback.inventory.v1.inventory_pb2_grpc import InventoryServiceStub
+from reback.order.v1.order_pb2_grpc import add_OrderServiceServicer_to_server
+
+SERVICE: Final = "order-srv"
+"""The service's name in the registry."""
+
+MIGRATIONS: Final = Path(__file__).parent / "migrations"
+
+_FULL_NAME: Final = "reback.order.v1.OrderService"
+_MORE_CONNECTIONS: Final = 32  # than threads: for message handlers, check-backs and the sweeper
+
+
+class OrderService:
+    """The whole service in one process. Nothing is open before `start`, and nothing after `stop`.
+
+    Attributes:
+        address: `host:port` it serves at; known once started.
+        use_cases, check_back, sweeper: Here for tests.
+    """
+
+    def __init__(
+        self,
+        *,
+        server: Server,
+        database: Database,
+        broker: Broker,
+        discovery: Discovery,
+        inventory: grpc.Channel,
+        use_cases: UseCases,
+        check_back: CheckBack,
+        sweeper: Sweeper,
+    ) -> None:
+        self.use_cases = use_cases
+        self.check_back = check_back
+        self.sweeper = sweeper
+        self._server = server
+        self._database = database
+        self._broker = broker
+        self._discovery = discovery
+        self._inventory = inventory
+
+    @property
+    def address(self) -> str:
+        return self._server.address
+
+    def start(self) -> None:
+        """Bring the tables up to date, serve, listen to the broker, sweep, tell the registry."""
+        self._database.migrate(MIGRATIONS)
+        self._server.start()
+        self._broker.start()
+        self.sweeper.start()
+        self._discovery.register(SERVICE, self.address)
+
+    def stop(self) -> None:
+        """Leave the registry, finish what was accepted, close everything."""
+        self._discovery.deregister(SERVICE, self.address)
+        self._server.drain()
+        self.sweeper.stop()
+        self._broker.close()
+        self._inventory.close()
+        self._discovery.close()
+        self._database.close()
+
+
+def build(
+    settings: OrderSettings,
+    *,
+    clock: Clock | None = None,
+    reached: Reached | None = None,
+    database: Database | None = None,
+    broker: Broker | None = None,
+    discovery: Discovery | None = None,
+) -> OrderService:
+    """Make the service of these settings; what is given is used instead of what the settings name."""
+    clock = clock or SystemClock()
+    reached = reached or killed_at(settings.crash_at)
+    database = database or Database(settings.database_url, connections=settings.threads + _MORE_CONNECTIONS)
+    database.bind(TABLES)
+    broker = broker or open_broker(settings.broker_url, topic_prefix=settings.topic_prefix, clock=clock)
+    discovery = discovery or open_discovery(settings.discovery_url)
+    inventory = open_channel(discovery, INVENTORY, never_repeated=[SELL])
+    stock = StockClient(InventoryServiceStub(inventory))
+    orders = Repository(database, return_after=settings.return_after, reached=reached)
+    use_cases = _use_cases(settings, database, orders, stock, broker, clock, reached)
+    check_back = CheckBack(orders=orders, clock=clock, creating_grace=settings.creating_grace)
+    broker.answer_check_backs(ORDER_REBACK, check_back)
+    consumers.subscribe(broker, use_cases.close_order)
+    sweeper = Sweeper(
+        orders=orders,
+        stock=stock,
+        clock=clock,
+        every=settings.sweep_every,
+        grace=settings.sweep_grace,
+        creating_grace=settings.creating_grace,
+        reached=reached,
+    )
+    return OrderService(
+        server=_server(settings, use_cases),
+        database=database,
+        broker=broker,
+        discovery=discovery,
+        inventory=inventory,
+        use_cases=use_cases,
+        check_back=check_back,
+        sweeper=sweeper,
+    )
+
+
+def _use_cases(  # noqa: PLR0917 - the parts of `build`, in its order
+    settings: OrderSettings,
+    database: Database,
+    orders: Repository,
+    stock: StockClient,
+    broker: Broker,
+    clock: Clock,
+    reached: Reached,
+) -> UseCases:
+    goods, carts = GoodsRepository(database), CartRepository(database)
+    return UseCases(
+        goods=PriceBook(goods=goods, clock=clock),
+        cart=Cart(carts=carts, goods=goods, clock=clock),
+        create_order=CreateOrder(
+            orders=orders,
+            goods=goods,
+            carts=carts,
+            stock=stock,
+            broker=broker,
+            clock=clock,
+            pay_within=settings.pay_within,
+            waiters=settings.threads // 4,
+            reached=reached,
+        ),
+        close_order=CloseOrder(
+            orders=orders, broker=broker, clock=clock, creating_grace=settings.creating_grace, reached=reached
+        ),
+        pay_order=PayOrder(orders=orders, clock=clock, reached=reached),
+        finish_order=FinishOrder(orders=orders, clock=clock),
+        queries=Queries(database),
+    )
+
+
+def _server(settings: OrderSettings, use_cases: UseCases) -> Server:
+    server = Server(
+        "order",
+        settings.listen,
+        threads=settings.threads,
+        reflection=settings.reflection,
+        longest={f"/{_FULL_NAME}/CreateOrder": settings.longest_create},
+    )
+    server.add(_FULL_NAME, add_OrderServiceServicer_to_server, OrderServicer(use_cases))
+    return server

@@ -1,0 +1,282 @@
+"""Orders and payments: each method is one transaction.
+
+After a move the row is read by a locking read: zero rows prove nothing, the statement may have been one's own,
+committed just before the connection was lost. So a move answers with the state that the row is in, whoever brought it
+there.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+import peewee
+
+from common.crash_points import Reached
+from common.database import CommitUnknown, Database, DatabaseUnavailable
+from common.errors import DomainError
+from order_srv import refusals, rows
+from order_srv.crash_points import CrashPoint
+from order_srv.models import OrderRow
+from order_srv.order import (
+    Cause,
+    CloseCause,
+    Closing,
+    Event,
+    Move,
+    Order,
+    Payment,
+    State,
+    move_for_check_back,
+)
+from order_srv.statements import ABANDONED, Statements
+
+_PAY_TRIES = 3
+
+
+class RequestTaken(Exception):
+    """The user's request_id belongs to another order already."""
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What a user asked for: its id, unique per user, and the hash of its content."""
+
+    request_id: str
+    content_hash: str
+
+
+@dataclass(frozen=True, slots=True)
+class EarlierOrder:
+    """The order that a request made before; `refusal` is set when it failed for a reason of business."""
+
+    order_sn: str
+    content_hash: str
+    state: State
+    refusal: DomainError | None
+
+
+@dataclass(frozen=True, slots=True)
+class OwedReturn:
+    """A dead order whose stock was not yet seen to be back, and how often inventory was asked for it."""
+
+    order_sn: str
+    tries: int
+
+
+class Repository:
+    """Orders and payments.
+
+    Args:
+        database: Bound to `models.TABLES`.
+        return_after: How long after an order died the sweeper asks whether its stock is back.
+        reached: Told when a crash point is reached.
+    """
+
+    def __init__(self, database: Database, *, return_after: timedelta, reached: Reached) -> None:
+        self._database = database
+        self._statements = Statements(database)
+        self._return_after = return_after
+        self._reached = reached
+
+    def get(self, order_sn: str) -> Order | None:
+        """Read one order as it is now."""
+        with self._database.reading():
+            row = OrderRow.get_or_none(OrderRow.order_sn == order_sn)
+            return rows.load([row])[0] if row is not None else None
+
+    # Create
+
+    def earlier_order(self, user_id: int, request_id: str) -> EarlierOrder | None:
+        """Look a request up."""
+        with self._database.reading():
+            row = OrderRow.get_or_none((OrderRow.user_id == user_id) & (OrderRow.request_id == request_id))
+        if row is None:
+            return None
+        refusal = refusals.load(row.failure) if row.failure else None
+        return EarlierOrder(row.order_sn, row.request_hash, State(row.state), refusal)
+
+    def add(self, order: Order, request: Request) -> None:
+        """Write a new order down as CREATING.
+
+        Raises:
+            RequestTaken: Another order has this request_id.
+            CommitUnknown: It may or may not be there.
+        """
+        try:
+            self._database.write(lambda: self._statements.insert_order(order, request.request_id, request.content_hash))
+        except peewee.IntegrityError as error:
+            raise RequestTaken from error
+
+    def open(self, order: Order, steps: Sequence[Event], now: datetime, *, from_cart: bool) -> State | None:
+        """Move CREATING to UNPAID, and what was bought from the cart out of it.
+
+        Returns:
+            The state that the row is in after it; None: it can't be told.
+        """
+
+        def move() -> None:
+            if self._statements.open_order(order, steps, now) and from_cart:
+                self._statements.leave_cart(order)
+
+        return self._settle(order.order_sn, move)
+
+    def fail(self, order_sn: str, reason: str, now: datetime) -> State | None:
+        """Move CREATING to FAILED, owing its stock; the state after it, None when it can't be told."""
+        return self._settle(
+            order_sn, lambda: self._statements.fail_order(order_sn, reason, now, now + self._return_after)
+        )
+
+    def refuse(self, order_sn: str, refusal: DomainError, now: datetime) -> State | None:
+        """Move CREATING to FAILED, owing nothing: inventory took nothing and never will; the state after it."""
+        return self._settle(order_sn, lambda: self._statements.refuse_order(order_sn, refusal, now))
+
+    # Close
+
+    def close(self, order_sn: str, closing: Closing, now: datetime) -> State | None:
+        """Move UNPAID to CLOSED; the state after it, None when it can't be told."""
+        return self._settle(
+            order_sn, lambda: self._statements.close_order(order_sn, closing, now, now + self._return_after)
+        )
+
+    def refund(self, order_sn: str, closing: Closing, now: datetime) -> State | None:
+        """Move PAID to CLOSED and its payment to REFUND_DUE; the state after it, None when it can't be told."""
+        return self._settle(
+            order_sn, lambda: self._statements.refund_order(order_sn, closing, now, now + self._return_after)
+        )
+
+    def answer_check_back(
+        self, order_sn: str, cause: Cause, closing: Closing, now: datetime, *, creating_grace: timedelta
+    ) -> State | None:
+        """Make the move that a check-back asks for, if any, and write down that the broker asked.
+
+        Args:
+            order_sn: Which order.
+            cause: Of the half message.
+            closing: What the half message wants the order closed by.
+            now: When.
+            creating_grace: How long an order may be CREATING.
+
+        Returns:
+            The state that the row is in after it; None: there is no row.
+
+        Raises:
+            DatabaseUnavailable: The row can't be read, or the outcome is not known: the broker will ask again.
+        """
+        do = self._statements
+        return_due = now + self._return_after
+
+        def work() -> State | None:
+            row = do.order(order_sn)
+            if row is None:
+                return None
+            do.note_question(order_sn, cause.value, now)
+            past_grace = row.add_time + creating_grace < now
+            match move_for_check_back(State(row.state), cause, past_creating_grace=past_grace):
+                case Move.FAIL:
+                    do.fail_order(order_sn, ABANDONED, now, return_due)
+                case Move.CLOSE:
+                    do.close_order(order_sn, closing, now, return_due)
+                case Move.REFUND:
+                    do.refund_order(order_sn, closing, now, return_due)
+                case None:
+                    pass
+            return do.state(order_sn)
+
+        return self._database.write(work)
+
+    # Pay and finish
+
+    def pay(self, payment: Payment) -> Payment:
+        """Record a payment once, together with the order's move to PAID when it can be applied.
+
+        Args:
+            payment: Its outcome is decided here.
+
+        Returns:
+            The payment as it stands now; for a repeat, the one recorded before.
+
+        Raises:
+            OrderNotFound, DifferentContent: As they say.
+            Unavailable: The order is being created, or the outcome is not known.
+        """
+
+        def work() -> Payment:
+            recorded = self._statements.record_payment(payment)
+            self._reached(CrashPoint.PAY_BEFORE_COMMIT)
+            return recorded
+
+        for _ in range(_PAY_TRIES - 1):
+            try:
+                return self._database.write(work, repeat_on=peewee.IntegrityError)
+            except CommitUnknown:
+                continue  # looks the payment_id up and starts over when it is absent
+        return self._database.write(work, repeat_on=peewee.IntegrityError)
+
+    def finish(self, order_sn: str, now: datetime) -> State | None:
+        """Move PAID to FINISHED; the state after it, None when it can't be told."""
+        return self._settle(order_sn, lambda: self._statements.finish_order(order_sn, now))
+
+    def mark_refunded(self, payment_id: str, refund_id: str, now: datetime) -> Payment | None:
+        """Move a payment from REFUND_DUE to REFUNDED; the payment as it is after it, None when there is none."""
+        return self._database.write(lambda: self._statements.mark_refunded(payment_id, refund_id, now))
+
+    # Sweep
+
+    def close_overdue(self, expired_before: datetime, now: datetime, limit: int) -> list[str]:
+        """Close a page of UNPAID orders whose time is long over; they owe their stock at once."""
+        overdue = (OrderRow.state == State.UNPAID) & (OrderRow.expire_time < expired_before)
+        closing = Closing(CloseCause.TIMEOUT)
+
+        def work() -> list[str]:
+            page = self._statements.locked_page(overdue, OrderRow.expire_time, limit)
+            return [sn for sn in page if self._statements.close_order(sn, closing, now, now)]
+
+        return self._database.write(work)
+
+    def fail_abandoned(self, created_before: datetime, now: datetime, limit: int) -> list[str]:
+        """Fail a page of orders that stayed CREATING past their grace; they owe their stock at once."""
+        abandoned = (OrderRow.state == State.CREATING) & (OrderRow.add_time < created_before)
+
+        def work() -> list[str]:
+            page = self._statements.locked_page(abandoned, OrderRow.add_time, limit)
+            return [sn for sn in page if self._statements.fail_order(sn, ABANDONED, now, now)]
+
+        return self._database.write(work)
+
+    def owed_returns(self, now: datetime, limit: int) -> list[OwedReturn]:
+        """A page of dead orders that inventory is to be asked about by now, longest due first."""
+        with self._database.reading():
+            due = (
+                OrderRow.select(OrderRow.order_sn, OrderRow.return_tries)
+                .where(OrderRow.return_due <= now)
+                .order_by(OrderRow.return_due)
+                .limit(limit)
+            )
+            return [OwedReturn(row.order_sn, row.return_tries) for row in due]
+
+    def stock_returned(self, order_sns: Sequence[str], now: datetime) -> None:
+        """Clear what these orders owe: inventory said that their sales are RETURNED."""
+        if order_sns:
+            self._database.write(lambda: self._statements.note_returned(order_sns, now))
+
+    def put_off_return(self, order_sn: str, until: datetime) -> None:
+        """Ask inventory about this order again later."""
+        self._database.write(lambda: self._statements.put_off_return(order_sn, until))
+
+    # After a move
+
+    def _settle(self, order_sn: str, move: Callable[[], object]) -> State | None:
+        def moved_state() -> State | None:
+            move()
+            return self._statements.state(order_sn)
+
+        try:
+            return self._database.write(moved_state)
+        except DatabaseUnavailable:
+            return self._state_after_trouble(order_sn)
+
+    def _state_after_trouble(self, order_sn: str) -> State | None:
+        try:
+            return self._database.write(lambda: self._statements.state(order_sn))
+        except DatabaseUnavailable:
+            return None

@@ -1,0 +1,230 @@
+"""Every statement that writes orders and payments. They run inside a transaction that the repository opened.
+
+A change of state is one guarded statement: `… WHERE order_sn = ? AND state = ?`. Those that make one answer whether it
+touched the row.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from datetime import datetime
+from typing import Any
+
+import peewee
+
+from common.database import Database
+from common.errors import DomainError
+from order_srv import refusals, rows
+from order_srv.errors import DifferentContent, OrderNotFound, state_forbids
+from order_srv.models import CartItemRow, OrderEventRow, OrderLineRow, OrderRow, PaymentRow
+from order_srv.order import (
+    Closing,
+    Event,
+    EventKind,
+    Order,
+    Outcome,
+    Payment,
+    RefundReason,
+    State,
+    outcome_of_payment,
+)
+
+ABANDONED = "ABANDONED"
+"""The failure_reason of an order whose creator never came back to it."""
+
+
+class Statements:
+    """Guarded moves, records and locking reads."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def insert_order(self, order: Order, request_id: str, request_hash: str) -> None:
+        now = order.create_time
+        OrderRow.insert(
+            order_sn=order.order_sn,
+            user_id=order.user_id,
+            request_id=request_id,
+            request_hash=request_hash,
+            state=order.state,
+            total_cents=order.total_cents,
+            currency=order.currency,
+            recipient_name=order.recipient.name,
+            recipient_mobile=order.recipient.mobile,
+            recipient_address=order.recipient.address,
+            note=order.note,
+            expire_time=order.expire_time,
+            add_time=now,
+            update_time=now,
+        ).execute()
+        line = OrderLineRow
+        line.insert_many(
+            [(order.order_sn, each.sku, each.name, each.price_cents, each.quantity) for each in order.lines],
+            fields=[line.order_sn, line.sku, line.name, line.price_cents, line.quantity],
+        ).execute()
+        self._note(order.order_sn, [Event(EventKind.CREATED, now)])
+
+    def open_order(self, order: Order, steps: Iterable[Event], now: datetime) -> bool:
+        return self._move(order.order_sn, State.CREATING, {"state": State.UNPAID}, steps, now)
+
+    def leave_cart(self, order: Order) -> None:
+        """Take exactly what was bought out of the cart: same sku, same quantity."""
+        item = CartItemRow
+        for line in order.lines:
+            item.delete().where(
+                (item.user_id == order.user_id) & (item.sku == line.sku) & (item.quantity == line.quantity)
+            ).execute()
+
+    def fail_order(self, order_sn: str, reason: str, now: datetime, return_due: datetime) -> bool:
+        """The order owes its stock, and its request may be made anew."""
+        changes = {"state": State.FAILED, "failure_reason": reason, "request_id": None, "return_due": return_due}
+        return self._move(order_sn, State.CREATING, changes, [Event(EventKind.FAILED, now, reason)], now)
+
+    def refuse_order(self, order_sn: str, refusal: DomainError, now: datetime) -> bool:
+        """Inventory took nothing and never will: the order owes nothing; a reason of business is told again."""
+        changes: dict[str, Any] = {"state": State.FAILED, "failure_reason": refusal.reason}
+        if refusals.is_business(refusal):
+            changes["failure"] = refusals.dump(refusal)
+        else:
+            changes["request_id"] = None
+        return self._move(order_sn, State.CREATING, changes, [Event(EventKind.FAILED, now, refusal.reason)], now)
+
+    def close_order(self, order_sn: str, closing: Closing, now: datetime, return_due: datetime) -> bool:
+        return self._close(order_sn, State.UNPAID, closing, now, return_due)
+
+    def refund_order(self, order_sn: str, closing: Closing, now: datetime, return_due: datetime) -> bool:
+        """Close a PAID order; the payment that was applied becomes REFUND_DUE."""
+        if not self._close(order_sn, State.PAID, closing, now, return_due):
+            return False
+        applied = (PaymentRow.order_sn == order_sn) & (PaymentRow.outcome == Outcome.APPLIED)
+        for payment in list(self._database.locking(PaymentRow.select().where(applied))):
+            PaymentRow.update(
+                outcome=Outcome.REFUND_DUE, refund_reason=RefundReason.ORDER_REFUNDED, update_time=now
+            ).where(PaymentRow.payment_id == payment.payment_id).execute()
+            self._note(order_sn, [Event(EventKind.REFUND_DUE, now, payment.payment_id)])
+        return True
+
+    def finish_order(self, order_sn: str, now: datetime) -> bool:
+        return self._move(order_sn, State.PAID, {"state": State.FINISHED}, [Event(EventKind.FINISHED, now)], now)
+
+    def record_payment(self, payment: Payment) -> Payment:
+        """Record a payment once, with the order's move to PAID when it can be applied; a repeat gives the first."""
+        earlier = self.payment(payment.payment_id)
+        if earlier is not None:
+            if not earlier.same_content(payment):
+                raise DifferentContent("payment_id", payment.payment_id)
+            return earlier
+        order = self._payable(payment.order_sn)
+        outcome, refund_reason = outcome_of_payment(order, payment.amount_cents, payment.currency)
+        now = payment.create_time
+        if outcome is Outcome.APPLIED:
+            changes = {"state": State.PAID, "pay_time": payment.paid_time}
+            self._move(order.order_sn, State.UNPAID, changes, [Event(EventKind.PAID, now, payment.payment_id)], now)
+        else:
+            self._note(order.order_sn, [Event(EventKind.REFUND_DUE, now, payment.payment_id)])
+        recorded = replace(payment, outcome=outcome, refund_reason=refund_reason)
+        self._insert_payment(recorded)
+        return recorded
+
+    def mark_refunded(self, payment_id: str, refund_id: str, now: datetime) -> Payment | None:
+        moved = (
+            PaymentRow.update(outcome=Outcome.REFUNDED, refund_id=refund_id, refund_time=now, update_time=now)
+            .where((PaymentRow.payment_id == payment_id) & (PaymentRow.outcome == Outcome.REFUND_DUE))
+            .execute()
+        )
+        payment = self.payment(payment_id)
+        if moved and payment is not None:
+            self._note(payment.order_sn, [Event(EventKind.REFUNDED, now, payment_id)])
+        return payment
+
+    def note_question(self, order_sn: str, detail: str, now: datetime) -> None:
+        self._note(order_sn, [Event(EventKind.ASKED_BY_BROKER, now, detail)])
+
+    def note_returned(self, order_sns: Sequence[str], now: datetime) -> None:
+        """Clear what these orders owe; one that owes nothing any more is passed over."""
+        owing = OrderRow.select(OrderRow.order_sn).where(OrderRow.order_sn.in_(order_sns), _owing())
+        for order_sn in [row.order_sn for row in self._database.locking(owing)]:
+            OrderRow.update(return_due=None, update_time=now).where(OrderRow.order_sn == order_sn).execute()
+            self._note(order_sn, [Event(EventKind.STOCK_RETURNED, now)])
+
+    def put_off_return(self, order_sn: str, until: datetime) -> None:
+        OrderRow.update(return_due=until, return_tries=OrderRow.return_tries + 1).where(
+            OrderRow.order_sn == order_sn, _owing()
+        ).execute()
+
+    def locked_page(self, due: peewee.Expression, oldest: "peewee.Field[Any]", limit: int) -> list[str]:
+        """The order_sns of a page of orders, held until the end of the transaction."""
+        page = OrderRow.select(OrderRow.order_sn).where(due).order_by(oldest).limit(limit)
+        return [row.order_sn for row in self._database.locking(page)]
+
+    def order(self, order_sn: str) -> OrderRow | None:
+        return next(iter(self._database.locking(OrderRow.select().where(OrderRow.order_sn == order_sn))), None)
+
+    def state(self, order_sn: str) -> State | None:
+        state = OrderRow.select(OrderRow.state).where(OrderRow.order_sn == order_sn).tuples()
+        found = next(iter(self._database.locking(state)), None)
+        return None if found is None else State(found[0])
+
+    def payment(self, payment_id: str) -> Payment | None:
+        payment = PaymentRow.select().where(PaymentRow.payment_id == payment_id)
+        row = next(iter(self._database.locking(payment)), None)
+        return None if row is None else rows.to_payment(row)
+
+    def _payable(self, order_sn: str) -> Order:
+        row = self.order(order_sn)
+        if row is None:
+            raise OrderNotFound(order_sn)
+        order = rows.to_orders([row], [], [])[0]
+        if order.state is State.CREATING:
+            raise state_forbids(order_sn, State.CREATING)
+        return order
+
+    def _insert_payment(self, payment: Payment) -> None:
+        PaymentRow.insert(
+            payment_id=payment.payment_id,
+            order_sn=payment.order_sn,
+            amount_cents=payment.amount_cents,
+            currency=payment.currency,
+            pay_type=payment.pay_type,
+            paid_time=payment.paid_time,
+            outcome=payment.outcome,
+            refund_reason=payment.refund_reason,
+            add_time=payment.create_time,
+            update_time=payment.create_time,
+        ).execute()
+
+    def _close(self, order_sn: str, state: State, closing: Closing, now: datetime, return_due: datetime) -> bool:
+        changes = {
+            "state": State.CLOSED,
+            "close_time": now,
+            "close_cause": closing.cause,
+            "close_reason": closing.reason,
+            "return_due": return_due,
+        }
+        return self._move(order_sn, state, changes, [Event(EventKind.CLOSED, now, _told(closing))], now)
+
+    def _move(
+        self, order_sn: str, state: State, changes: dict[str, Any], steps: Iterable[Event], now: datetime
+    ) -> bool:
+        moved = (
+            OrderRow.update(update_time=now, **changes)
+            .where((OrderRow.order_sn == order_sn) & (OrderRow.state == state))
+            .execute()
+        )
+        if moved:
+            self._note(order_sn, steps)
+        return bool(moved)
+
+    def _note(self, order_sn: str, steps: Iterable[Event]) -> None:
+        event = OrderEventRow
+        event.insert_many(
+            [(order_sn, step.kind, step.detail, step.time) for step in steps],
+            fields=[event.order_sn, event.kind, event.detail, event.add_time],
+        ).execute()
+
+
+def _told(closing: Closing) -> str:
+    return f"{closing.cause}: {closing.reason}" if closing.reason else closing.cause.value
+
+
+def _owing() -> peewee.Expression:
+    return OrderRow.return_due.is_null(is_null=False)

@@ -1,0 +1,143 @@
+"""What the order service needs of inventory."""
+
+import time
+from collections.abc import Mapping, Sequence
+from typing import Final
+
+import grpc
+import structlog
+
+from common.deadline import Deadline
+from common.errors import (
+    AlreadyExists,
+    DomainError,
+    FailedPrecondition,
+    InvalidArgument,
+    NotFound,
+    Unavailable,
+    Violation,
+)
+from common.rpc.errors import to_domain_error
+from order_srv.order import Line
+from reback.inventory.v1 import inventory_pb2 as pb
+from reback.inventory.v1.inventory_pb2_grpc import InventoryServiceStub
+
+SELL: Final = "/reback.inventory.v1.InventoryService/Sell"
+"""Tried once, never repeated by the channel: a late repeat must not sell for an order that has failed by then."""
+
+_PATIENCE_S: Final = 5.0  # for calls that no caller waits for
+_SHORT_FOR_S: Final = 1.0  # how long a refused sku is looked at before it is asked for
+_REFUSALS: Final = (FailedPrecondition, NotFound, InvalidArgument, AlreadyExists)
+
+_log = structlog.get_logger(__name__)
+
+
+class Refused(Exception):
+    """Inventory took nothing and never will; `error` says why."""
+
+    def __init__(self, error: DomainError) -> None:
+        super().__init__(str(error))
+        self.error = error
+
+
+class StockUnclear(Exception):
+    """Inventory may or may not have acted."""
+
+
+class StockClient:
+    """Sells and gives back through inventory's stub.
+
+    Args:
+        stub: On a channel that never repeats `SELL`.
+    """
+
+    def __init__(self, stub: InventoryServiceStub) -> None:
+        self._stub = stub
+        self._short_until: dict[str, float] = {}
+
+    def refuse_what_is_short(self, quantities: Mapping[str, int], deadline: Deadline) -> None:
+        """Refuse before anything is written what inventory refused a moment ago and would refuse again.
+
+        A flash sale must not flood the broker with half messages. Skus that were not refused lately are not looked at.
+
+        Raises:
+            FailedPrecondition: `NO_STOCK`, with every sku of those looked at that is short.
+        """
+        now = time.monotonic()
+        suspects = [sku for sku in quantities if self._short_until.get(sku, 0.0) > now]
+        if not suspects:
+            return
+        try:
+            answer = self._stub.BatchGetStocks(pb.BatchGetStocksRequest(skus=suspects), timeout=deadline.remaining())
+        except grpc.RpcError:
+            return  # the sell will tell
+        short = [stock for stock in answer.stocks if stock.available < quantities[stock.sku]]
+        if short:
+            raise _no_stock(short, quantities)
+
+    def sell(self, order_sn: str, lines: Sequence[Line], deadline: Deadline) -> None:
+        """Sell an order's lines, all or nothing.
+
+        Raises:
+            Refused: Nothing was taken and nothing will be.
+            StockUnclear: Perhaps it sold, perhaps it still will.
+        """
+        request = pb.SellRequest(
+            order_sn=order_sn, lines=[pb.SaleLine(sku=line.sku, quantity=line.quantity) for line in lines]
+        )
+        try:
+            self._stub.Sell(request, timeout=deadline.remaining())
+        except grpc.RpcError as failure:
+            error = to_domain_error(failure)
+            if isinstance(error, _REFUSALS):
+                self._remember_short(error)
+                raise Refused(error) from failure
+            _log.warning("sell unclear", order_sn=order_sn, reason=error.reason, error=str(error))
+            raise StockUnclear(str(error)) from failure
+
+    def returned(self, order_sns: Sequence[str]) -> set[str]:
+        """Those of these orders whose sale inventory says is RETURNED.
+
+        Raises:
+            Unavailable: Inventory can't be asked.
+        """
+        try:
+            answer = self._stub.BatchGetSales(pb.BatchGetSalesRequest(order_sns=order_sns), timeout=_PATIENCE_S)
+        except grpc.RpcError as failure:
+            raise Unavailable(str(to_domain_error(failure))) from failure
+        return {sale.order_sn for sale in answer.sales if sale.state == pb.SALE_STATE_RETURNED}
+
+    def reback(self, order_sn: str, reason: str) -> None:
+        """Give an order's stock back; when this returns, its sale is RETURNED.
+
+        Raises:
+            StockUnclear: Inventory did not say so.
+        """
+        try:
+            sale = self._stub.Reback(pb.RebackRequest(order_sn=order_sn, reason=reason), timeout=_PATIENCE_S)
+        except grpc.RpcError as failure:
+            raise StockUnclear(str(to_domain_error(failure))) from failure
+        if sale.state != pb.SALE_STATE_RETURNED:
+            raise StockUnclear(f"the sale of {order_sn} is not returned")
+
+    def _remember_short(self, refusal: DomainError) -> None:
+        if refusal.reason != "NO_STOCK":
+            return
+        now = time.monotonic()
+        until = {violation.subject: now + _SHORT_FOR_S for violation in refusal.violations}
+        # Replaced, not changed: other threads read it without a lock, and losing an entry costs one sell.
+        self._short_until = {sku: end for sku, end in self._short_until.items() if end > now} | until
+
+
+def _no_stock(short: Sequence[pb.Stock], asked: Mapping[str, int]) -> FailedPrecondition:
+    """The refusal as inventory words it."""
+    violations = [
+        Violation(stock.sku, f"asked {asked[stock.sku]}, available {stock.available}", "NO_STOCK") for stock in short
+    ]
+    first = short[0]
+    return FailedPrecondition(
+        f"{violations[0].subject}: {violations[0].description}",
+        reason="NO_STOCK",
+        metadata={"sku": first.sku, "asked": str(asked[first.sku]), "available": str(first.available)},
+        violations=violations,
+    )

@@ -1,0 +1,119 @@
+"""Door: the clock. Closes what a lost message left open, and asks for stock that dead orders owe."""
+
+from datetime import timedelta
+from threading import Event, Thread
+from typing import Final
+
+import structlog
+
+from common.clock import Clock
+from common.crash_points import Reached
+from common.errors import Unavailable
+from order_srv.crash_points import CrashPoint
+from order_srv.repository import OwedReturn, Repository
+from order_srv.stock_client import StockClient, StockUnclear
+
+_PAGE: Final = 200
+_FIRST_PAUSE: Final = timedelta(seconds=1)
+_LONGEST_PAUSE: Final = timedelta(minutes=10)
+_DOUBLINGS: Final = 10  # after which a pause is the longest anyway
+
+_log = structlog.get_logger(__name__)
+
+
+class Sweeper:
+    """Sweeps every `every`; any number of replicas may.
+
+    It moves orders by the guarded statement alone, so it needs no broker, and what it moves owes its stock at once. A
+    round costs by what is due, not by how many orders wait.
+
+    Args:
+        orders: Orders and payments.
+        stock: Inventory.
+        clock: The one clock.
+        every: The pause between rounds.
+        grace: How long past its expire_time an UNPAID order is left to its timeout message.
+        creating_grace: How long an order may be CREATING.
+        reached: Told when a crash point is reached.
+    """
+
+    def __init__(
+        self,
+        *,
+        orders: Repository,
+        stock: StockClient,
+        clock: Clock,
+        every: timedelta,
+        grace: timedelta,
+        creating_grace: timedelta,
+        reached: Reached,
+    ) -> None:
+        self._orders = orders
+        self._stock = stock
+        self._clock = clock
+        self._every = every
+        self._grace = grace
+        self._creating_grace = creating_grace
+        self._reached = reached
+        self._stopping = Event()
+        self._thread = Thread(target=self._run, name="sweeper", daemon=True)
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Finish the page at hand and stop."""
+        self._stopping.set()
+        if self._thread.is_alive():
+            self._thread.join()
+
+    def sweep(self) -> None:
+        """One round: everything that is due by now.
+
+        Raises:
+            Unavailable: The database or inventory can't be reached; the next round takes up what is left.
+        """
+        while self._page_of_moves() and not self._stopping.is_set():
+            pass
+        while self._page_of_returns() and not self._stopping.is_set():
+            pass
+
+    def _run(self) -> None:
+        while not self._stopping.wait(self._every.total_seconds()):
+            try:
+                self.sweep()
+            except Unavailable as error:
+                _log.warning("sweep put off", reason=error.reason, error=str(error))
+            except Exception:  # noqa: BLE001 - the sweeper must outlive any one bug; the next round tries again
+                _log.exception("sweep failed")
+
+    def _page_of_moves(self) -> bool:
+        now = self._clock.now()
+        closed = self._orders.close_overdue(now - self._grace, now, _PAGE)
+        failed = self._orders.fail_abandoned(now - self._creating_grace, now, _PAGE)
+        if closed or failed:
+            _log.info("swept", closed=len(closed), failed=len(failed))
+            self._reached(CrashPoint.SWEEP_CLOSED)
+        return len(closed) == _PAGE or len(failed) == _PAGE
+
+    def _page_of_returns(self) -> bool:
+        owed = self._orders.owed_returns(self._clock.now(), _PAGE)
+        if not owed:
+            return False
+        returned = self._stock.returned([each.order_sn for each in owed])
+        self._orders.stock_returned(sorted(returned), self._clock.now())
+        for each in owed:
+            if each.order_sn not in returned:
+                self._ask_for(each)
+        return len(owed) == _PAGE
+
+    def _ask_for(self, owed: OwedReturn) -> None:
+        try:
+            self._stock.reback(owed.order_sn, "sweep")
+        except StockUnclear as error:
+            pause = min(_FIRST_PAUSE * 2 ** min(owed.tries, _DOUBLINGS), _LONGEST_PAUSE)
+            self._orders.put_off_return(owed.order_sn, self._clock.now() + pause)
+            _log.warning("stock is still owed", order_sn=owed.order_sn, tries=owed.tries + 1, error=str(error))
+            return
+        self._reached(CrashPoint.SWEEP_REBACKED)
+        self._orders.stock_returned([owed.order_sn], self._clock.now())
