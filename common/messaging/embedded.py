@@ -33,7 +33,7 @@ from common.messaging.port import (
     Resolution,
 )
 
-log = structlog.get_logger()
+log = structlog.get_logger(__name__)
 
 _CHECKER_THREADS = 4
 _NOTHING = timedelta(0)
@@ -78,15 +78,18 @@ class EmbeddedBroker(Broker):
 
     def _resolved(self, topic: str, half: int, resolution: Resolution) -> Write | None:
         """What to write of a resolution of a half message; nothing when it is UNKNOWN."""
-        if resolution is Resolution.UNKNOWN:
-            return None
-        committed, now = resolution is Resolution.COMMIT, self._now()
-        if self._options.ask_again:
-            ask = self._now_and(self._options.check_after)
-            if committed:
+        now, ask = self._now(), self._now_and(self._options.check_after)
+        match resolution, self._options.ask_again:
+            case Resolution.COMMIT, False:
+                return Write(Store.commit, (topic, half, now))
+            case Resolution.COMMIT, True:
                 return Write(Store.commit_and_ask_again, (topic, half, now, ask))
-            return Write(Store.roll_back_and_ask_again, (topic, half, ask))
-        return Write(Store.commit if committed else Store.roll_back, (topic, half, now))
+            case Resolution.ROLLBACK, False:
+                return Write(Store.roll_back, (topic, half, now))
+            case Resolution.ROLLBACK, True:
+                return Write(Store.roll_back_and_ask_again, (topic, half, ask))
+            case _:  # also what a checker without types returned by mistake: None must not drop a message
+                return None
 
     # Receiving
 
@@ -214,7 +217,7 @@ class EmbeddedBroker(Broker):
         self._writer.close()
 
     def _tidy(self) -> None:
-        self._writer.put(Write(Store.purge_settled, (self._now() - micros(self._options.keep_settled),)))
+        self._writer.put(Write(Store.tidy, (self._now() - micros(self._options.keep_settled),)))
 
     def _now(self) -> int:
         return micros_since_epoch(self._clock.now())

@@ -1,4 +1,4 @@
-"""The tables of the embedded broker, and every statement on them.
+"""Every statement on the tables of the embedded broker.
 
 A queue is a topic and a consumer group; an entry is one message in one queue. An entry can be taken when it is due and
 nobody has a lease on it; taking it sets a lease and a new token, and whoever comes back with another token is told by
@@ -16,51 +16,17 @@ import secrets
 import sqlite3
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 NOBODY = ""
 CHECK_BACK = "%check-back"
 ASK_AGAIN = "%ask-again"
 SETTLED = "%settled"
 
-_SCHEMA = """
-CREATE TABLE IF NOT EXISTS sessions (last INTEGER NOT NULL);
-INSERT INTO sessions SELECT 0 WHERE NOT EXISTS (SELECT 1 FROM sessions);
-CREATE TABLE IF NOT EXISTS queues (
-    id INTEGER PRIMARY KEY,
-    topic TEXT NOT NULL,
-    consumers TEXT NOT NULL,          -- the group, or one of the names above
-    delivers INTEGER NOT NULL,        -- 1: a published message goes here
-    UNIQUE (topic, consumers)
-);
-CREATE TABLE IF NOT EXISTS entries (
-    id INTEGER NOT NULL,              -- the message's id: session and number, never used twice
-    queue INTEGER NOT NULL,
-    key TEXT NOT NULL,
-    body BLOB NOT NULL,
-    due INTEGER NOT NULL,
-    attempt INTEGER NOT NULL DEFAULT 0,
-    leased_until INTEGER NOT NULL DEFAULT 0,  -- 0: nobody has it
-    token INTEGER NOT NULL DEFAULT 0,
-    PRIMARY KEY (id, queue)
-) WITHOUT ROWID;
-CREATE INDEX IF NOT EXISTS entries_by_due ON entries (queue, due);
-CREATE TABLE IF NOT EXISTS dead_letters (
-    id INTEGER PRIMARY KEY AUTOINCREMENT,     -- an id that was replayed never names another message
-    message_id INTEGER NOT NULL,
-    queue INTEGER NOT NULL,
-    key TEXT NOT NULL,
-    body BLOB NOT NULL,
-    attempts INTEGER NOT NULL,
-    error TEXT NOT NULL,
-    dead_time INTEGER NOT NULL
-);
-CREATE INDEX IF NOT EXISTS dead_letters_by_queue ON dead_letters (queue, id);
-"""
-
 _SESSION_BITS = 40
 _LEASE_IS_NONSENSE = 10
 """A lease that ends later than this many times its length is of before a reboot: the monotonic clock starts anew."""
+
+_PAGES_GIVEN_BACK = 1000
 
 _PUBLISH = """
 INSERT INTO entries (id, queue, key, body, due)
@@ -132,45 +98,16 @@ class Lease:
     tries: int
 
 
-def connect(path: Path, busy_timeout: float) -> sqlite3.Connection:
-    """Open the file, making it and its folder; `busy_timeout` in seconds."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    connection = sqlite3.connect(path, timeout=busy_timeout, isolation_level=None, check_same_thread=False)
-    try:
-        connection.execute("PRAGMA auto_vacuum = INCREMENTAL")
-        connection.execute("PRAGMA journal_mode = WAL")
-        connection.execute("PRAGMA synchronous = FULL")
-        connection.execute(f"PRAGMA journal_size_limit = {64 << 20}")
-    except BaseException:
-        connection.close()
-        raise
-    return connection
-
-
 class Store:
-    """The statements on one connection. All but `create` belong inside a transaction of the caller.
+    """The statements on one connection, inside a transaction of the caller.
 
     Methods that take `rows` do many at once; each row's shape stands in its method.
     """
 
-    def __init__(self, connection: sqlite3.Connection) -> None:
+    def __init__(self, connection: sqlite3.Connection, session: int) -> None:
         self.connection = connection
         self.arrived: set[str] = set()  # topics that got something to deliver at once, for the caller to clear
         self._topics: dict[str, TopicQueues] = {}
-        self._next_id = 0
-
-    def create(self) -> None:
-        """Make the tables unless they exist, and begin a session: a range of message ids of its own."""
-        self.connection.execute("BEGIN IMMEDIATE")
-        try:
-            for statement in _SCHEMA.split(";\n"):
-                self.connection.execute(statement)
-            self.connection.execute("UPDATE sessions SET last = last + 1")
-            (session,) = self.connection.execute("SELECT last FROM sessions").fetchone()
-            self.connection.execute("COMMIT")
-        except BaseException:
-            self.undo()
-            raise
         self._next_id = session << _SESSION_BITS
 
     def undo(self) -> None:
@@ -340,9 +277,10 @@ class Store:
         self.connection.executemany(_LEASE, [(until, token, row[0], queue) for row in found])
         return [Taken(entry, queue, key, body, attempt + 1, token) for entry, key, body, attempt, _ in found]
 
-    def purge_settled(self, rows: Iterable[tuple[int]]) -> None:
-        """Delete half messages that were settled before a time. Rows: that time."""
+    def tidy(self, rows: Iterable[tuple[int]]) -> None:
+        """Delete half messages that were settled before a time, and give unused pages back. Rows: that time."""
         self.connection.executemany(
             "DELETE FROM entries WHERE queue IN (SELECT id FROM queues WHERE consumers IN (?, ?)) AND due <= ?",
             [(ASK_AGAIN, SETTLED, before) for (before,) in rows],
         )
+        self.connection.execute(f"PRAGMA incremental_vacuum({_PAGES_GIVEN_BACK})").fetchall()

@@ -15,11 +15,11 @@ from threading import Thread, current_thread
 import structlog
 
 from common.messaging.embedded_consumer import Consumer
-from common.messaging.embedded_store import connect
+from common.messaging.embedded_schema import connect
 from common.messaging.embedded_writer import Writer
 from common.messaging.port import BrokerUnavailable
 
-log = structlog.get_logger()
+log = structlog.get_logger(__name__)
 
 POLL_EVERY = 0.02
 _LOST_LEASES_EVERY = 1.0
@@ -70,7 +70,7 @@ class Watcher:
                     self._watch(connection)
             except BrokerUnavailable:
                 return  # the writer is closed
-            except (sqlite3.Error, OSError) as error:
+            except sqlite3.Error as error:
                 log.warning("broker could not look for messages", error=repr(error))
                 time.sleep(_PAUSE_AFTER_ERROR)
 

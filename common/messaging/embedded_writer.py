@@ -16,10 +16,11 @@ from typing import Any, Protocol, TypeVar
 
 import structlog
 
-from common.messaging.embedded_store import Store, connect
+from common.messaging.embedded_schema import begin_session, connect
+from common.messaging.embedded_store import Store
 from common.messaging.port import BrokerUnavailable
 
-log = structlog.get_logger()
+log = structlog.get_logger(__name__)
 
 T = TypeVar("T")
 Statement = Callable[[Store, list[Any]], object]
@@ -183,22 +184,14 @@ class Writer:
 
     def _opened(self) -> Store:
         if self._store is None:
-            self._store = self._patiently(self._open)
+            connection = self._patiently(lambda: connect(self._path))
+            try:
+                session = self._patiently(lambda: begin_session(connection))
+            except BaseException:
+                connection.close()
+                raise
+            self._store = Store(connection, session)
         return self._store
-
-    def _open(self) -> Store:
-        try:
-            connection = connect(self._path, self._busy_timeout)
-        except OSError as error:
-            raise sqlite3.OperationalError(str(error)) from error
-        try:
-            store = Store(connection)
-            store.create()
-        except BaseException:
-            connection.close()
-            raise
-        connection.execute("PRAGMA busy_timeout = 0")
-        return store
 
     def _patiently(self, work: Callable[[], T]) -> T:
         """Repeat while another process holds the file."""
