@@ -12,6 +12,8 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
+from functools import cache
+from itertools import chain
 from pathlib import Path
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
@@ -29,6 +31,7 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
 _BUSY_TIMEOUT_S = 5.0
 _REPEATS = 10
+_ROWS_AT_ONCE = 128
 
 
 class DatabaseUnavailable(Unavailable):
@@ -147,12 +150,27 @@ class Database:
             raise DatabaseUnavailable("the database was busy for too long") from cause
         raise AssertionError("unreachable: retry_context returns or raises")
 
+    for_update = ""
+    """What a SELECT written as text ends with to be `locking`."""
+
     def locking(self, query: Any) -> Any:  # peewee's queries share no useful type
         """Make a SELECT of a writing transaction read the latest rows and hold them until the end.
 
         On SQLite a writing transaction holds the whole file, so that every read is one.
         """
         return query
+
+    def execute(self, statement: str, values: Sequence[Any] = ()) -> Any:
+        """Run one statement within `write` or `reading`: quick, where a query builder takes longer than the engine.
+
+        Args:
+            statement: SQL that every engine knows, with `?` for each value.
+            values: Each as the engine takes it.
+
+        Returns:
+            The engine's cursor.
+        """
+        return self.engine.execute_sql(_worded(statement, self.engine.param), values)
 
     def execute_many(self, statement: str, rows: Sequence[tuple[Any, ...]]) -> int:
         """Run a statement once for each row, within `write`; the quick way for many rows.
@@ -166,9 +184,26 @@ class Database:
         """
         with peewee.__exception_wrapper__:  # type: ignore[attr-defined]
             cursor = self.engine.cursor()
-            cursor.executemany(statement.replace("?", self.engine.param), rows)
+            cursor.executemany(_worded(statement, self.engine.param), rows)
             touched: int = cursor.rowcount
             return touched
+
+    def insert_many(self, into: str, rows: Sequence[tuple[Any, ...]]) -> None:
+        """Insert rows, many in each statement, within `write`.
+
+        Row by row would let every other thread in between, and a busy process would crawl.
+
+        Args:
+            into: The table and its columns: `sale (order_sn, state)`.
+            rows: The values, each as the engine takes it.
+        """
+        done = 0
+        while done < len(rows):
+            # Only powers of two, so that the database meets few statements and can keep them prepared.
+            some = rows[done : done + min(_ROWS_AT_ONCE, 1 << (len(rows) - done).bit_length() - 1)]
+            statement = _insert_statement(into, len(some), len(some[0]), self.engine.param)
+            self.engine.execute_sql(statement, list(chain.from_iterable(some)))
+            done += len(some)
 
     def close(self) -> None:
         """Close every connection, also those in use."""
@@ -214,6 +249,17 @@ class Database:
         # What failed has often ended the transaction already, and the first error is the one that tells.
         if self.engine.connection().in_transaction:
             self.engine.rollback()
+
+
+@cache
+def _worded(statement: str, value: str) -> str:
+    return statement.replace("?", value)
+
+
+@cache
+def _insert_statement(into: str, rows: int, columns: int, value: str) -> str:
+    row = f"({', '.join([value] * columns)})"
+    return f"INSERT INTO {into} VALUES {', '.join([row] * rows)}"  # noqa: S608 made of what this program wrote itself
 
 
 def _open(url: str, connections: int) -> PooledSqliteDatabase:

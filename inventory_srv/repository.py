@@ -14,28 +14,20 @@ from inventory_srv import rows
 from inventory_srv.changes import AdjustStock, Change, Reback, Sell, SetStock, Sheet
 from inventory_srv.records import AnsweredRequest, Sale, SaleState, Stock
 
-_NEW_STOCK: Final = "INSERT INTO stock (sku, available, sold, version, add_time, update_time) VALUES (?, ?, ?, ?, ?, ?)"
+_NEW_STOCK: Final = "stock (sku, available, sold, version, add_time, update_time)"
 # The version: should the row not be held as it ought to be, the older write is found out instead of lost.
 _CHANGED_STOCK: Final = (
     "UPDATE stock SET available = ?, sold = ?, version = ?, update_time = ? WHERE sku = ? AND version = ?"
 )
 # Never an upsert: of two replicas that write one order_sn, the second must find the sale of the first.
-_NEW_SALE: Final = (
-    "INSERT INTO sale (order_sn, state, return_time, return_reason, add_time, update_time) VALUES (?, ?, ?, ?, ?, ?)"
-)
+_NEW_SALE: Final = "sale (order_sn, state, return_time, return_reason, add_time, update_time)"
 _RETURNED_SALE: Final = (
     "UPDATE sale SET state = 'RETURNED', return_time = ?, return_reason = ?, update_time = ?"
     " WHERE order_sn = ? AND state = 'SOLD'"
 )
-_NEW_SALE_LINE: Final = "INSERT INTO sale_line (order_sn, sku, quantity) VALUES (?, ?, ?)"
-_NEW_MOVEMENT: Final = (
-    "INSERT INTO movement (sku, kind, delta, available_after, order_sn, request_id, reason, add_time)"
-    " VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
-)
-_NEW_REQUEST: Final = (
-    "INSERT INTO stock_request (request_id, content, sku, available, sold, version, add_time)"
-    " VALUES (?, ?, ?, ?, ?, ?, ?)"
-)
+_NEW_SALE_LINE: Final = "sale_line (order_sn, sku, quantity)"
+_NEW_MOVEMENT: Final = "movement (sku, kind, delta, available_after, order_sn, request_id, reason, add_time)"
+_NEW_REQUEST: Final = "stock_request (request_id, content, sku, available, sold, version, add_time)"
 
 _KEYS_AT_ONCE: Final = 1024
 
@@ -77,22 +69,19 @@ class Repository:
         Raises:
             One of `REPEAT_ON`: A row is not as it was read, or a new one is there already.
         """
+        insert = self._database.insert_many
         new_sales, returned = sheet.new_sales(), sheet.returned_sales()
-        self._insert(_NEW_SALE, [_sale_row(sale) for sale in new_sales])
-        self._insert(_NEW_SALE_LINE, [(sale.order_sn, sku, n) for sale in new_sales for sku, n in sale.lines])
+        insert(_NEW_SALE, [_sale_row(sale) for sale in new_sales])
+        insert(_NEW_SALE_LINE, [(sale.order_sn, sku, n) for sale in new_sales for sku, n in sale.lines])
         self._update(_RETURNED_SALE, [_returned_row(sale) for sale in returned])
-        self._insert(_NEW_REQUEST, [_request_row(request) for request in sheet.new_requests])
-        self._insert(_NEW_STOCK, [_stock_row(stock) for stock in sheet.new_stocks()])
+        insert(_NEW_REQUEST, [_request_row(request) for request in sheet.new_requests])
+        insert(_NEW_STOCK, [_stock_row(stock) for stock in sheet.new_stocks()])
         self._update(_CHANGED_STOCK, [_changed_row(stock, version) for stock, version in sheet.changed_stocks()])
-        self._insert(_NEW_MOVEMENT, [(*movement[:-1], to_micros(movement[-1])) for movement in sheet.movements])
+        insert(_NEW_MOVEMENT, [(*movement[:-1], to_micros(movement[-1])) for movement in sheet.movements])
 
     def _hold_sales(self, order_sns: Sequence[str]) -> list[Sale]:
         found = list(self._sales.find(order_sns))
         return rows.to_sales(found, self._lines.find([row[0] for row in found]))
-
-    def _insert(self, statement: str, values: Sequence[rows.Row]) -> None:
-        if values:
-            self._database.execute_many(statement, values)
 
     def _update(self, statement: str, values: Sequence[rows.Row]) -> None:
         if values and self._database.execute_many(statement, values) != len(values):
