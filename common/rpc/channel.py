@@ -9,7 +9,7 @@ import json
 import socket
 from collections.abc import Collection, Iterator
 from threading import Lock
-from typing import Any, Final
+from typing import Any, Final, Self
 
 import grpc
 import structlog
@@ -159,6 +159,12 @@ class _FollowingChannel(grpc.Channel):
     ) -> "grpc.UnaryUnaryMultiCallable[Any, Any]":
         how = {"request_serializer": request_serializer, "response_deserializer": response_deserializer, **more}
         return _Method(self, method, how)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
 
     def close(self) -> None:
         with self._changing:
