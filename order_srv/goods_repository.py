@@ -2,8 +2,10 @@
 
 from collections.abc import Collection
 from datetime import datetime
+from functools import cache
+from typing import Any
 
-from common.database import Database
+from common.database import Database, from_micros
 from order_srv.models import GoodsRow
 from order_srv.pricing import Goods
 from order_srv.rows import to_goods
@@ -34,9 +36,9 @@ class GoodsRepository:
 
     def find(self, skus: Collection[str]) -> dict[str, Goods]:
         """The entries of these skus; those that are not in the book are left out."""
+        wanted = list(skus)
         with self._database.reading():
-            found = GoodsRow.select().where(GoodsRow.sku.in_(list(skus)), GoodsRow.delete_time.is_null())
-            return {row.sku: to_goods(row) for row in found}
+            return {row[0]: _to_goods(row) for row in self._database.execute(_found(len(wanted)), wanted)}
 
     def page(self, after: str | None, limit: int) -> list[Goods]:
         """Up to `limit` entries by sku, those behind `after`."""
@@ -55,3 +57,16 @@ class GoodsRepository:
             ).execute()
 
         self._database.write(work)
+
+
+@cache
+def _found(skus: int) -> str:
+    # Every order passes here: a query builder would take longer than the engine does.
+    columns = "sku, name, image_url, price_cents, currency, on_sale, add_time, update_time"
+    return f"SELECT {columns} FROM goods WHERE sku IN ({', '.join('?' * skus)}) AND delete_time IS NULL"  # noqa: S608
+
+
+def _to_goods(row: tuple[Any, ...]) -> Goods:
+    sku, name, image_url, price_cents, currency, on_sale, add_time, update_time = row
+    times = from_micros(add_time), from_micros(update_time)
+    return Goods(sku, name, image_url, price_cents, currency, bool(on_sale), *times)

@@ -8,6 +8,7 @@ there.
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import Final
 
 import peewee
 
@@ -30,7 +31,8 @@ from order_srv.order import (
 )
 from order_srv.statements import ABANDONED, Statements
 
-_PAY_TRIES = 3
+_PAY_TRIES: Final = 3
+_EARLIER: Final = "SELECT order_sn, request_hash, state, failure FROM orders WHERE user_id = ? AND request_id = ?"
 
 
 class RequestTaken(Exception):
@@ -89,11 +91,11 @@ class Repository:
     def earlier_order(self, user_id: int, request_id: str) -> EarlierOrder | None:
         """Look a request up."""
         with self._database.reading():
-            row = OrderRow.get_or_none((OrderRow.user_id == user_id) & (OrderRow.request_id == request_id))
-        if row is None:
+            found = self._database.execute(_EARLIER, (user_id, request_id)).fetchone()
+        if found is None:
             return None
-        refusal = refusals.load(row.failure) if row.failure else None
-        return EarlierOrder(row.order_sn, row.request_hash, State(row.state), refusal)
+        order_sn, content_hash, state, failure = found
+        return EarlierOrder(order_sn, content_hash, State(state), refusals.load(failure) if failure else None)
 
     def add(self, order: Order, request: Request) -> None:
         """Write a new order down as CREATING.

@@ -1,21 +1,24 @@
 """Every statement that writes orders and payments. They run inside a transaction that the repository opened.
 
-A change of state is one guarded statement: `… WHERE order_sn = ? AND state = ?`. Those that make one answer whether it
+What every order passes is written as text: a query builder would take longer than the engine does. A change of state is
+one guarded statement: `… WHERE order_sn = ? AND state = ?`. Those that make one answer whether it
 touched the row.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime
-from typing import Any
+from enum import StrEnum
+from functools import cache
+from typing import Any, Final
 
 import peewee
 
-from common.database import Database
+from common.database import Database, to_micros
 from common.errors import DomainError
 from order_srv import refusals, rows
 from order_srv.errors import DifferentContent, OrderNotFound, state_forbids
-from order_srv.models import CartItemRow, OrderEventRow, OrderLineRow, OrderRow, PaymentRow
+from order_srv.models import CartItemRow, OrderRow, PaymentRow
 from order_srv.order import (
     Closing,
     Event,
@@ -28,8 +31,17 @@ from order_srv.order import (
     outcome_of_payment,
 )
 
-ABANDONED = "ABANDONED"
+ABANDONED: Final = "ABANDONED"
 """The failure_reason of an order whose creator never came back to it."""
+
+_NEW_ORDER: Final = (
+    "orders (order_sn, user_id, request_id, request_hash, state,"
+    " total_cents, currency, recipient_name, recipient_mobile, recipient_address, note,"
+    " expire_time, close_reason, failure_reason, return_tries, add_time, update_time)"
+)
+_NEW_LINE: Final = "order_line (order_sn, sku, name, price_cents, quantity)"
+_NEW_EVENT: Final = "order_event (order_sn, kind, detail, add_time)"
+_STATE: Final = "SELECT state FROM orders WHERE order_sn = ?"
 
 
 class Statements:
@@ -39,31 +51,19 @@ class Statements:
         self._database = database
 
     def insert_order(self, order: Order, request_id: str, request_hash: str) -> None:
-        now = order.create_time
-        OrderRow.insert(
-            order_sn=order.order_sn,
-            user_id=order.user_id,
-            request_id=request_id,
-            request_hash=request_hash,
-            state=order.state,
-            total_cents=order.total_cents,
-            currency=order.currency,
-            recipient_name=order.recipient.name,
-            recipient_mobile=order.recipient.mobile,
-            recipient_address=order.recipient.address,
-            note=order.note,
-            expire_time=order.expire_time,
-            add_time=now,
-            update_time=now,
-        ).execute()
-        line = OrderLineRow
-        line.insert_many(
-            [(order.order_sn, each.sku, each.name, each.price_cents, each.quantity) for each in order.lines],
-            fields=[line.order_sn, line.sku, line.name, line.price_cents, line.quantity],
-        ).execute()
-        self._note(order.order_sn, [Event(EventKind.CREATED, now)])
+        now = to_micros(order.create_time)
+        who = order.recipient
+        values = (
+            *(order.order_sn, order.user_id, request_id, request_hash, order.state.value),
+            *(order.total_cents, order.currency, who.name, who.mobile, who.address, order.note),
+            *(to_micros(order.expire_time), "", "", 0, now, now),
+        )
+        lines = [(order.order_sn, line.sku, line.name, line.price_cents, line.quantity) for line in order.lines]
+        self._database.insert_many(_NEW_ORDER, [values])
+        self._database.insert_many(_NEW_LINE, lines)
+        self._note(order.order_sn, [Event(EventKind.CREATED, order.create_time)])
 
-    def open_order(self, order: Order, steps: Iterable[Event], now: datetime) -> bool:
+    def open_order(self, order: Order, steps: Sequence[Event], now: datetime) -> bool:
         return self._move(order.order_sn, State.CREATING, {"state": State.UNPAID}, steps, now)
 
     def leave_cart(self, order: Order) -> None:
@@ -160,8 +160,7 @@ class Statements:
         return next(iter(self._database.locking(OrderRow.select().where(OrderRow.order_sn == order_sn))), None)
 
     def state(self, order_sn: str) -> State | None:
-        state = OrderRow.select(OrderRow.state).where(OrderRow.order_sn == order_sn).tuples()
-        found = next(iter(self._database.locking(state)), None)
+        found = self._database.execute(_STATE + self._database.for_update, (order_sn,)).fetchone()
         return None if found is None else State(found[0])
 
     def payment(self, payment_id: str) -> Payment | None:
@@ -203,23 +202,30 @@ class Statements:
         return self._move(order_sn, state, changes, [Event(EventKind.CLOSED, now, _told(closing))], now)
 
     def _move(
-        self, order_sn: str, state: State, changes: dict[str, Any], steps: Iterable[Event], now: datetime
+        self, order_sn: str, state: State, changes: dict[str, Any], steps: Sequence[Event], now: datetime
     ) -> bool:
-        moved = (
-            OrderRow.update(update_time=now, **changes)
-            .where((OrderRow.order_sn == order_sn) & (OrderRow.state == state))
-            .execute()
-        )
+        values = [_plain(value) for value in changes.values()]
+        moved = self._database.execute(_moving(*changes), (*values, to_micros(now), order_sn, state.value)).rowcount
         if moved:
             self._note(order_sn, steps)
         return bool(moved)
 
-    def _note(self, order_sn: str, steps: Iterable[Event]) -> None:
-        event = OrderEventRow
-        event.insert_many(
-            [(order_sn, step.kind, step.detail, step.time) for step in steps],
-            fields=[event.order_sn, event.kind, event.detail, event.add_time],
-        ).execute()
+    def _note(self, order_sn: str, steps: Sequence[Event]) -> None:
+        events = [(order_sn, step.kind.value, step.detail, to_micros(step.time)) for step in steps]
+        self._database.insert_many(_NEW_EVENT, events)
+
+
+@cache
+def _moving(*columns: str) -> str:
+    changes = "".join(f"{column} = ?, " for column in columns)
+    return f"UPDATE orders SET {changes}update_time = ? WHERE order_sn = ? AND state = ?"  # noqa: S608 our own names
+
+
+def _plain(value: object) -> object:
+    """A value as the engine takes it."""
+    if isinstance(value, datetime):
+        return to_micros(value)
+    return value.value if isinstance(value, StrEnum) else value
 
 
 def _told(closing: Closing) -> str:
