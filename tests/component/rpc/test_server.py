@@ -1,0 +1,168 @@
+import socket
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+from datetime import timedelta
+
+import grpc
+import pytest
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
+
+from common.rpc.server import CannotListen, Server
+from tests.component.rpc.conftest import GET_STOCK, PATIENCE, SERVICE, Held, Serve, Served
+
+SERVING = health_pb2.HealthCheckResponse.SERVING
+NOT_SERVING = health_pb2.HealthCheckResponse.NOT_SERVING
+
+
+def health(served: Served) -> health_pb2_grpc.HealthStub:
+    return health_pb2_grpc.HealthStub(served.channel)
+
+
+def reflected(served: Served) -> list[str]:
+    stub = reflection_pb2_grpc.ServerReflectionStub(served.channel)
+    question = reflection_pb2.ServerReflectionRequest(list_services="")
+    (answer,) = stub.ServerReflectionInfo(iter([question]), timeout=PATIENCE)
+    return [service.name for service in answer.list_services_response.service]
+
+
+def test_port_0_takes_a_free_port_and_tells_it(serve: Serve) -> None:
+    first, second = serve(), serve()
+    assert first.server.address.startswith("127.0.0.1:")
+    assert first.server.address not in ("127.0.0.1:0", second.server.address)
+    assert first.get("tea").sku == second.get("tea").sku == "tea"
+
+
+def test_a_taken_address_is_named(serve: Serve) -> None:
+    address = serve().server.address
+    second = Server("inventory", address)
+    with pytest.raises(CannotListen, match=address):
+        second.start()
+    second.drain()
+
+
+@pytest.mark.parametrize("address", ["192.0.2.1:50051", "no.such.host.invalid:50051"])
+def test_an_address_of_another_machine_is_named(address: str) -> None:
+    server = Server("inventory", address)
+    with pytest.raises(CannotListen, match=address):
+        server.start()
+    server.drain()
+
+
+@pytest.mark.parametrize("service", ["", SERVICE, "grpc.health.v1.Health"])
+def test_every_service_is_healthy_while_it_serves(serve: Serve, service: str) -> None:
+    answer = health(serve()).Check(health_pb2.HealthCheckRequest(service=service), timeout=PATIENCE)
+    assert answer.status == SERVING
+
+
+def test_the_health_of_an_unknown_service_is_not_found(serve: Serve) -> None:
+    with pytest.raises(grpc.RpcError) as error:
+        health(serve()).Check(health_pb2.HealthCheckRequest(service="nobody"), timeout=PATIENCE)
+    assert error.value.code() is grpc.StatusCode.NOT_FOUND
+
+
+def test_clients_can_ask_what_services_there_are(serve: Serve) -> None:
+    assert set(reflected(serve())) == {SERVICE, "grpc.health.v1.Health", "grpc.reflection.v1alpha.ServerReflection"}
+
+
+def test_without_reflection_nobody_learns_what_services_there_are(serve: Serve) -> None:
+    with pytest.raises(grpc.RpcError) as error:
+        reflected(serve(reflection=False))
+    assert error.value.code() is grpc.StatusCode.UNIMPLEMENTED
+
+
+def test_an_oversized_request_is_refused(serve: Serve) -> None:
+    served = serve()
+    with pytest.raises(grpc.RpcError) as error:
+        served.channel.unary_unary(GET_STOCK)(b"x" * (5 * 1024 * 1024), timeout=PATIENCE)  # type: ignore[arg-type]
+    assert error.value.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
+    assert served.inventory.calls == []
+
+
+def test_a_drain_finishes_what_was_accepted_and_refuses_what_comes_later(
+    serve: Serve, held: Held, pool: ThreadPoolExecutor
+) -> None:
+    served = serve(held, threads=4)
+    accepted = [pool.submit(served.get, f"accepted-{n}") for n in range(12)]  # 4 begin, 8 wait for a thread
+    for _ in range(4):
+        assert held.begun.acquire(timeout=PATIENCE)
+    until_waiting(served, 12)
+    drained = pool.submit(served.server.drain)
+    until_refused(served.server.address)
+    assert not drained.done()
+    held.go_on.set()
+    assert sorted(call.result(PATIENCE).sku for call in accepted) == sorted(f"accepted-{n}" for n in range(12))
+    drained.result(PATIENCE)
+    with pytest.raises(grpc.RpcError) as error:
+        served.get("later")
+    assert error.value.code() is grpc.StatusCode.UNAVAILABLE
+    assert "later" not in served.inventory.calls
+
+
+def until_waiting(served: Served, count: int) -> None:
+    """Wait until so many calls are with the server, running or waiting."""
+    end = time.monotonic() + PATIENCE
+    while served.server._server._state.active_rpc_count < count:  # type: ignore[attr-defined]
+        assert time.monotonic() < end
+        time.sleep(0.002)
+
+
+def until_refused(address: str) -> None:
+    """Wait until nobody listens any more."""
+    host, port = address.split(":")
+    end = time.monotonic() + PATIENCE
+    while True:
+        with closing(socket.socket()) as probe:
+            if probe.connect_ex((host, int(port))):
+                return
+        assert time.monotonic() < end
+        time.sleep(0.002)
+
+
+def test_a_drain_cancels_what_takes_longer_than_the_grace(serve: Serve, held: Held, pool: ThreadPoolExecutor) -> None:
+    served = serve(held)
+    slow = pool.submit(served.get, "slow")
+    assert held.begun.acquire(timeout=PATIENCE)
+    drained = pool.submit(served.server.drain, timedelta(seconds=0.2))
+    error = slow.exception(PATIENCE)
+    assert isinstance(error, grpc.RpcError)
+    assert error.code() in (grpc.StatusCode.CANCELLED, grpc.StatusCode.UNAVAILABLE)
+    held.go_on.set()
+    drained.result(PATIENCE)
+
+
+def test_a_watcher_of_health_sees_the_end_and_does_not_delay_it(serve: Serve, pool: ThreadPoolExecutor) -> None:
+    served = serve()
+    watch = health(served).Watch(health_pb2.HealthCheckRequest(service=SERVICE))
+    assert next(watch).status == SERVING
+    drained = pool.submit(served.server.drain, timedelta(seconds=600))
+    assert next(watch).status == NOT_SERVING
+    with pytest.raises(grpc.RpcError):
+        next(watch)
+    drained.result(PATIENCE)
+
+
+def test_a_drain_loses_no_call_however_many_are_on_their_way(serve: Serve, pool: ThreadPoolExecutor) -> None:
+    served = serve()
+    begun, codes = threading.Barrier(17), list[grpc.StatusCode]()
+
+    def call_until_refused(number: int) -> None:
+        channel = grpc.insecure_channel(served.server.address, options=(("grpc.use_local_subchannel_pool", 1),))
+        get = Served(served.server, served.inventory, channel).get
+        get(f"{number}")
+        begun.wait(PATIENCE)
+        try:
+            while True:
+                get(f"{number}")
+        except grpc.RpcError as error:
+            codes.append(error.code())
+        channel.close()
+
+    callers = [pool.submit(call_until_refused, number) for number in range(16)]
+    begun.wait(PATIENCE)
+    served.server.drain()
+    for caller in callers:
+        caller.result(PATIENCE)
+    assert codes == [grpc.StatusCode.UNAVAILABLE] * 16
