@@ -283,4 +283,6 @@ class Store:
             "DELETE FROM entries WHERE queue IN (SELECT id FROM queues WHERE consumers IN (?, ?)) AND due <= ?",
             [(ASK_AGAIN, SETTLED, before) for (before,) in rows],
         )
-        self.connection.execute(f"PRAGMA incremental_vacuum({_PAGES_GIVEN_BACK})").fetchall()
+        (unused,) = self.connection.execute("PRAGMA freelist_count").fetchone()
+        for _ in range(min(unused, _PAGES_GIVEN_BACK)):
+            self.connection.execute("PRAGMA incremental_vacuum(1)")  # Python's sqlite3 gives back one at a call

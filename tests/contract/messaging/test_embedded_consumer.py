@@ -1,0 +1,215 @@
+"""The embedded broker's consumers: the clock port, leases, what it costs to be idle."""
+
+import subprocess
+import sys
+import time
+from datetime import timedelta
+from functools import partial
+from pathlib import Path
+from threading import Event
+
+import psutil
+import pytest
+import structlog
+
+from common.clock import ManualClock
+from common.messaging.port import Delivery, Message, Resolution
+from tests.contract.messaging.embedded_files import Open
+from tests.contract.messaging.harness import Database, Received, wait_until
+
+
+def test_delay_follows_the_clock_port(open_broker: Open) -> None:
+    clock, received = ManualClock(), Received()
+    broker = open_broker(clock)
+    broker.subscribe("topic", "order", received)
+    broker.start()
+
+    broker.publish_later(Message("topic", "in two days", b""), timedelta(days=2))
+    broker.publish_later(Message("topic", "tomorrow", b""), timedelta(days=1))
+    clock.advance(timedelta(hours=24, seconds=1))
+    received.wait_for("tomorrow")
+    assert received.keys == {"tomorrow": 1}
+    clock.advance(timedelta(days=1))
+
+    received.wait_for("in two days")
+
+
+def test_longest_delay_there_is_can_be_asked_for(open_broker: Open) -> None:
+    open_broker().publish_later(Message("topic", "never", b""), timedelta.max)
+
+
+def test_pauses_between_tries_follow_the_clock_port(open_broker: Open) -> None:
+    def fail(delivery: Delivery) -> None:
+        raise RuntimeError
+
+    clock, received = ManualClock(), Received(fail)
+    broker = open_broker(clock, tries=3)
+    broker.subscribe("topic", "order", received)
+    broker.start()
+    broker.publish(Message("topic", "order-1", b""))
+
+    received.wait_for("order-1")
+    wait_until(lambda: broker._consumers[0].free == 8, "the first failure")
+    clock.advance(timedelta(seconds=1))
+    received.wait_for("order-1", times=2)
+    wait_until(lambda: broker._consumers[0].free == 8, "the second failure")
+    clock.advance(timedelta(seconds=5))
+    received.wait_for("order-1", times=3)
+
+    wait_until(lambda: len(broker.dead_letters("topic", "order")) == 1, "a dead letter")
+
+
+def test_running_handler_keeps_its_message_when_the_clock_jumps(open_broker: Open) -> None:
+    clock, go_on = ManualClock(), Event()
+    received = Received(lambda _: go_on.wait(60))
+    broker = open_broker(clock, lease=1)
+    broker.subscribe("topic", "order", received)
+    broker.start()
+    broker.publish(Message("topic", "order-1", b""))
+    received.wait_for("order-1")
+
+    clock.advance(timedelta(days=1))
+    broker.publish(Message("topic", "order-2", b""))
+    received.wait_for("order-2")
+    go_on.set()
+
+    assert received.keys == {"order-1": 1, "order-2": 1}
+
+
+def test_lease_is_renewed_while_the_handler_runs(open_broker: Open) -> None:
+    received, idle = Received(lambda _: time.sleep(2.5)), Received()
+    broker, other = open_broker(lease=1), open_broker(lease=1)
+    broker.subscribe("topic", "order", received)
+    broker.start()
+    broker.publish(Message("topic", "order-1", b""))
+    received.wait_for("order-1")
+    other.subscribe("topic", "order", idle)
+    other.start()
+
+    wait_until(lambda: broker._consumers[0].free == 8, "the handler to end")
+    broker.publish(Message("topic", "order-2", b""))
+    wait_until(lambda: "order-2" in received.keys + idle.keys, "the next message")
+
+    assert received.keys["order-1"] + idle.keys["order-1"] == 1
+
+
+def test_half_message_is_asked_about_after_six_seconds_and_then_every_five(open_broker: Open) -> None:
+    clock, database = ManualClock(), Database()
+    broker = open_broker(clock)
+    broker.answer_check_backs("topic", database.check)
+    broker.start()
+    broker.in_transaction(Message("topic", "order-1", b""), lambda: Resolution.UNKNOWN)
+
+    def asked_so_often(times: int) -> bool:
+        return len(database.asked) >= times
+
+    for seconds, questions in ((5.9, 0), (0.1, 1), (4.9, 1), (0.1, 2), (5, 3)):
+        wait_until(lambda: broker._consumers[0].free == 4, "the last answer")
+        clock.advance(timedelta(seconds=seconds))
+        broker.publish(Message("other", "so that the broker looks", b""))
+        wait_until(partial(asked_so_often, questions), f"{questions} questions")
+        assert len(database.asked) == questions
+
+
+def test_checker_that_returns_nothing_drops_no_message(open_broker: Open) -> None:
+    asked: list[str] = []
+
+    def check(message: Message) -> Resolution:
+        asked.append(message.key)
+        return Resolution.COMMIT if len(asked) > 2 else None  # type: ignore[return-value] # the mistake
+
+    received = Received()
+    broker = open_broker(check_after=0, check_every=0)
+    broker.subscribe("topic", "inventory", received)
+    broker.answer_check_backs("topic", check)
+    broker.start()
+
+    broker.in_transaction(Message("topic", "order-1", b""), lambda: Resolution.UNKNOWN)
+
+    received.wait_for("order-1")
+
+
+def test_failure_of_a_handler_is_logged_in_one_line(open_broker: Open) -> None:
+    def fail(delivery: Delivery) -> None:
+        raise RuntimeError("no\nluck")
+
+    broker, received = open_broker(), Received(fail)
+    broker.subscribe("topic", "order", received)
+
+    with structlog.testing.capture_logs() as lines:
+        broker.start()
+        broker.publish(Message("topic", "order-1", b""))
+        wait_until(lambda: bool(lines), "a line")
+
+    (line,) = lines
+    assert line == {
+        "event": "handler failed",
+        "log_level": "warning",
+        "topic": "topic",
+        "key": "order-1",
+        "attempt": 1,
+        "error": "RuntimeError: no luck",
+    }
+
+
+def test_handler_that_ends_its_thread_is_called_again(open_broker: Open) -> None:
+    def leave(delivery: Delivery) -> None:
+        if delivery.attempt < 3:
+            sys.exit(1)
+
+    received = Received(leave)
+    broker = open_broker(handlers=1, retry_after=0.01)
+    broker.subscribe("topic", "order", received)
+    broker.start()
+
+    broker.publish(Message("topic", "order-1", b""))
+
+    received.wait_for("order-1", times=3)
+
+
+def test_wiring_mistakes_are_refused(open_broker: Open) -> None:
+    broker, received = open_broker(), Received()
+    broker.subscribe("topic", "order", received)
+    with pytest.raises(ValueError, match="already"):
+        broker.subscribe("topic", "order", received)
+    for group in ("", "%check-back"):
+        with pytest.raises(ValueError, match="group"):
+            broker.subscribe("topic", group, received)
+    broker.start()
+
+    with pytest.raises(RuntimeError, match="before start"):
+        broker.subscribe("other", "order", received)
+    with pytest.raises(RuntimeError, match="started already"):
+        broker.start()
+
+
+IDLE = """
+import sys, time
+from common.clock import SystemClock
+from common.messaging.open import open_broker
+from common.messaging.port import Resolution
+
+broker = open_broker(sys.argv[1], topic_prefix="", clock=SystemClock())
+broker.subscribe("order_timeout", "order", print)
+broker.subscribe("order_reback", "inventory", print)
+broker.answer_check_backs("order_reback", lambda message: Resolution.UNKNOWN)
+broker.start()
+print("ready", flush=True)
+sys.stdin.read()
+broker.close()
+"""
+
+
+def test_idle_broker_takes_under_two_percent_of_a_core(file: Path) -> None:
+    with subprocess.Popen(
+        [sys.executable, "-c", IDLE, f"embedded:///{file}"], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    ) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == b"ready\n"
+        before, began = psutil.Process(process.pid).cpu_times(), time.monotonic()
+        time.sleep(3)  # what is measured, not waited for
+        after, passed = psutil.Process(process.pid).cpu_times(), time.monotonic() - began
+        assert process.stdin is not None
+        process.stdin.close()
+
+    assert (after.user + after.system - before.user - before.system) / passed < 0.02
