@@ -116,7 +116,7 @@ def build(
     stock = StockClient(InventoryServiceStub(inventory))
     orders = Repository(database, return_after=settings.return_after, reached=reached)
     use_cases = _use_cases(settings, database, orders, stock, broker, clock, reached)
-    check_back = CheckBack(orders=orders, clock=clock, creating_grace=settings.creating_grace)
+    check_back = CheckBack(orders=orders, clock=clock, creating_grace=settings.creating_grace, reached=reached)
     broker.answer_check_backs(ORDER_REBACK, check_back)
     consumers.subscribe(broker, use_cases.close_order)
     sweeper = Sweeper(

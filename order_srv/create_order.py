@@ -115,6 +115,7 @@ class CreateOrder:
         try:
             self.broker.in_transaction(reback.to_message(), attempt.sell_and_open)
         except BrokerUnavailable:
+            self.reached(CrashPoint.CREATE_HALF_NOT_SENT)
             self.orders.fail(order.order_sn, "BROKER_UNAVAILABLE", self.clock.now())
             raise
         self.reached(CrashPoint.CREATE_ANSWERED)
@@ -199,8 +200,10 @@ class _Attempt:
             self._refusal, self._failure_reason = refused.error, refused.error.reason
             self._state = self._create.orders.refuse(self._order.order_sn, refused.error, self._create.clock.now())
         except StockUnclear:
+            self._create.reached(CrashPoint.CREATE_UNCLEAR)
             self._state = self._failed("STOCK_UNCLEAR")
         except BrokerUnavailable:
+            self._create.reached(CrashPoint.CREATE_TIMEOUT_NOT_SENT)
             self._state = self._failed("TIMEOUT_NOT_SET")
         self._create.reached(CrashPoint.CREATE_MOVED)
         if self._refusal is not None and self._state is State.FAILED:

@@ -111,6 +111,7 @@ class Sweeper:
         try:
             self._stock.reback(owed.order_sn, "sweep")
         except StockUnclear as error:
+            self._reached(CrashPoint.SWEEP_UNCLEAR)
             pause = min(_FIRST_PAUSE * 2 ** min(owed.tries, _DOUBLINGS), _LONGEST_PAUSE)
             self._orders.put_off_return(owed.order_sn, self._clock.now() + pause)
             _log.warning("stock is still owed", order_sn=owed.order_sn, tries=owed.tries + 1, error=str(error))
