@@ -9,8 +9,6 @@ from datetime import timedelta
 from threading import BoundedSemaphore
 from typing import Final
 
-from ulid import ULID
-
 from common.clock import Clock
 from common.crash_points import Reached
 from common.deadline import Deadline
@@ -23,6 +21,7 @@ from order_srv.errors import DifferentContent, OrderFailed, outcome_unknown, sta
 from order_srv.goods_repository import GoodsRepository
 from order_srv.messages import Reback, Timeout
 from order_srv.order import Cause, Event, EventKind, Order, Recipient, State, resolution
+from order_srv.order_sn import new_order_sn
 from order_srv.pricing import MAX_LINES, NothingSelected, TooManyLines, price, summed
 from order_srv.repository import EarlierOrder, Repository, Request, RequestTaken
 from order_srv.stock_client import Refused, StockClient, StockUnclear
@@ -157,7 +156,7 @@ class CreateOrder:
         priced = price(quantities, self._goods.find(quantities), wish.expected_total_cents)
         now = self.clock.now()
         return Order(
-            order_sn=str(ULID.from_datetime(now)),
+            order_sn=new_order_sn(now),
             user_id=wish.user_id,
             state=State.CREATING,
             lines=priced.lines,
