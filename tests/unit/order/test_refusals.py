@@ -1,0 +1,51 @@
+import pytest
+
+from common.errors import AlreadyExists, DomainError, FailedPrecondition, InvalidArgument, NotFound, Violation
+from order_srv import refusals
+
+NO_STOCK = FailedPrecondition(
+    "2 of tea asked, 1 available (and 1 more)",
+    reason="NO_STOCK",
+    metadata={"sku": "tea", "asked": "2", "available": "1"},
+    violations=[
+        Violation("tea", "asked 2, available 1", "NO_STOCK"),
+        Violation('"jam" \\ ö 😀\n', "asked 9, available 0", "NO_STOCK"),
+    ],
+)
+SKU_NOT_FOUND = NotFound(
+    "unknown sku tea",
+    reason="SKU_NOT_FOUND",
+    metadata={"sku": "tea"},
+    violations=[Violation("tea", "unknown sku", "SKU_NOT_FOUND")],
+)
+
+
+class NoStockOfOurs(FailedPrecondition):
+    """As a refusal that is worded here rather than by inventory."""
+
+    reason = "NO_STOCK"
+
+
+@pytest.mark.parametrize("refusal", [NO_STOCK, SKU_NOT_FOUND, NoStockOfOurs("short", metadata={"sku": "tea"})])
+def test_a_refusal_that_is_written_down_is_read_back_whole(refusal: DomainError) -> None:
+    again = refusals.load(refusals.dump(refusal))
+    kind = NotFound if isinstance(refusal, NotFound) else FailedPrecondition
+    assert type(again) is kind
+    assert (again.reason, again.message) == (refusal.reason, refusal.message)
+    assert (again.metadata, again.violations) == (refusal.metadata, refusal.violations)
+    assert str(again) == str(refusal)
+
+
+@pytest.mark.parametrize(
+    ("refusal", "business"),
+    [
+        (NO_STOCK, True),
+        (SKU_NOT_FOUND, True),
+        (FailedPrecondition("returned", reason="SALE_RETURNED"), False),
+        (AlreadyExists("different"), False),
+        (InvalidArgument("bad"), False),
+        (InvalidArgument("bad", reason="NO_STOCK"), False),
+    ],
+)
+def test_only_an_answer_for_good_is_told_again(refusal: DomainError, business: bool) -> None:
+    assert refusals.is_business(refusal) is business
