@@ -33,7 +33,7 @@ def test_a_call_without_a_deadline_gets_ten_seconds(serve: Serve) -> None:
 def test_a_call_keeps_its_own_deadline(serve: Serve) -> None:
     seen = Seen()
     serve(seen).get(timeout=100)
-    assert 90 < seen.remaining <= 100
+    assert 90 < seen.remaining < 105  # a deadline travels rounded up
 
 
 @pytest.mark.parametrize("asked", [None, 100])
