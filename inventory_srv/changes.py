@@ -14,7 +14,7 @@ import json
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple, overload
 
 from inventory_srv.records import AnsweredRequest, Line, Movement, MovementKind, Sale, SaleState, Stock
 from inventory_srv.refusals import DifferentContent, NoStock, SaleReturned, SkuNotFound, StockLimit, VersionMismatch
@@ -110,6 +110,10 @@ class Sheet:
         self._stocks_read = dict(self.stocks)
         self._sales_read = dict(self.sales)
 
+    @overload
+    def apply(self, change: Sell | Reback, now: datetime) -> Sale: ...
+    @overload
+    def apply(self, change: SetStock | AdjustStock, now: datetime) -> Stock: ...
     def apply(self, change: Change, now: datetime) -> Answer:
         """Carry out one change as of `now`.
 

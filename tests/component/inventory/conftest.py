@@ -1,0 +1,37 @@
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import structlog
+
+from tests.component.inventory.door import Door, open_door
+from tests.component.inventory.shop import Hold, Shop, open_shop
+
+
+@pytest.fixture(scope="session", autouse=True)
+def plain_logs() -> None:
+    """The default rendering of a traceback takes longer than most tests."""
+    structlog.configure(processors=[structlog.processors.format_exc_info, structlog.processors.KeyValueRenderer()])
+
+
+@pytest.fixture
+def hold() -> Iterator[Hold]:
+    """Holds the writer of `shop`, or of `door`, where a test wants it."""
+    made = Hold()
+    yield made
+    made.let_go()
+
+
+@pytest.fixture
+def shop(tmp_path: Path, hold: Hold) -> Iterator[Shop]:
+    with open_shop(tmp_path / "inventory.db", reached=hold.reached) as opened:
+        yield opened
+        hold.let_go()
+
+
+@pytest.fixture
+def door(tmp_path: Path, hold: Hold) -> Iterator[Door]:
+    """The whole service in this process, over real gRPC."""
+    with open_door(tmp_path, reached=hold.reached) as opened:
+        yield opened
+        hold.let_go()

@@ -1,0 +1,133 @@
+"""A stock writer on a database of its own, without gRPC; ways to hold it at a point; and what the books say."""
+
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Final
+
+from common.clock import Clock, SystemClock
+from common.crash_points import Reached, nothing_happens
+from common.database import Database
+from common.deadline import Deadline
+from common.lock.local import LocalLock
+from common.lock.port import Lock
+from inventory_srv.audit import Audit
+from inventory_srv.bootstrap import MIGRATIONS
+from inventory_srv.changes import Change, SetStock
+from inventory_srv.crash_points import CrashPoint
+from inventory_srv.queries import Queries
+from inventory_srv.records import StockDifference
+from inventory_srv.stock_writer import StockWriter
+
+PATIENCE: Final = 30.0
+"""Seconds that a test waits for what must come."""
+
+
+def soon() -> Deadline:
+    """A deadline that only a failing test meets."""
+    return Deadline.after(PATIENCE)
+
+
+def wait_until(condition: Callable[[], bool], what: str) -> None:
+    """Wait for a condition, or fail with `what` was waited for."""
+    give_up = time.monotonic() + PATIENCE
+    while not condition():
+        assert time.monotonic() < give_up, f"waited in vain: {what}"
+        time.sleep(0.002)
+
+
+class Hold:
+    """Holds whoever reaches a crash point, from `arm` until `let_go`."""
+
+    def __init__(self) -> None:
+        self._point: CrashPoint | None = None
+        self._here = threading.Event()
+        self._gone = threading.Event()
+
+    def arm(self, point: CrashPoint) -> None:
+        self._here.clear()
+        self._gone.clear()
+        self._point = point
+
+    def wait(self) -> None:
+        """Wait until somebody is held."""
+        assert self._here.wait(PATIENCE), f"nobody came to {self._point}"
+
+    def let_go(self) -> None:
+        self._point = None
+        self._gone.set()
+
+    def reached(self, point: str) -> None:
+        if point == self._point:
+            self._here.set()
+            assert self._gone.wait(PATIENCE), f"held at {point} for ever"
+
+
+class Shop:
+    """A writer, what can be asked, and the database they share."""
+
+    def __init__(self, database: Database, writer: StockWriter) -> None:
+        self.database = database
+        self.writer = writer
+        self.queries = Queries(database)
+        self.audit = Audit(database)
+
+    def stock_up(self, **available: int) -> None:
+        for sku, units in available.items():
+            self.carry_out(SetStock(f"stock up {sku}", sku, units, ""))
+
+    def carry_out(self, change: Change) -> Any:
+        return self.writer.carry_out(change, soon())
+
+    def put(self, changes: Sequence[Change]) -> list[Any]:
+        """Queue changes, and return their futures."""
+        return [self.writer.put(change, soon()) for change in changes]
+
+    def outcomes(self, changes: Sequence[Change]) -> list[Any]:
+        """Queue changes all at once; the answer, or the error, of each."""
+        return [outcome_of(future) for future in self.put(changes)]
+
+    def units(self, sku: str) -> tuple[int, int]:
+        """What is available and what is sold."""
+        stock = self.queries.get_stock(sku)
+        return stock.available, stock.sold
+
+    def differences(self) -> list[StockDifference]:
+        return self.audit.page(1000, "").differences
+
+    def table(self, name: str, order_by: str = "1, 2") -> list[tuple[Any, ...]]:
+        with self.database.reading():
+            rows: list[tuple[Any, ...]] = self.database.engine.execute_sql(
+                f"SELECT * FROM {name} ORDER BY {order_by}"
+            ).fetchall()
+            return rows
+
+
+def outcome_of(future: Any) -> Any:
+    """What a future came to: its answer, or the error."""
+    error = future.exception(PATIENCE)
+    return future.result() if error is None else error
+
+
+@contextmanager
+def open_shop(
+    file: Path,
+    *,
+    lock: Lock | None = None,
+    clock: Clock | None = None,
+    reached: Reached = nothing_happens,
+    make_database: Callable[[str], Database] = Database,
+    **writer_settings: Any,
+) -> Iterator[Shop]:
+    """A shop on this file; several may be open on one, as replicas are."""
+    database = make_database(f"sqlite:///{file}")
+    database.migrate(MIGRATIONS)
+    writer = StockWriter(database, lock or LocalLock(), clock or SystemClock(), reached=reached, **writer_settings)
+    writer.start()
+    try:
+        yield Shop(database, writer)
+    finally:
+        writer.close()
+        database.close()

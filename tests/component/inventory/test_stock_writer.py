@@ -1,0 +1,259 @@
+"""The stock writer on a real database: what it merges, whom it answers, what it drops."""
+
+import threading
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from common.deadline import Deadline
+from common.errors import DeadlineExceeded, Unavailable
+from inventory_srv.changes import Sell, Sheet
+from inventory_srv.crash_points import CrashPoint
+from inventory_srv.records import SaleState
+from inventory_srv.refusals import NoStock, QueueFull
+from tests.component.inventory.shop import PATIENCE, Hold, Shop, open_shop, outcome_of, soon, wait_until
+from tests.unit.inventory.sheets import reback, sell, set_stock
+
+ONE_TEA = ("tea", 1)
+
+
+class Passed:
+    """Counts the crash points that the writer passes, and holds it where a test wants it."""
+
+    def __init__(self) -> None:
+        self.times = Counter[str]()
+        self.hold = Hold()
+
+    def __call__(self, point: str) -> None:
+        self.times[point] += 1
+        self.hold.reached(point)
+
+
+def test_a_change_is_answered_when_it_is_committed(shop: Shop) -> None:
+    shop.stock_up(tea=5)
+
+    sale = shop.carry_out(sell("o1", ("tea", 2)))
+
+    assert sale == shop.queries.get_sale("o1")
+    assert shop.units("tea") == (3, 2)
+
+
+@pytest.mark.parametrize(("batch", "transactions"), [(256, 1), (20, 2), (1, 40)])
+def test_what_waits_is_merged_up_to_a_batch(tmp_path: Path, batch: int, transactions: int) -> None:
+    passed = Passed()
+    with open_shop(tmp_path / "inventory.db", reached=passed, batch=batch) as shop:
+        shop.stock_up(tea=100)
+        passed.hold.arm(CrashPoint.BATCH_TAKEN)
+        first = shop.put([sell("first", ONE_TEA)])
+        passed.hold.wait()
+        rest = shop.put([sell(f"o{n}", ONE_TEA) for n in range(40)])
+        passed.times.clear()
+        passed.hold.let_go()
+
+        assert all(outcome_of(future).state is SaleState.SOLD for future in first + rest)
+        assert passed.times[CrashPoint.BATCH_COMMITTED] == 1 + transactions
+        assert shop.units("tea") == (59, 41)
+
+
+def test_an_idle_writer_does_not_wait_for_more(tmp_path: Path) -> None:
+    passed = Passed()
+    with open_shop(tmp_path / "inventory.db", reached=passed) as shop:
+        shop.stock_up(tea=5)
+        passed.times.clear()
+        for n in range(3):
+            shop.carry_out(sell(f"o{n}", ONE_TEA))
+        assert passed.times[CrashPoint.BATCH_TAKEN] == 3
+
+
+def test_one_bad_change_among_256_fails_alone(shop: Shop, hold: Hold) -> None:
+    shop.stock_up(tea=255, pot=0)
+    changes = [sell(f"o{n}", ONE_TEA) for n in range(255)]
+    changes.insert(100, sell("bad", ONE_TEA, ("pot", 1)))
+
+    outcomes = shop.outcomes(changes)
+
+    bad = outcomes.pop(100)
+    assert isinstance(bad, NoStock)
+    assert [violation.subject for violation in bad.violations] == ["pot"]
+    assert all(sale.state is SaleState.SOLD for sale in outcomes)
+    assert shop.units("tea") == (0, 255)
+    assert shop.differences() == []
+
+
+def test_a_bug_in_one_change_is_its_callers_alone(shop: Shop, hold: Hold, monkeypatch: pytest.MonkeyPatch) -> None:
+    shop.stock_up(tea=10)
+    as_it_is = Sheet.apply
+
+    def apply_with_a_bug(sheet: Sheet, change: Any, now: Any) -> Any:
+        if isinstance(change, Sell) and change.order_sn == "bad":
+            raise ZeroDivisionError("a bug")
+        return as_it_is(sheet, change, now)
+
+    monkeypatch.setattr(Sheet, "apply", apply_with_a_bug)
+    hold.arm(CrashPoint.BATCH_TAKEN)
+    futures = shop.put([sell("o0", ONE_TEA)])
+    hold.wait()
+    futures += shop.put([sell("o1", ONE_TEA), sell("bad", ONE_TEA), sell("o2", ONE_TEA)])
+    hold.let_go()
+
+    outcomes = [outcome_of(future) for future in futures]
+    assert isinstance(outcomes.pop(2), ZeroDivisionError)
+    assert all(sale.state is SaleState.SOLD for sale in outcomes)
+    assert shop.units("tea") == (7, 3)
+
+
+def test_a_row_that_the_database_refuses_fails_alone(shop: Shop, hold: Hold) -> None:
+    shop.stock_up(tea=10)
+    with shop.database.reading():
+        shop.database.engine.execute_sql(
+            "CREATE TRIGGER refuse BEFORE INSERT ON sale WHEN new.order_sn = 'bad' BEGIN SELECT RAISE(ABORT, 'no'); END"
+        )
+    hold.arm(CrashPoint.BATCH_TAKEN)
+    futures = shop.put([sell("o0", ONE_TEA)])
+    hold.wait()
+    futures += shop.put([sell("o1", ONE_TEA), sell("bad", ONE_TEA), sell("o2", ONE_TEA)])
+    hold.let_go()
+
+    outcomes = [outcome_of(future) for future in futures]
+    assert "no" in str(outcomes.pop(2))
+    assert all(sale.state is SaleState.SOLD for sale in outcomes)
+    assert shop.units("tea") == (7, 3)
+    assert shop.differences() == []
+
+
+def test_a_batch_of_refusals_writes_nothing(shop: Shop) -> None:
+    shop.stock_up(tea=0)
+    shop.carry_out(reback("over"))
+    with shop.database.reading():
+        data_version = shop.database.engine.execute_sql("PRAGMA data_version").fetchone()
+        outcomes = shop.outcomes([sell("o1", ONE_TEA), sell("over", ONE_TEA), reback("over")])
+        assert shop.database.engine.execute_sql("PRAGMA data_version").fetchone() == data_version
+
+    assert [getattr(outcome, "reason", "") for outcome in outcomes] == ["NO_STOCK", "SALE_RETURNED", ""]
+
+
+def test_a_full_queue_refuses_at_once(tmp_path: Path, hold: Hold) -> None:
+    with open_shop(tmp_path / "inventory.db", reached=hold.reached, queue=2) as shop:
+        shop.stock_up(tea=5)
+        hold.arm(CrashPoint.BATCH_TAKEN)
+        futures = shop.put([sell("o1", ONE_TEA)])
+        hold.wait()
+        futures += shop.put([sell("o2", ONE_TEA), sell("o3", ONE_TEA)])
+
+        with pytest.raises(QueueFull):
+            shop.writer.put(sell("o4", ONE_TEA), soon())
+
+        hold.let_go()
+        assert all(outcome_of(future).state is SaleState.SOLD for future in futures)
+        assert shop.carry_out(sell("o4", ONE_TEA)).state is SaleState.SOLD
+
+
+def test_a_change_whose_deadline_passed_in_the_queue_is_dropped(shop: Shop, hold: Hold) -> None:
+    shop.stock_up(tea=5)
+    hold.arm(CrashPoint.BATCH_TAKEN)
+    first = shop.put([sell("o1", ONE_TEA)])
+    hold.wait()
+    late = Deadline.after(0.05)
+    dropped = shop.writer.put(sell("late", ONE_TEA), late)
+    wait_until(lambda: late.passed, "the deadline passes")
+    hold.let_go()
+
+    assert isinstance(outcome_of(dropped), DeadlineExceeded)
+    assert outcome_of(first[0]).state is SaleState.SOLD
+    assert shop.units("tea") == (4, 1)
+
+
+@pytest.mark.parametrize("point", [CrashPoint.BATCH_TAKEN, CrashPoint.LOCK_HELD, CrashPoint.ROWS_HELD])
+def test_a_change_whose_caller_left_while_its_batch_waited_is_dropped(
+    shop: Shop, hold: Hold, point: CrashPoint
+) -> None:
+    shop.stock_up(tea=5)
+    gone = soon()
+    hold.arm(point)
+    dropped = shop.writer.put(sell("late", ONE_TEA), gone)
+    hold.wait()
+    gone.cancel()
+    hold.let_go()
+
+    assert isinstance(outcome_of(dropped), DeadlineExceeded)
+    assert shop.units("tea") == (5, 0)
+
+
+def test_a_caller_that_hangs_up_leaves_the_queue_at_once(tmp_path: Path, hold: Hold) -> None:
+    with open_shop(tmp_path / "inventory.db", reached=hold.reached, queue=1) as shop:
+        shop.stock_up(tea=5)
+        hold.arm(CrashPoint.BATCH_TAKEN)
+        first = shop.put([sell("o1", ONE_TEA)])
+        hold.wait()
+        deadline, told = soon(), []
+
+        def call() -> None:
+            with pytest.raises(DeadlineExceeded) as error:
+                shop.writer.carry_out(sell("gone", ONE_TEA), deadline)
+            told.append(error.value)
+
+        caller = threading.Thread(target=call)
+        caller.start()
+        wait_until(lambda: len(shop.writer._queue) == 1, "the call is in the queue")
+        deadline.cancel()
+        caller.join(PATIENCE)
+
+        assert told
+        after = shop.put([sell("o2", ONE_TEA)])  # there is room for one
+        hold.let_go()
+        assert [outcome_of(future).order_sn for future in first + after] == ["o1", "o2"]
+        assert shop.units("tea") == (3, 2)
+
+
+def test_a_caller_that_waited_long_enough_leaves_the_queue(tmp_path: Path, hold: Hold) -> None:
+    with open_shop(tmp_path / "inventory.db", reached=hold.reached, queue=1) as shop:
+        shop.stock_up(tea=5)
+        hold.arm(CrashPoint.BATCH_TAKEN)
+        first = shop.put([sell("o1", ONE_TEA)])
+        hold.wait()
+
+        with pytest.raises(DeadlineExceeded):
+            shop.writer.carry_out(sell("late", ONE_TEA), Deadline.after(0.05))
+
+        after = shop.put([sell("o2", ONE_TEA)])  # there is room for one
+        hold.let_go()
+        assert [outcome_of(future).order_sn for future in first + after] == ["o1", "o2"]
+        assert shop.units("tea") == (3, 2)
+
+
+def test_closing_finishes_what_was_taken_and_takes_no_more(tmp_path: Path, hold: Hold) -> None:
+    with open_shop(tmp_path / "inventory.db", reached=hold.reached) as shop:
+        shop.stock_up(tea=5)
+        hold.arm(CrashPoint.BATCH_TAKEN)
+        futures = shop.put([sell("o1", ONE_TEA)])
+        hold.wait()
+        futures += shop.put([sell("o2", ONE_TEA), sell("o3", ONE_TEA)])
+        closing = threading.Thread(target=shop.writer.close)
+        closing.start()
+        wait_until(lambda: shop.writer._closed, "the writer is closing")
+
+        with pytest.raises(Unavailable):
+            shop.writer.put(sell("o4", ONE_TEA), soon())
+
+        hold.let_go()
+        closing.join(PATIENCE)
+        assert not closing.is_alive()
+        assert [future.result(0).order_sn for future in futures] == ["o1", "o2", "o3"]
+        assert shop.units("tea") == (2, 3)
+
+
+def test_changes_of_one_order_in_one_batch_follow_each_other(shop: Shop, hold: Hold) -> None:
+    shop.stock_up(tea=5)
+    hold.arm(CrashPoint.BATCH_TAKEN)
+    futures = shop.put([set_stock("tea", 3)])
+    hold.wait()
+    futures += shop.put([sell("o1", ("tea", 3)), reback("o1"), sell("o1", ("tea", 3)), sell("o2", ("tea", 3))])
+    hold.let_go()
+
+    outcomes = [outcome_of(future) for future in futures[1:]]
+    assert [outcome.state for outcome in (outcomes[0], outcomes[1], outcomes[3])] == ["SOLD", "RETURNED", "SOLD"]
+    assert outcomes[2].reason == "SALE_RETURNED"
+    assert shop.units("tea") == (0, 3)
+    assert shop.differences() == []

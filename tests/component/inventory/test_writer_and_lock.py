@@ -1,0 +1,149 @@
+"""The stock writer and its lock: the lock spares the rows, the rows guard themselves."""
+
+from collections.abc import Collection, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from common.deadline import Deadline
+from common.lock.local import LocalLock
+from common.lock.port import Held, Lock, LockBusy, LockLost
+from inventory_srv.crash_points import CrashPoint
+from inventory_srv.records import SaleState
+from tests.component.inventory.shop import Hold, open_shop, outcome_of, soon, wait_until
+from tests.unit.inventory.sheets import adjust, reback, sell, set_stock
+
+
+class SpiedLock(Lock):
+    """A lock that tells what was asked of it, and whether it is held now."""
+
+    def __init__(self, *, loses: bool = False) -> None:
+        self.asked: list[set[str]] = []
+        self.held = False
+        self._loses = loses
+        self._lock = LocalLock()
+
+    def holding(self, keys: Collection[str], deadline: Deadline) -> AbstractContextManager[Held]:
+        self.asked.append(set(keys))
+        return self._hold(keys, deadline)
+
+    @contextmanager
+    def _hold(self, keys: Collection[str], deadline: Deadline) -> Iterator[Held]:
+        with self._lock.holding(keys, deadline) as held:
+            self.held = True
+            yield held
+            self.held = False
+        if self._loses:
+            raise LockLost("someone else may hold it by now")
+
+    def close(self) -> None:
+        self._lock.close()
+
+
+def test_the_lock_has_a_key_for_each_sku_of_the_batch_those_of_a_sale_to_give_back_too(tmp_path: Path) -> None:
+    lock = SpiedLock()
+    with open_shop(tmp_path / "inventory.db", lock=lock) as shop:
+        shop.stock_up(tea=5, mug=5)
+        shop.carry_out(sell("o1", ("tea", 1), ("mug", 1)))
+        shop.carry_out(adjust("tea", 1))
+        shop.carry_out(reback("o1"))
+        shop.carry_out(reback("never sold"))
+
+    assert lock.asked[2:] == [
+        {"lock:stock:mug", "lock:stock:tea"},
+        {"lock:stock:tea"},
+        {"lock:stock:mug", "lock:stock:tea"},
+        set(),
+    ]
+
+
+def test_pitfall_01_the_lock_is_held_until_the_commit(tmp_path: Path) -> None:
+    lock = SpiedLock()
+    held_at: dict[str, bool] = {}
+
+    def reached(point: str) -> None:
+        held_at[point] = lock.held
+
+    with open_shop(tmp_path / "inventory.db", lock=lock, reached=reached) as shop:
+        shop.stock_up(tea=5)
+
+    assert held_at == {
+        CrashPoint.BATCH_TAKEN: False,
+        CrashPoint.LOCK_HELD: True,
+        CrashPoint.ROWS_HELD: True,
+        CrashPoint.BATCH_WRITTEN: True,
+        CrashPoint.BATCH_COMMITTED: True,
+        CrashPoint.LOCK_RELEASED: False,
+        CrashPoint.CALLER_ANSWERED: False,
+    }
+
+
+def test_pitfall_01_a_row_written_by_another_since_it_was_read_is_never_overwritten(tmp_path: Path) -> None:
+    """As if neither the lock nor the row lock had held: the row's version tells, and the batch is made again."""
+    times_read: list[int] = []
+
+    def reached(point: str) -> None:
+        if point == CrashPoint.ROWS_HELD:
+            times_read.append(1)
+            if len(times_read) == 2:  # the first is the stock's own
+                shop.database.engine.execute_sql("UPDATE stock SET available = 1, version = 2 WHERE sku = 'tea'")
+
+    with open_shop(tmp_path / "inventory.db", reached=reached) as shop:
+        shop.stock_up(tea=5)
+
+        shop.carry_out(sell("o1", ("tea", 2)))
+
+        assert len(times_read) == 3
+        assert shop.units("tea") == (3, 2)
+        assert shop.differences() == []
+
+
+def test_a_lost_lock_is_noted_and_its_batch_counts(tmp_path: Path) -> None:
+    with open_shop(tmp_path / "inventory.db", lock=SpiedLock(loses=True)) as shop:
+        shop.stock_up(tea=5)
+
+        assert shop.carry_out(sell("o1", ("tea", 2))).state is SaleState.SOLD
+        assert shop.units("tea") == (3, 2)
+
+
+def test_without_the_lock_in_time_the_callers_are_told_and_nothing_is_sold(tmp_path: Path) -> None:
+    lock = LocalLock()
+    with open_shop(tmp_path / "inventory.db", lock=lock, lock_patience=timedelta(milliseconds=50)) as shop:
+        shop.stock_up(tea=5)
+        with lock.holding(["lock:stock:tea"], soon()):
+            outcomes = shop.outcomes([sell("o1", ("tea", 1)), sell("o2", ("tea", 1))])
+            assert [type(outcome) for outcome in outcomes] == [LockBusy, LockBusy]
+            assert outcomes[0].reason == "STOCK_BUSY"
+            assert shop.carry_out(set_stock("mug", 1)).available == 1
+
+        assert shop.units("tea") == (5, 0)
+        assert shop.carry_out(sell("o1", ("tea", 1))).state is SaleState.SOLD
+
+
+def test_a_batch_waits_for_the_lock_no_longer_than_its_most_patient_caller(tmp_path: Path) -> None:
+    lock = LocalLock()
+    with open_shop(tmp_path / "inventory.db", lock=lock, lock_patience=timedelta(seconds=20)) as shop:
+        shop.stock_up(tea=5)
+        with lock.holding(["lock:stock:tea"], soon()):
+            future = shop.writer.put(sell("o1", ("tea", 1)), Deadline.after(0.1))
+            assert isinstance(future.exception(10), LockBusy)
+
+
+@pytest.mark.parametrize("first", [CrashPoint.LOCK_HELD, CrashPoint.ROWS_HELD])
+def test_two_writers_that_share_a_lock_take_turns(tmp_path: Path, hold: Hold, first: CrashPoint) -> None:
+    lock = LocalLock()
+    file = tmp_path / "inventory.db"
+    with open_shop(file, lock=lock, reached=hold.reached) as one, open_shop(file, lock=lock) as other:
+        one.stock_up(tea=1)
+        hold.arm(first)
+        of_one = one.put([sell("o1", ("tea", 1))])
+        hold.wait()
+        of_other = other.put([sell("o2", ("tea", 1))])
+        wait_until(of_other[0].running, "the other writer has taken its change")
+        hold.let_go()
+
+        assert outcome_of(of_one[0]).state is SaleState.SOLD
+        assert outcome_of(of_other[0]).reason == "NO_STOCK"
+        assert one.units("tea") == (0, 1)
