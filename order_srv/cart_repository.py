@@ -52,7 +52,7 @@ class CartRepository:
         """Take items out of the cart; those that are not in it are passed over."""
 
         def work() -> None:
-            CartItemRow.delete().where(CartItemRow.user_id == user_id, CartItemRow.sku.in_(skus)).execute()
+            CartItemRow.delete().where(CartItemRow.user_id == user_id, CartItemRow.sku.in_(list(skus))).execute()
 
         self._database.write(work)
 

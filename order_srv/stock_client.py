@@ -1,7 +1,7 @@
 """What the order service needs of inventory."""
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Final
 
 import grpc
@@ -27,6 +27,7 @@ SELL: Final = "/reback.inventory.v1.InventoryService/Sell"
 
 _PATIENCE_S: Final = 5.0  # for calls that no caller waits for
 _SHORT_FOR_S: Final = 1.0  # how long a refused sku is looked at before it is asked for
+_LARGEST_QUANTITY: Final = 2**31 - 1  # of one line of a sell
 _REFUSALS: Final = (FailedPrecondition, NotFound, InvalidArgument, AlreadyExists)
 
 _log = structlog.get_logger(__name__)
@@ -82,9 +83,7 @@ class StockClient:
             Refused: Nothing was taken and nothing will be.
             StockUnclear: Perhaps it sold, perhaps it still will.
         """
-        request = pb.SellRequest(
-            order_sn=order_sn, lines=[pb.SaleLine(sku=line.sku, quantity=line.quantity) for line in lines]
-        )
+        request = pb.SellRequest(order_sn=order_sn, lines=_sale_lines(lines))
         try:
             self._stub.Sell(request, timeout=deadline.remaining())
         except grpc.RpcError as failure:
@@ -127,6 +126,16 @@ class StockClient:
         until = {violation.subject: now + _SHORT_FOR_S for violation in refusal.violations}
         # Replaced, not changed: other threads read it without a lock, and losing an entry costs one sell.
         self._short_until = {sku: end for sku, end in self._short_until.items() if end > now} | until
+
+
+def _sale_lines(lines: Sequence[Line]) -> Iterator[pb.SaleLine]:
+    """Lines as inventory takes them: a sum above its limit goes in several, never more than the caller's own lines."""
+    for line in lines:
+        left = line.quantity
+        while left:
+            quantity = min(left, _LARGEST_QUANTITY)
+            yield pb.SaleLine(sku=line.sku, quantity=quantity)
+            left -= quantity
 
 
 def _no_stock(short: Sequence[pb.Stock], asked: Mapping[str, int]) -> FailedPrecondition:

@@ -7,7 +7,9 @@ import itertools
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from datetime import timedelta
 from pathlib import Path
+from threading import Lock
 from typing import Any, Final
 from uuid import uuid4
 
@@ -29,6 +31,8 @@ PATIENCE: Final = 30.0
 """Seconds that a test waits for what must come; only a failing test waits so long."""
 
 SHORT_BROKER: Final = "check_after=1&check_every=0.3&lease=3&retry_after=0.1"
+
+_order_service_is_closed: Final = Lock()
 
 RECIPIENT: Final = pb.Recipient(name="Ada", mobile="+44 1", address="1 Byron Street")
 
@@ -59,6 +63,10 @@ class Services:
         self.order = OrderServiceStub(self._channels[1])
         self._users = itertools.count(1)
         self.users: set[int] = set()
+
+    @property
+    def pay_within(self) -> timedelta:
+        return self.order_service.use_cases.create_order._pay_within
 
     def close(self) -> None:
         for channel in self._channels:
@@ -183,12 +191,16 @@ def running_order(
     folder: Path, inventory_address: str, settings: Mapping[str, Any] | None = None, **parts: Any
 ) -> Iterator[OrderService]:
     """The order service, with what of `order_srv.bootstrap.build` is to be replaced."""
-    service = order_srv.bootstrap.build(order_settings(folder, inventory_address, **(settings or {})), **parts)
-    service.start()
+    assert _order_service_is_closed.acquire(blocking=False), "an order service is open in this process already"
     try:
-        yield service
+        service = order_srv.bootstrap.build(order_settings(folder, inventory_address, **(settings or {})), **parts)
+        service.start()
+        try:
+            yield service
+        finally:
+            service.stop()
     finally:
-        service.stop()
+        _order_service_is_closed.release()
 
 
 @contextmanager

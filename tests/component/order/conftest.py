@@ -1,0 +1,48 @@
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.component.order.holds import Holds
+from tests.services import Services, running_services
+
+Open = Callable[..., Services]
+
+
+@pytest.fixture(scope="module")
+def services(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Services]:
+    """Both services, shared by the tests of a file, each with its own users and skus; the books balance at the end.
+
+    A file that uses it can't use `open_services`.
+    """
+    with running_services(tmp_path_factory.mktemp("shop")) as shared:
+        yield shared
+        shared.assert_books_balance()
+
+
+@pytest.fixture
+def open_services(tmp_path: Path, holds: Holds) -> Iterator[Open]:
+    """Opens both services for one test: `open_services(settings, **parts)`; at its end whoever is held goes on."""
+    with ExitStack() as stack:
+
+        def start(settings: dict[str, Any] | None = None, **parts: Any) -> Services:
+            return stack.enter_context(running_services(tmp_path, settings, **{"reached": holds, **parts}))
+
+        yield start
+        holds.let_all_go()
+
+
+@pytest.fixture
+def holds() -> Holds:
+    """Where the services of `open_services` are held."""
+    return Holds()
+
+
+@pytest.fixture
+def callers() -> Iterator[ThreadPoolExecutor]:
+    """Threads to call from."""
+    with ThreadPoolExecutor(64) as pool:
+        yield pool

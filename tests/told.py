@@ -1,0 +1,64 @@
+"""What a failed call told its caller: the code and every detail of its `google.rpc.Status`."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import grpc
+import pytest
+from google.rpc.error_details_pb2 import BadRequest, ErrorInfo, PreconditionFailure
+from grpc_status import rpc_status
+
+
+@dataclass(frozen=True)
+class Told:
+    """An error as a client reads it.
+
+    Attributes:
+        code: The status code.
+        reason, domain, metadata: Of its `ErrorInfo`.
+        fields: The paths in its `BadRequest`; None: it has none.
+        conditions: (type, subject, description) of its `PreconditionFailure`; None: it has none.
+        message: For a person.
+    """
+
+    code: grpc.StatusCode
+    reason: str
+    domain: str
+    metadata: dict[str, str]
+    fields: list[str] | None
+    conditions: list[tuple[str, str, str]] | None
+    message: str
+
+    @property
+    def subjects(self) -> list[str]:
+        """What the conditions are about."""
+        return [subject for _, subject, _ in self.conditions or ()]
+
+
+def told(call: Callable[[], Any]) -> Told:
+    """Make a call that has to fail, and read its error."""
+    with pytest.raises(grpc.RpcError) as failure:
+        call()
+    return read(failure.value)
+
+
+def read(error: Any) -> Told:
+    """Read the error of a failed call; every error has to have an `ErrorInfo`."""
+    status = rpc_status.from_call(error)
+    assert status is not None, f"an error without details: {error!r}"
+    info, bad, failed = ErrorInfo(), BadRequest(), PreconditionFailure()
+    kinds = [detail.TypeName() for detail in status.details]
+    assert len(set(kinds)) == len(kinds), f"a detail comes twice: {kinds}"
+    assert any(detail.Unpack(info) for detail in status.details), f"no ErrorInfo in {kinds}"
+    has_bad = any(detail.Unpack(bad) for detail in status.details)
+    has_failed = any(detail.Unpack(failed) for detail in status.details)
+    return Told(
+        code=error.code(),
+        reason=info.reason,
+        domain=info.domain,
+        metadata=dict(info.metadata),
+        fields=[violation.field for violation in bad.field_violations] if has_bad else None,
+        conditions=[(each.type, each.subject, each.description) for each in failed.violations] if has_failed else None,
+        message=status.message,
+    )
