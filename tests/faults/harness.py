@@ -1,0 +1,206 @@
+"""The order service as a process that dies, the files it leaves behind, and an inventory whose answers get lost."""
+
+import signal
+import sqlite3
+from collections import Counter
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing, contextmanager
+from datetime import timedelta
+from pathlib import Path
+from typing import Any, Final, TypeVar
+
+import grpc
+
+from common.settings import ServiceSettings
+from inventory_srv.settings import InventorySettings
+from order_srv.settings import OrderSettings
+from scripts.services import Service
+from tests.services import PATIENCE, wait_until
+
+T = TypeVar("T")
+
+NOT_YET: Final = frozenset({grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.ABORTED})
+"""What a caller is told who may repeat the call, or start over."""
+
+
+class Process(Service):
+    """`python -m order_srv` or `python -m inventory_srv`, in a folder, with settings."""
+
+    def __init__(self, folder: Path, settings: OrderSettings | InventorySettings) -> None:
+        module = "order_srv" if isinstance(settings, OrderSettings) else "inventory_srv"
+        super().__init__(module, folder, folder / f"{module}.log", _variables(settings))
+
+    def wait_until_killed(self) -> None:
+        """Wait until it has died by SIGKILL; nobody but itself sends that, at its crash point."""
+        code = self._started().wait(PATIENCE)
+        assert code == -signal.SIGKILL, f"it ended with {code}:\n{self.log.read_text()}"
+
+    def terminate(self) -> None:
+        """Ask it to stop, and do not wait."""
+        self._started().send_signal(signal.SIGTERM)
+
+
+@contextmanager
+def process(folder: Path, settings: OrderSettings | InventorySettings) -> Iterator[Process]:
+    """A started service process, which is killed at the end if it still runs."""
+    started = Process(folder, settings)
+    try:
+        started.start()
+        yield started
+    finally:
+        started.kill()
+
+
+def _variables(settings: ServiceSettings) -> dict[str, str]:
+    prefix = str(settings.model_config["env_prefix"])
+    return {f"{prefix}{name.upper()}": _text(value) for name, value in settings.model_dump().items()}
+
+
+def _text(value: object) -> str:
+    return str(value.total_seconds()) if isinstance(value, timedelta) else str(value)
+
+
+def until_done(call: Callable[[], T]) -> T:
+    """Call as a good caller does: again, while the answer is that the outcome is not known or the race was lost."""
+    answers: list[T] = []
+
+    def done() -> bool:
+        try:
+            answers.append(call())
+        except grpc.RpcError as error:
+            if error.code() not in NOT_YET:
+                raise
+        return bool(answers)
+
+    wait_until(done, "an answer for good")
+    return answers[0]
+
+
+# The order service's database, read from outside
+
+
+def _rows(file: Path, query: str, *values: object) -> list[Any]:
+    with closing(sqlite3.connect(f"file:{file}?mode=ro", uri=True, timeout=PATIENCE)) as database:
+        return database.execute(query, values).fetchall()
+
+
+def unsettled(folder: Path) -> list[Any]:
+    """Orders that are CREATING or owe their stock."""
+    query = "SELECT order_sn, state, return_due FROM orders WHERE state = 'CREATING' OR return_due IS NOT NULL"
+    return _rows(folder / "order.db", query)
+
+
+def state_of(folder: Path, order_sn: str) -> str | None:
+    """The state that is committed for an order; None: there is none."""
+    found = _rows(folder / "order.db", "SELECT state FROM orders WHERE order_sn = ?", order_sn)
+    return found[0][0] if found else None
+
+
+def states(folder: Path) -> list[str]:
+    """The states of all orders."""
+    return [state for (state,) in _rows(folder / "order.db", "SELECT state FROM orders ORDER BY order_sn")]
+
+
+# The broker's file, as a bad day leaves it
+
+
+def half_messages(folder: Path) -> int:
+    """How many half messages wait for their resolution."""
+    query = "SELECT count(*) FROM entries JOIN queues ON queues.id = queue WHERE consumers = '%check-back'"
+    return int(_rows(folder / "broker.db", query)[0][0])
+
+
+def lose_messages(folder: Path, topic: str) -> None:
+    """Take every message of a topic out of the broker's file."""
+    with closing(sqlite3.connect(folder / "broker.db", timeout=PATIENCE)) as broker, broker:
+        broker.execute("DELETE FROM entries WHERE queue IN (SELECT id FROM queues WHERE topic = ?)", (topic,))
+
+
+def lose_broker(folder: Path) -> None:
+    """Delete the broker's file; nobody may have it open."""
+    for file in folder.glob("broker.db*"):
+        file.unlink()
+
+
+class BrokerLock:
+    """Keeps everybody from writing to the broker's file."""
+
+    def __init__(self, folder: Path) -> None:
+        self._file = folder / "broker.db"
+        self._connection: sqlite3.Connection | None = None
+
+    def lock(self) -> None:
+        self._connection = sqlite3.connect(self._file, timeout=PATIENCE, isolation_level=None, check_same_thread=False)
+        self._connection.execute("BEGIN IMMEDIATE")
+
+    def release(self) -> None:
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
+
+
+# Inventory, seen through a bad network
+
+
+class InventoryProxy(grpc.GenericRpcHandler):
+    """Passes calls on to inventory, and loses the answers it is told to lose.
+
+    Attributes:
+        address: Where it serves.
+        calls: How often each method (`Sell`) was called.
+        before: What to do first when a method is called.
+    """
+
+    def __init__(self, inventory_address: str) -> None:
+        self.calls = Counter[str]()
+        self.before: dict[str, Callable[[], None]] = {}
+        self._lost: set[str] = set()
+        self._channel = grpc.insecure_channel(inventory_address)
+        self._server = grpc.server(ThreadPoolExecutor(16))
+        self._server.add_generic_rpc_handlers((self,))
+        self.address = f"127.0.0.1:{self._server.add_insecure_port('127.0.0.1:0')}"
+        self._server.start()
+
+    def lose_answers(self, method: str) -> None:
+        """From now on inventory acts on `method`, and its answer does not arrive."""
+        self._lost.add(method)
+
+    def heal(self) -> None:
+        self._lost.clear()
+        self.before.clear()
+
+    def close(self) -> None:
+        self._server.stop(None).wait()
+        self._channel.close()
+
+    def service(self, handler_call_details: Any) -> Any:
+        path = handler_call_details.method
+        return grpc.unary_unary_rpc_method_handler(lambda request, context: self._pass_on(path, request, context))
+
+    def _pass_on(self, path: str, request: bytes, context: Any) -> Any:
+        method = path.rpartition("/")[2]
+        self.calls[method] += 1
+        self.before.get(method, _nothing)()
+        call: grpc.UnaryUnaryMultiCallable[bytes, bytes] = self._channel.unary_unary(path)
+        try:
+            answer = call(request, timeout=context.time_remaining(), metadata=context.invocation_metadata())
+        except grpc.RpcError as error:
+            context.set_trailing_metadata(error.trailing_metadata())
+            context.abort(error.code(), error.details())
+        if method in self._lost:
+            context.abort(grpc.StatusCode.UNAVAILABLE, "the connection was lost before the answer")
+        return answer
+
+
+@contextmanager
+def proxied(inventory_address: str) -> Iterator[InventoryProxy]:
+    proxy = InventoryProxy(inventory_address)
+    try:
+        yield proxy
+    finally:
+        proxy.close()
+
+
+def _nothing() -> None:
+    pass

@@ -1,0 +1,76 @@
+"""kill -9 of the order service at every gap between two outside effects, then a restart."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Final, cast
+
+import pytest
+
+from order_srv.crash_points import CrashPoint
+from order_srv.settings import OrderSettings
+from tests.books import assert_books_balance
+from tests.faults.crash_scenarios import BROKER, SCENARIOS, STOCK, Scenario, Scene
+from tests.faults.harness import BrokerLock, InventoryProxy, half_messages, process, proxied, states, unsettled
+from tests.services import Services, order_settings, running_inventory, running_order, wait_until
+
+CREATING_GRACE: Final = 2.0
+SWEEP_EVERY: Final = 0.3
+CHECK_EVERY: Final = 0.3
+SETTLED_WITHIN: Final = CREATING_GRACE + SWEEP_EVERY + CHECK_EVERY + 5.0
+
+_AFTER: Final = {"creating_grace": CREATING_GRACE, "sweep_every": SWEEP_EVERY, "sweep_grace": 1, "return_after": 0.5}
+_DYING: Final = {"creating_grace": 30, "sweep_every": 3600}  # nobody but the scenario brings it to its point
+
+
+@pytest.fixture
+def proxy(tmp_path: Path) -> Iterator[InventoryProxy]:
+    """Inventory, which nobody kills here, through a network that may lose answers."""
+    broker_url = {"broker_url": f"embedded:///{tmp_path}/broker.db?{BROKER}"}
+    with running_inventory(tmp_path, broker_url) as inventory, proxied(inventory.address) as passing:
+        yield passing
+
+
+def settings(folder: Path, proxy: InventoryProxy, **more: Any) -> OrderSettings:
+    broker = more.pop("broker", BROKER)
+    return order_settings(folder, proxy.address, broker_url=f"embedded:///{folder}/broker.db?{broker}", **more)
+
+
+def test_every_crash_point_has_a_scenario() -> None:
+    assert {scenario.point for scenario in SCENARIOS} == set(CrashPoint)
+
+
+@pytest.mark.parametrize("scenario", SCENARIOS, ids=str)
+def test_order_killed_at_a_gap_leaves_nothing_behind(scenario: Scenario, tmp_path: Path, proxy: InventoryProxy) -> None:
+    lock = BrokerLock(tmp_path)
+    try:
+        scene = die(scenario, tmp_path, proxy, lock)
+    finally:
+        lock.release()
+    assert states(tmp_path)[-1:] == [scenario.leaves]
+    proxy.heal()
+    after = settings(tmp_path, proxy).model_dump() | _AFTER | {"pay_within": 600}
+    with running_order(tmp_path, proxy.address, after) as order:
+        scene.shop = Services(tmp_path, cast("Any", proxy), order)
+        wait_until(lambda: not unsettled(tmp_path), "all orders at rest, no stock owed", SETTLED_WITHIN)
+        wait_until(lambda: not half_messages(tmp_path), "every half message answered")
+        assert_balance(scene)
+        scenario.check(scene)
+        assert_balance(scene)
+        scene.shop.close()
+
+
+def die(scenario: Scenario, folder: Path, proxy: InventoryProxy, lock: BrokerLock) -> Scene:
+    """Act the scenario until the service is dead."""
+    dying = settings(folder, proxy, **_DYING | scenario.settings, crash_at=scenario.point.value)
+    with process(folder, dying) as victim:
+        shop = Services(folder, cast("Any", proxy), cast("Any", victim))
+        user = shop.new_user()
+        scene = Scene(shop, proxy, lock, folder, user, shop.new_sku(STOCK))
+        scenario.act(scene)
+        victim.wait_until_killed()
+        shop.close()
+    return scene
+
+
+def assert_balance(scene: Scene) -> None:
+    assert_books_balance(scene.shop.inventory, scene.shop.order, users=[scene.user])
