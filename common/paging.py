@@ -36,7 +36,7 @@ def decode(token: str, *kinds: type) -> Key | None:
         key = json.loads(base64.b64decode(token, altchars=b"-_", validate=True))
     except (binascii.Error, ValueError):
         key = None
-    if not isinstance(key, list) or [type(part) for part in key] != list(kinds):
+    if not isinstance(key, list) or [type(part) for part in key] != list(kinds) or not all(map(_is_kept, key)):
         raise InvalidArgument(
             "the page_token is not one of this list",
             violations=[Violation("page_token", "must be the next_page_token of an earlier page of this list")],
@@ -48,3 +48,10 @@ def cut(rows: Sequence[Row], size: int, key: Callable[[Row], Key]) -> tuple[list
     """Split `size + 1` fetched rows into a page and the token of the next one; the token is empty on the last page."""
     page = list(rows[:size])
     return page, encode(key(page[-1])) if len(rows) > size else ""
+
+
+def _is_kept(part: str | int) -> bool:
+    """Whether a database can have such a value: a token may have been made by hand."""
+    if isinstance(part, int):
+        return -(2**63) <= part < 2**63
+    return not any("\ud800" <= character <= "\udfff" for character in part)  # halves of characters

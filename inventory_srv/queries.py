@@ -110,6 +110,8 @@ class Queries:
         """Sales with their lines, both as of one moment."""
         with self._database.snapshot():
             sales = self._rows(query)
+            if not sales:
+                return []
             order_sns = [row[0] for row in sales]
             lines = self._rows(SaleLineTable.select(*rows.SALE_LINE).where(SaleLineTable.order_sn.in_(order_sns)))
         return rows.to_sales(sales, lines)
