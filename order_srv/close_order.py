@@ -67,7 +67,7 @@ class CloseOrder:
         state: State | None = order.state
         if state is State.UNPAID:
             state = self._close(order_sn, Closing(CloseCause.CANCEL, reason))
-        return self._closed(order_sn, state, {State.CLOSED, State.FAILED}, tried=order.state)
+        return self._closed(order_sn, state, {State.CLOSED, State.FAILED}, tried=State.UNPAID)
 
     def refund(self, order_sn: str, reason: str) -> Order:
         """Close a PAID order, its payment REFUND_DUE; one that was refunded before is given as it is.
@@ -80,7 +80,7 @@ class CloseOrder:
         order = self._existing(order_sn)
         if order.state is State.PAID:
             state = self._refund(order_sn, Closing(CloseCause.REFUND, reason))
-            return self._closed(order_sn, state, {State.CLOSED}, tried=order.state)
+            return self._closed(order_sn, state, {State.CLOSED}, tried=State.PAID)
         if order.state is State.CLOSED and order.close_cause is CloseCause.REFUND:
             return order
         raise state_forbids(order_sn, order.state)
@@ -121,6 +121,6 @@ class CloseOrder:
     def _closed(self, order_sn: str, state: State | None, wanted: set[State], *, tried: State) -> Order:
         if state in wanted:
             return self._existing(order_sn)
-        if state is None or (state is tried and state is not State.CREATING):
+        if state is None or state is tried:
             raise outcome_unknown(order_sn)
         raise state_forbids(order_sn, state)

@@ -1,7 +1,9 @@
 """Reads of orders, payments and timelines, in pages by key set."""
 
+import peewee
+
 from common import paging
-from common.database import Database, from_micros, to_micros
+from common.database import Database, to_micros
 from order_srv import rows
 from order_srv.errors import OrderNotFound
 from order_srv.models import OrderEventRow, OrderRow, PaymentRow
@@ -46,10 +48,9 @@ class Queries:
         if outcome is not None:
             page = page.where(PaymentRow.outcome == outcome)
         if before is not None:
-            time, payment_id = from_micros(int(before[0])), before[1]
-            page = page.where(
-                (PaymentRow.add_time < time) | ((PaymentRow.add_time == time) & (PaymentRow.payment_id < payment_id))
-            )
+            time, payment_id = peewee.Value(before[0], converter=False), before[1]
+            page = page.where(PaymentRow.add_time <= time)  # lets the index find the place, whatever comes after OR
+            page = page.where((PaymentRow.add_time < time) | (PaymentRow.payment_id < payment_id))
         newest_first = page.order_by(PaymentRow.add_time.desc(), PaymentRow.payment_id.desc())
         with self._database.reading():
             found = list(newest_first.limit(size + 1))
