@@ -70,7 +70,7 @@ class Watcher:
                     self._watch(connection)
             except BrokerUnavailable:
                 return  # the writer is closed
-            except sqlite3.Error as error:
+            except Exception as error:  # noqa: BLE001 - this thread must not end: nothing would be delivered any more
                 log.warning("broker could not look for messages", error=repr(error))
                 time.sleep(_PAUSE_AFTER_ERROR)
 

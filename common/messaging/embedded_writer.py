@@ -206,15 +206,13 @@ class Writer:
 
     def _fail(self, writes: list[Write], error: BaseException) -> None:
         log.warning("broker could not write", writes=len(writes), error=repr(error))
-        if _is_the_engines(error):
-            if self._store is not None and not _is_busy(error):
-                self._store.connection.close()  # whatever is wrong with it, begin anew
-                self._store = None
-            unavailable = BrokerUnavailable(f"the broker's file {self._path}: {error}")
-            unavailable.__cause__ = error
-            error = unavailable
+        engine = _is_the_engines(error)
         for write in writes:
-            write.error = error
+            write.error = BrokerUnavailable(f"the broker's file {self._path}: {error}") if engine else error
+            write.error.__cause__ = error if engine else None
+        if engine and not _is_busy(error) and self._store is not None:
+            self._store.connection.close()  # whatever is wrong with it, begin anew
+            self._store = None
 
 
 def _is_the_engines(error: BaseException) -> bool:

@@ -112,7 +112,8 @@ class Worker:
     def _read(self) -> None:
         assert self._process.stdout is not None
         for line in self._process.stdout:
-            self._lines.put(json.loads(line))
+            if line.endswith(b"\n"):  # killed in the middle of a line
+                self._lines.put(json.loads(line))
 
     def wait_for(self, event: str, **facts: object) -> dict[str, Any]:
         """Wait for the next line of this kind with these facts; others are kept in `seen`."""
@@ -126,6 +127,12 @@ class Worker:
             if line["event"] == event and all(line.get(name) == value for name, value in facts.items()):
                 return line
 
+    def told(self, event: str) -> list[str]:
+        """The keys of all lines of this kind so far."""
+        while not self._lines.empty():
+            self.seen.append(self._lines.get())
+        return [line["key"] for line in self.seen if line["event"] == event]
+
     def say(self, line: str) -> None:
         assert self._process.stdin is not None
         self._process.stdin.write(line.encode() + b"\n")
@@ -134,6 +141,7 @@ class Worker:
     def kill(self) -> None:
         self._signal(signal.SIGKILL)
         self._process.wait(PATIENCE)
+        self._reader.join(PATIENCE)
 
     def stop(self) -> None:
         self._signal(signal.SIGSTOP)

@@ -3,6 +3,7 @@
 import subprocess
 import sys
 import time
+from contextlib import closing
 from datetime import timedelta
 from functools import partial
 from pathlib import Path
@@ -13,8 +14,12 @@ import pytest
 import structlog
 
 from common.clock import ManualClock
+from common.messaging.embedded_consumer import Consumer
+from common.messaging.embedded_schema import connect
+from common.messaging.embedded_store import Store, Taken
+from common.messaging.embedded_writer import Write, Writer
 from common.messaging.port import Delivery, Message, Resolution
-from tests.contract.messaging.embedded_files import Open
+from tests.contract.messaging.embedded_files import Open, rows
 from tests.contract.messaging.harness import Database, Received, wait_until
 
 
@@ -91,6 +96,39 @@ def test_lease_is_renewed_while_the_handler_runs(open_broker: Open) -> None:
     wait_until(lambda: "order-2" in received.keys + idle.keys, "the next message")
 
     assert received.keys["order-1"] + idle.keys["order-1"] == 1
+
+
+def test_what_was_taken_but_not_begun_is_given_back_at_once_and_no_try_is_counted(file: Path) -> None:
+    writer, begun = Writer(file, busy_timeout=5), list[Taken]()
+    queue = writer.write(Store.join, ("topic", "order", 0))
+    writer.write(Store.publish, ("topic", "order-1", b"", 0, True))
+
+    def begin(taken: Taken) -> Write:
+        begun.append(taken)
+        return Write(Store.done, (taken.id, taken.queue, taken.token))
+
+    consumer = Consumer(
+        topic="topic",
+        consumers="order",
+        threads=2,
+        tries=16,
+        lease=timedelta(seconds=10),
+        now=lambda: 7,
+        writer=writer,
+        work=begin,
+    )
+    consumer.start(queue)
+    with closing(connect(file)) as connection:
+        assert consumer.take(Store(connection, session=0))
+    assert rows(file, "SELECT attempt, leased_until > 0 FROM entries") == [(1, 1)]
+
+    consumer.stop_taking()
+    consumer.hand_over()
+    consumer.wait()
+    writer.close()
+
+    assert begun == []
+    assert rows(file, "SELECT attempt, leased_until, token FROM entries") == [(0, 0, 0)]
 
 
 def test_half_message_is_asked_about_after_six_seconds_and_then_every_five(open_broker: Open) -> None:

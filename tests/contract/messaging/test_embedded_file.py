@@ -224,3 +224,27 @@ def test_no_query_reads_all_entries(file: Path, open_broker: Open, query: str) -
     plan = [str(row[3]) for row in rows(file, f"EXPLAIN QUERY PLAN {query}")]
 
     assert not [step for step in plan if step.startswith(("SCAN entries", "SCAN half", "USE TEMP B-TREE"))]
+
+
+def test_asking_again_delivers_a_committed_message_twice_and_asks_no_third_time(file: Path, open_broker: Open) -> None:
+    broker, received, database = open_broker(ask_again=1, check_after=0.1), Received(), Database()
+    broker.subscribe("topic", "inventory", received)
+    broker.answer_check_backs("topic", database.check)
+    broker.start()
+
+    broker.in_transaction(Message("topic", "order-1", b""), lambda: database.decide("order-1", Resolution.COMMIT))
+
+    received.wait_for("order-1", times=2)
+    wait_until(lambda: entries(file) == [], "an empty table")
+    assert database.asked == ["order-1"]
+
+
+def test_asking_again_finds_out_a_checker_that_contradicts_its_sender(open_broker: Open) -> None:
+    broker, received = open_broker(ask_again=1, check_after=0.1), Received()
+    broker.subscribe("topic", "inventory", received)
+    broker.answer_check_backs("topic", lambda _: Resolution.COMMIT)
+    broker.start()
+
+    broker.in_transaction(Message("topic", "order-1", b""), lambda: Resolution.ROLLBACK)
+
+    received.wait_for("order-1")

@@ -5,7 +5,7 @@ from statistics import median
 from threading import Event
 
 from common.messaging.port import Delivery, Message, Resolution
-from tests.contract.messaging.harness import Database, Harness, Received
+from tests.contract.messaging.harness import Database, Harness, Received, wait_until
 
 
 def test_message_of_a_consumer_killed_in_its_handler_goes_to_another(harness: Harness) -> None:
@@ -62,6 +62,26 @@ def test_half_message_of_a_sender_killed_before_its_answer_is_asked_about_elsewh
 
     received.wait_for("order-1")
     assert "order-1" in database.asked
+
+
+def test_nothing_is_lost_while_processes_are_killed_at_any_point(harness: Harness) -> None:
+    topic, received = harness.topic(), Received()
+    sent: set[str] = set()
+    got: set[str] = set()
+
+    for turn in range(5):
+        sender, consumer = harness.worker("stream", topic, "4"), harness.worker("consume", topic, "order")
+        for _ in range(10 + turn):
+            sender.wait_for("sent")
+            consumer.wait_for("got")
+        first, second = (sender, consumer) if turn % 2 else (consumer, sender)
+        first.kill()
+        second.kill()
+        sent.update(sender.told("sent"))
+        got.update(consumer.told("got"))
+    harness.started(handlers={(topic, "order"): received})
+
+    wait_until(lambda: sent <= got | set(received.keys), "every message that was taken")
 
 
 def test_sixteen_threads_in_two_processes_lose_nothing(harness: Harness) -> None:

@@ -8,8 +8,10 @@ It tells what happens in lines of JSON on its standard output, and closes its br
     half TOPIC KEY               sends a half message and never answers
     answer TOPIC RESOLUTION      answers check-backs
     publish TOPIC THREADS EACH   publishes from many threads: keys `pid-thread-number`
+    stream TOPIC THREADS         publishes from many threads without end, and tells each key
 """
 
+import itertools
 import json
 import os
 import sys
@@ -92,7 +94,20 @@ def publish(broker: Broker, topic: str, threads: str, each: str) -> None:
     tell("published")
 
 
-ROLES: dict[str, Callable[..., None]] = {role.__name__: role for role in (consume, hang, hold, half, answer, publish)}
+def stream(broker: Broker, topic: str, threads: str) -> None:
+    def send(thread: int) -> None:
+        for number in itertools.count():
+            key = f"{os.getpid()}-{thread}-{number}"
+            broker.publish(Message(topic, key, b"body"))
+            tell("sent", key=key)
+
+    for number in range(int(threads)):
+        Thread(target=send, args=(number,), daemon=True).start()
+
+
+ROLES: dict[str, Callable[..., None]] = {
+    role.__name__: role for role in (consume, hang, hold, half, answer, publish, stream)
+}
 
 
 def main(url: str, prefix: str, role: str, *arguments: str) -> None:
