@@ -147,7 +147,7 @@ class Story:
         self._claim(act, f"not paid in time, so it is closed ({late / timedelta(milliseconds=1):.0f} ms late)", on_time)
         back = self._eventually(lambda: self._sale_state(act) == SALE_STATE_RETURNED)
         moves = self._movements(act)
-        told = f"its {quantity} of {stock.sku} are back: {_left(moves, stock)} can be sold again"
+        told = f"its {quantity} of {stock.sku} are back: {_left(moves, stock)} available again"
         self._claim(act, told, back and [move.delta for move in moves] == [quantity, -quantity])
         confirmed = self._eventually(lambda: self._has_step(act, pb.ORDER_EVENT_KIND_STOCK_RETURNED))
         self._claim(act, "inventory has confirmed it: the order owes nothing", confirmed)
@@ -166,7 +166,7 @@ class Story:
             self._claim(act, f"asked for {asked} and got them", holds=False)
         before = stock.available
         self._look(act)
-        self._claim(act, f"nothing was taken: {stock.available} can still be sold", stock.available == before)
+        self._claim(act, f"nothing was taken: {stock.available} still available", stock.available == before)
 
     def _sent_twice(self, act: Act, stock: StockSeen) -> None:
         quantity = _a_few(stock)
@@ -248,7 +248,7 @@ class Story:
         self._look(act)
         moves = self._movements(act)
         left = _left(moves, stock)
-        told = f"{quantity} of {stock.sku} sold: {left + quantity} could be sold before, {left} can now"
+        told = f"{quantity} of {stock.sku} sold: {left + quantity} available before, {left} now"
         self._claim(act, told, [move.delta for move in moves] == [-quantity])
 
     def _claim(self, act: Act, text: str, holds: bool) -> None:  # noqa: FBT001 claims read as a sentence

@@ -84,8 +84,8 @@ class PlainView:
         if len(self._ended) == len(story.acts):
             for stock in story.stocks:
                 _say(
-                    f"   stock of {stock.sku}: {stock.available_first} could be sold and {stock.sold_first} were,"
-                    f" now {stock.available} and {stock.sold}"
+                    f"   stock of {stock.sku}: available {stock.available_first} → {stock.available},"
+                    f" sold {stock.sold_first} → {stock.sold}"
                 )
 
 
@@ -111,15 +111,15 @@ def _acts(story: Story) -> Table:
 def _stocks(story: Story) -> Table:
     table = Table(title="Stock", title_justify="left")
     table.add_column("Sku")
-    for heading in ("can be sold", "sold", "can be sold now", "sold now"):
+    for heading in ("available before", "now", "sold before", "now"):
         table.add_column(heading, justify="right")
     for stock in story.stocks:
         changed = (stock.available, stock.sold) != (stock.available_first, stock.sold_first)
         table.add_row(
             stock.sku,
             str(stock.available_first),
-            str(stock.sold_first),
             Text(str(stock.available), "bold yellow" if changed else ""),
+            str(stock.sold_first),
             Text(str(stock.sold), "bold yellow" if changed else ""),
         )
     return table
