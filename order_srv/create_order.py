@@ -196,8 +196,7 @@ class _Attempt:
             self._state = self._sold_and_opened()
         except Refused as refused:
             self._create.reached(CrashPoint.CREATE_REFUSED)
-            self._refusal, self._failure_reason = refused.error, refused.error.reason
-            self._state = self._create.orders.refuse(self._order.order_sn, refused.error, self._create.clock.now())
+            return self._refused(refused.error)
         except StockUnclear:
             self._create.reached(CrashPoint.CREATE_UNCLEAR)
             self._state = self._failed("STOCK_UNCLEAR")
@@ -205,8 +204,6 @@ class _Attempt:
             self._create.reached(CrashPoint.CREATE_TIMEOUT_NOT_SENT)
             self._state = self._failed("TIMEOUT_NOT_SET")
         self._create.reached(CrashPoint.CREATE_MOVED)
-        if self._refusal is not None and self._state is State.FAILED:
-            return Resolution.ROLLBACK
         return resolution(self._state, Cause.CREATE)
 
     def outcome(self) -> Order:
@@ -238,6 +235,16 @@ class _Attempt:
         now = clock.now()
         steps = [sold, Event(EventKind.TIMEOUT_SET, now, order.expire_time.isoformat())]
         return self._create.orders.open(order, steps, now, from_cart=self._from_cart)
+
+    def _refused(self, refusal: DomainError) -> Resolution:
+        """Nothing was taken: nothing has to go back, unless the broker or the sweeper has failed the order before."""
+        create = self._create
+        self._refusal, self._failure_reason = refusal, refusal.reason
+        self._state, by_this = create.orders.refuse(self._order.order_sn, refusal, create.clock.now())
+        create.reached(CrashPoint.CREATE_MOVED)
+        if self._state is State.FAILED and by_this:
+            return Resolution.ROLLBACK
+        return resolution(self._state, Cause.CREATE)
 
     def _failed(self, reason: str) -> State | None:
         self._failure_reason = reason

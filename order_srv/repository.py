@@ -8,7 +8,7 @@ there.
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Final
+from typing import Final, TypeVar
 
 import peewee
 
@@ -30,6 +30,8 @@ from order_srv.order import (
     move_for_check_back,
 )
 from order_srv.statements import ABANDONED, Statements
+
+T = TypeVar("T")
 
 _PAY_TRIES: Final = 3
 _EARLIER: Final = "SELECT order_sn, request_hash, state, failure FROM orders WHERE user_id = ? AND request_id = ?"
@@ -128,9 +130,19 @@ class Repository:
             order_sn, lambda: self._statements.fail_order(order_sn, reason, now, now + self._return_after)
         )
 
-    def refuse(self, order_sn: str, refusal: DomainError, now: datetime) -> State | None:
-        """Move CREATING to FAILED, owing nothing: inventory took nothing and never will; the state after it."""
-        return self._settle(order_sn, lambda: self._statements.refuse_order(order_sn, refusal, now))
+    def refuse(self, order_sn: str, refusal: DomainError, now: datetime) -> tuple[State | None, bool]:
+        """Move CREATING to FAILED, owing nothing: inventory took nothing and never will.
+
+        Returns:
+            The state after it, None when it can't be told; and whether the order failed by this refusal. Where another
+            was first, it owes its stock as any failed order does, and the broker may have been told so.
+        """
+
+        def told() -> tuple[State | None, bool]:
+            row = self._statements.order(order_sn)
+            return (None, False) if row is None else (State(row.state), row.failure_reason == refusal.reason)
+
+        return self._tell_after(lambda: self._statements.refuse_order(order_sn, refusal, now), told) or (None, False)
 
     # Close
 
@@ -268,17 +280,22 @@ class Repository:
     # After a move
 
     def _settle(self, order_sn: str, move: Callable[[], object]) -> State | None:
-        def moved_state() -> State | None:
+        return self._tell_after(move, lambda: self._statements.state(order_sn))
+
+    def _tell_after(self, move: Callable[[], object], told: Callable[[], T]) -> T | None:
+        """Make a move and tell what a locking read says after it; None: it can't be read."""
+
+        def moved() -> T:
             move()
-            return self._statements.state(order_sn)
+            return told()
 
         try:
-            return self._database.write(moved_state)
+            return self._database.write(moved)
         except DatabaseUnavailable:
-            return self._state_after_trouble(order_sn)
+            return self._told_after_trouble(told)
 
-    def _state_after_trouble(self, order_sn: str) -> State | None:
+    def _told_after_trouble(self, told: Callable[[], T]) -> T | None:
         try:
-            return self._database.write(lambda: self._statements.state(order_sn))
+            return self._database.write(told)
         except DatabaseUnavailable:
             return None

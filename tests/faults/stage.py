@@ -1,0 +1,274 @@
+"""Both services in this process on a manual clock, where a test can hold anybody at a point and lose any COMMIT."""
+
+from collections import defaultdict
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import timedelta
+from pathlib import Path
+from threading import Event, Lock
+from typing import Any, Final, TypeVar
+
+import grpc
+import peewee
+
+from common.clock import ManualClock
+from common.database import Database, DatabaseUnavailable
+from common.messaging.open import open_broker
+from common.messaging.port import Broker, Checker, DeadLetter, Decide, Handler, Message, Resolution
+from common.rpc.errors import to_domain_error
+from order_srv.messages import Reback
+from order_srv.order import Cause
+from tests.books import Books
+from tests.faults.harness import state_of, unsettled
+from tests.services import PATIENCE, SHORT_BROKER, Services, running_services, wait_until
+
+T = TypeVar("T")
+
+CREATING_GRACE: Final = timedelta(seconds=20)
+PAY_WITHIN: Final = timedelta(seconds=600)
+SWEEP_GRACE: Final = timedelta(seconds=5)
+CHECK_AFTER: Final = timedelta(seconds=2)  # a little more than the broker needs
+A_MOMENT: Final = timedelta(seconds=1)
+NOBODY_ASKS: Final = SHORT_BROKER.replace("check_after=1", "check_after=86400")
+
+_DEAD: Final = frozenset({"CLOSED", "FAILED"})
+_MOMENTS: Final = 60
+
+
+class Held:
+    """One place at a point: the first to come there stays until it is released."""
+
+    def __init__(self) -> None:
+        self.taken = False
+        self._here = Event()
+        self._released = Event()
+
+    def wait(self) -> None:
+        """Wait until somebody is held."""
+        assert self._here.wait(PATIENCE), "nobody came to the point"
+
+    def release(self) -> None:
+        self._released.set()
+
+    def stay(self) -> None:
+        self._here.set()
+        self._released.wait(PATIENCE)
+
+
+class Points:
+    """A `reached` that holds the first who comes to a point; everybody else passes."""
+
+    def __init__(self) -> None:
+        self._held: dict[str, Held] = {}
+        self._taking = Lock()
+
+    def __call__(self, point: str) -> None:
+        with self._taking:
+            held = self._held.get(point)
+            if held is None or held.taken:
+                return
+            held.taken = True
+        held.stay()
+
+    def hold(self, point: str) -> Held:
+        """Hold the next who comes to `point`."""
+        held = self._held[point] = Held()
+        return held
+
+    def release_all(self) -> None:
+        for held in self._held.values():
+            held.taken = True
+            held.release()
+
+
+class LossyDatabase(Database):
+    """Loses its connection at the COMMIT that a test picks."""
+
+    def __init__(self, url: str) -> None:
+        super().__init__(url)
+        self.down = False
+        self._picked: Callable[[], bool] | None = None
+        self._happens = False
+        self._then_down = False
+
+    def lose_commit(self, picked: Callable[[], bool], *, happens: bool, then_down: bool = False) -> None:
+        """Lose the connection at one COMMIT.
+
+        Args:
+            picked: Asked within each transaction before its COMMIT; the first that it says yes to is lost.
+            happens: Whether the COMMIT takes place.
+            then_down: Whether the database can't be reached from then on, until `down` is set to False.
+        """
+        self._picked, self._happens, self._then_down = picked, happens, then_down
+
+    @property
+    def lost(self) -> bool:
+        """Whether the picked COMMIT came."""
+        return self._picked is None
+
+    @contextmanager
+    def reading(self) -> Iterator[None]:
+        if self.down:
+            raise DatabaseUnavailable("the database is down")
+        with super().reading():
+            yield
+
+    def _commit(self) -> None:
+        if self._picked is None or not self._picked():
+            super()._commit()
+            return
+        self._picked = None
+        self.down = self._then_down
+        if self._happens:
+            super()._commit()
+        else:
+            self.engine.rollback()
+        raise peewee.OperationalError("the connection was lost")
+
+
+@dataclass
+class WatchedBroker(Broker):
+    """The embedded broker, with an eye on what it is told about half messages.
+
+    Attributes:
+        resolutions: What was said of the half messages of an order, by order_sn and cause, in that order.
+        problems: What should never have been said.
+    """
+
+    broker: Broker
+    folder: Path
+    resolutions: dict[tuple[str, Cause], list[Resolution]] = field(default_factory=lambda: defaultdict(list))
+    problems: list[str] = field(default_factory=list)
+
+    def publish(self, message: Message) -> None:
+        self.broker.publish(message)
+
+    def publish_later(self, message: Message, delay: timedelta) -> None:
+        self.broker.publish_later(message, delay)
+
+    def in_transaction(self, message: Message, decide: Decide) -> Resolution:
+        return self.broker.in_transaction(message, lambda: self._noted(message, decide()))
+
+    def subscribe(self, topic: str, group: str, handler: Handler) -> None:
+        self.broker.subscribe(topic, group, handler)
+
+    def answer_check_backs(self, topic: str, checker: Checker) -> None:
+        self.broker.answer_check_backs(topic, lambda message: self._noted(message, checker(message)))
+
+    def start(self) -> None:
+        self.broker.start()
+
+    def dead_letters(self, topic: str, group: str, limit: int = 100) -> list[DeadLetter]:
+        return self.broker.dead_letters(topic, group, limit)
+
+    def replay(self, topic: str, group: str, dead_letter_id: str) -> None:
+        self.broker.replay(topic, group, dead_letter_id)
+
+    def close(self) -> None:
+        self.broker.close()
+
+    def said(self, order_sn: str, cause: Cause) -> list[Resolution]:
+        """What was said so far of an order's half messages of a cause."""
+        return list(self.resolutions[order_sn, cause])
+
+    def _noted(self, message: Message, resolution: Resolution) -> Resolution:
+        reback = Reback.from_message(message)
+        state = state_of(self.folder, reback.order_sn)
+        said = self.resolutions[reback.order_sn, reback.cause]
+        if resolution is Resolution.COMMIT and state not in _DEAD:
+            self.problems.append(f"{reback}: COMMIT on a row that is {state}")
+        if resolution is Resolution.ROLLBACK and Resolution.COMMIT in said:
+            self.problems.append(f"{reback}: ROLLBACK after {said}")
+        said.append(resolution)
+        return resolution
+
+
+@dataclass
+class Stage:
+    """Everything a test acts with; time passes only by `pass_time`, and nobody sweeps but `sweep`."""
+
+    shop: Services
+    clock: ManualClock
+    points: Points
+    database: LossyDatabase
+    broker: WatchedBroker
+    callers: ThreadPoolExecutor
+
+    @property
+    def folder(self) -> Path:
+        return self.shop.folder
+
+    def pass_time(self, span: timedelta) -> None:
+        self.clock.advance(span)
+
+    def sweep(self) -> None:
+        self.shop.order_service.sweeper.sweep()
+
+    def calling(self, call: Callable[[], T]) -> "Future[T]":
+        """Call in the background."""
+        return self.callers.submit(call)
+
+    def newest_order_sn(self, user: int) -> str:
+        return str(self.shop.orders_of(user)[0].order_sn)
+
+    def timeout_comes(self) -> None:
+        """Let an order's time be over, but not so long that the sweeper closes it."""
+        self.pass_time(PAY_WITHIN + A_MOMENT)
+
+    def settle(self) -> Books:
+        """Let time pass in moments until all is at rest, and see that everything is as it should be."""
+        for _ in range(_MOMENTS):
+            self.sweep()
+            if not unsettled(self.folder):
+                break
+            self.pass_time(A_MOMENT)
+        assert not unsettled(self.folder)
+        books = self.shop.assert_books_balance()
+        assert not self.broker.problems
+        return books
+
+
+def told(call: "Future[Any]") -> str:
+    """The reason of the error that a call ended with."""
+    error = call.exception(PATIENCE)
+    assert isinstance(error, grpc.RpcError), f"no error: {call.result()}"
+    return to_domain_error(error).reason
+
+
+@contextmanager
+def stage(folder: Path, broker_parameters: str = SHORT_BROKER, **settings: Any) -> Iterator[Stage]:
+    """Both services on one manual clock."""
+    clock, points = ManualClock(), Points()
+    broker_url = f"embedded:///{folder}/broker.db?{broker_parameters}"
+    database = LossyDatabase(f"sqlite:///{folder}/order.db")
+    broker = WatchedBroker(open_broker(broker_url, topic_prefix="", clock=clock), folder)
+    quiet = {
+        "pay_within": PAY_WITHIN,
+        "creating_grace": CREATING_GRACE,
+        "sweep_every": 3600,
+        "sweep_grace": SWEEP_GRACE,
+        "return_after": 0.5,
+    }
+    with (
+        ThreadPoolExecutor(32) as callers,
+        running_services(
+            folder,
+            quiet | settings,
+            inventory_settings={"broker_url": broker_url},
+            inventory_parts={"clock": clock, "reached": points},
+            clock=clock,
+            reached=points,
+            database=database,
+            broker=broker,
+        ) as shop,
+    ):
+        try:
+            yield Stage(shop, clock, points, database, broker, callers)
+        finally:
+            database.down = False
+            points.release_all()
+
+
+__all__ = ["Stage", "stage", "told", "wait_until"]
