@@ -37,6 +37,7 @@ class InventoryService:
     Attributes:
         address: `host:port` it serves at; known once started.
         writer: Where changes of stock are put; here for tests.
+        database: Where they are kept; here for tests.
     """
 
     def __init__(
@@ -50,8 +51,8 @@ class InventoryService:
         writer: StockWriter,
     ) -> None:
         self.writer = writer
+        self.database = database
         self._server = server
-        self._database = database
         self._lock = lock
         self._broker = broker
         self._discovery = discovery
@@ -62,7 +63,7 @@ class InventoryService:
 
     def start(self) -> None:
         """Bring the tables up to date, serve, listen to the broker, tell the registry."""
-        self._database.migrate(MIGRATIONS)
+        self.database.migrate(MIGRATIONS)
         self.writer.start()
         self._server.start()
         self._broker.start()
@@ -76,7 +77,7 @@ class InventoryService:
         self.writer.close()
         self._discovery.close()
         self._lock.close()
-        self._database.close()
+        self.database.close()
 
 
 def build(

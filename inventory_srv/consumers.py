@@ -1,6 +1,7 @@
 """The door of topic `order_reback`: an order is over, its stock comes back."""
 
 import json
+import re
 from datetime import timedelta
 from typing import Final
 
@@ -20,6 +21,7 @@ GROUP: Final = "inventory"
 
 _LONGEST_ORDER_SN: Final = 64
 _LONGEST_REASON: Final = 200
+_HALF_CHARACTER: Final = re.compile("[\ud800-\udfff]")  # JSON can have one alone, no database can
 
 
 class UnreadableMessage(ValueError):
@@ -80,6 +82,6 @@ def read_reback(body: bytes) -> Reback:
 
 def _text(content: dict[str, object], name: str, longest: int) -> str:
     text = content.get(name)
-    if not isinstance(text, str) or not 1 <= len(text) <= longest:
+    if not isinstance(text, str) or not 1 <= len(text) <= longest or _HALF_CHARACTER.search(text):
         raise UnreadableMessage(f"{name} is not a text of 1 to {longest} characters")
     return text
