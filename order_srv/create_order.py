@@ -12,7 +12,7 @@ from typing import Final
 from common.clock import Clock
 from common.crash_points import Reached
 from common.deadline import Deadline
-from common.errors import DeadlineExceeded, DomainError
+from common.errors import DeadlineExceeded, DomainError, FailedPrecondition
 from common.messaging.port import Broker, BrokerUnavailable, Resolution
 from order_srv import refusals
 from order_srv.cart_repository import CartRepository
@@ -100,14 +100,15 @@ class CreateOrder:
         earlier = self._earlier(wish, deadline)
         if earlier is not None:
             return self._repeated(earlier, wish)
-        order = self._priced(wish)
-        self.stock.refuse_what_is_short({line.sku: line.quantity for line in order.lines}, deadline)
-        if deadline.passed:
-            raise DeadlineExceeded("the deadline passed before anything was written")
         try:
-            self.orders.add(order, Request(wish.request_id, wish.content_hash()))
+            order = self._written_down(wish, deadline)
         except RequestTaken:  # a double click; the other was faster
             return self(wish, deadline)
+        except FailedPrecondition:  # the same: perhaps the other bought what is missing now
+            earlier = self._earlier(wish, deadline)
+            if earlier is None:
+                raise
+            return self._repeated(earlier, wish)
         self.reached(CrashPoint.CREATE_INSERTED)
         attempt = _Attempt(self, order, deadline, from_cart=not wish.lines)
         reback = Reback(order.order_sn, Cause.CREATE, order.create_time)
@@ -149,6 +150,14 @@ class CreateOrder:
             raise earlier.refusal
         order = self.orders.get(earlier.order_sn)
         assert order is not None, "orders are never deleted"
+        return order
+
+    def _written_down(self, wish: Wish, deadline: Deadline) -> Order:
+        order = self._priced(wish)
+        self.stock.refuse_what_is_short({line.sku: line.quantity for line in order.lines}, deadline)
+        if deadline.passed:
+            raise DeadlineExceeded("the deadline passed before anything was written")
+        self.orders.add(order, Request(wish.request_id, wish.content_hash()))
         return order
 
     def _priced(self, wish: Wish) -> Order:
