@@ -1,8 +1,7 @@
 """`python -m order_srv`: starts the service, says when it serves, and ends in order at SIGTERM or Ctrl-C."""
 
-import sys
-
 from common.log import set_up_logs
+from common.serving import serve
 from common.settings import load_settings
 from common.stop_signal import StopSignal
 from order_srv.bootstrap import build
@@ -13,12 +12,7 @@ def main() -> None:
     settings = load_settings(OrderSettings)
     set_up_logs("order", settings.log_level, settings.log_format)
     stop_signal = StopSignal()
-    service = build(settings)
-    service.start()
-    sys.stdout.write(f"order_srv ready on {service.address}\n")
-    sys.stdout.flush()
-    stop_signal.wait()
-    service.stop()
+    serve("order_srv", "ORDER_LISTEN", build(settings), stop_signal)
 
 
 if __name__ == "__main__":

@@ -1,0 +1,45 @@
+"""The life of a service's process: start, say so, serve until told to stop, end in order."""
+
+import sys
+from typing import Final, Protocol
+
+from common.rpc.server import CannotListen
+from common.stop_signal import StopSignal
+
+_WRONG_SETTINGS: Final = 2  # the exit code of a program that was called wrongly
+
+
+class Runnable(Protocol):
+    """A service that can be started and stopped."""
+
+    @property
+    def address(self) -> str:
+        """Where it serves, `host:port`."""
+
+    def start(self) -> None:
+        """Open everything and serve."""
+
+    def stop(self) -> None:
+        """Finish what was accepted and close everything, also what a failed start left open."""
+
+
+def serve(program: str, listen_variable: str, service: Runnable, stop_signal: StopSignal) -> None:
+    """Serve until told to stop. What it prints is one line, `order_srv ready on 127.0.0.1:50051`, when it serves.
+
+    Args:
+        program: The name in that line.
+        listen_variable: The setting to blame when it can't listen: then it says so on stderr and exits with 2.
+        service: What to serve.
+        stop_signal: The word to stop. Make it before the service, so that it is never lost.
+    """
+    asked = service.address
+    try:
+        service.start()
+        sys.stdout.write(f"{program} ready on {service.address}\n")
+        sys.stdout.flush()
+        stop_signal.wait()
+    except CannotListen as error:
+        sys.stderr.write(f"{listen_variable}={asked!r}: {error}\n")
+        sys.exit(_WRONG_SETTINGS)
+    finally:
+        service.stop()  # threads that a failed start left behind would keep the process alive

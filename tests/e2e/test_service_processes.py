@@ -1,0 +1,144 @@
+"""`python -m inventory_srv` and `python -m order_srv` as a person or a supervisor meets them."""
+
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+
+import grpc
+import pytest
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+
+MODULES = ("inventory_srv", "order_srv")
+PATIENCE_S = 30
+
+every_service = pytest.mark.parametrize("module", MODULES)
+
+
+def prefix_of(module: str) -> str:
+    return module.removesuffix("_srv").upper()
+
+
+def clean_environment(**settings: str) -> dict[str, str]:
+    ours = {name: value for name, value in os.environ.items() if not name.startswith(("INVENTORY_", "ORDER_"))}
+    return {**ours, **settings}
+
+
+@contextmanager
+def started(module: str, folder: Path, **settings: str) -> Iterator["subprocess.Popen[str]"]:
+    """The service as a process; stopped by force when a test leaves it running."""
+    with (folder / "stderr.log").open("w") as log:
+        process = subprocess.Popen(
+            [sys.executable, "-m", module],
+            cwd=folder,
+            env=clean_environment(**settings),
+            stdout=subprocess.PIPE,
+            stderr=log,
+            text=True,
+        )
+    try:
+        yield process
+    finally:
+        process.kill()
+        process.communicate()
+
+
+def ready_line(process: "subprocess.Popen[str]") -> str:
+    assert process.stdout is not None
+    return process.stdout.readline()
+
+
+def run(module: str, folder: Path, **settings: str) -> "subprocess.CompletedProcess[str]":
+    return subprocess.run(
+        [sys.executable, "-m", module],
+        cwd=folder,
+        env=clean_environment(**settings),
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE_S,
+        check=False,
+    )
+
+
+@every_service
+@pytest.mark.parametrize("word", [signal.SIGTERM, signal.SIGINT])
+def test_it_tells_its_port_serves_there_and_ends_with_0_when_told_to_stop(
+    module: str, word: signal.Signals, tmp_path: Path
+) -> None:
+    with started(module, tmp_path, **{f"{prefix_of(module)}_LISTEN": "127.0.0.1:0"}) as process:
+        line = ready_line(process)
+        told = re.fullmatch(rf"{module} ready on (127\.0\.0\.1:\d+)\n", line)
+        assert told, line
+        with grpc.insecure_channel(told[1]) as channel:
+            health = health_pb2_grpc.HealthStub(channel)
+            answer = health.Check(health_pb2.HealthCheckRequest(), timeout=PATIENCE_S)
+            assert answer.status == health_pb2.HealthCheckResponse.SERVING
+        process.send_signal(word)
+        rest, _ = process.communicate(timeout=PATIENCE_S)
+        assert process.returncode == 0
+        assert rest == ""
+        assert "Traceback" not in (tmp_path / "stderr.log").read_text()
+
+
+@every_service
+def test_its_data_is_in_the_folder_it_was_started_in(module: str, tmp_path: Path) -> None:
+    with started(module, tmp_path, **{f"{prefix_of(module)}_LISTEN": "127.0.0.1:0"}) as process:
+        ready_line(process)
+    assert (tmp_path / ".run" / f"{prefix_of(module).lower()}.db").is_file()
+
+
+@every_service
+def test_a_wrong_setting_stops_the_start_with_its_name_value_and_what_is_allowed(module: str, tmp_path: Path) -> None:
+    ended = run(module, tmp_path, **{f"{prefix_of(module)}_THREADS": "many"})
+    assert ended.returncode == 2
+    assert ended.stdout == ""
+    assert ended.stderr == f"{prefix_of(module)}_THREADS='many': allowed is a whole number from 1 to 1024\n"
+    assert not (tmp_path / ".run").exists()
+
+
+@every_service
+def test_a_wrong_setting_in_the_env_file_is_found_as_well(module: str, tmp_path: Path) -> None:
+    (tmp_path / ".env").write_text(f"{prefix_of(module)}_LISTEN=nowhere\n")
+    ended = run(module, tmp_path)
+    assert ended.returncode == 2
+    assert f"{prefix_of(module)}_LISTEN='nowhere'" in ended.stderr
+    assert "host:port" in ended.stderr
+
+
+@every_service
+def test_a_port_in_use_stops_the_start_with_one_line_that_names_the_setting(module: str, tmp_path: Path) -> None:
+    with closing(socket.socket()) as holder:
+        holder.bind(("127.0.0.1", 0))
+        holder.listen()
+        address = f"127.0.0.1:{holder.getsockname()[1]}"
+        began = time.monotonic()
+        ended = run(module, tmp_path, **{f"{prefix_of(module)}_LISTEN": address})
+        assert time.monotonic() - began < PATIENCE_S
+    assert ended.returncode == 2
+    assert ended.stdout == ""
+    assert f"{prefix_of(module)}_LISTEN='{address}': can't listen on {address}: taken" in ended.stderr
+    assert "Traceback" not in ended.stderr
+
+
+@every_service
+def test_a_word_to_stop_while_it_starts_is_not_lost(module: str, tmp_path: Path) -> None:
+    with started(module, tmp_path, **{f"{prefix_of(module)}_LISTEN": "127.0.0.1:0"}) as process:
+        wait_for_log(tmp_path, process)
+        process.send_signal(signal.SIGTERM)
+        process.communicate(timeout=PATIENCE_S)
+        assert process.returncode == 0
+
+
+def wait_for_log(folder: Path, process: "subprocess.Popen[str]") -> None:
+    """Wait until the service has opened its data: it is past its imports and not ready yet."""
+    deadline = time.monotonic() + PATIENCE_S
+    while not any((folder / ".run").glob("*.db")):
+        assert process.poll() is None
+        assert time.monotonic() < deadline
+        time.sleep(0.001)
