@@ -139,16 +139,17 @@ class Writer:
 
     def _write_all(self, writes: list[Write]) -> None:
         real = [write for write in writes if write.statement is not _nothing]
-        if real or any(taker.wants for taker in self._takers):
-            try:
+        try:
+            if real or any(taker.wants for taker in self._takers):
                 self._write_together(real)
-            except BaseException as error:  # noqa: BLE001 - whatever it is, it is raised where a caller waits
-                if len(real) == 1 or _is_the_engines(error):
-                    self._fail(real, error)
-                else:
-                    self._write_one_by_one(real)
-        for write in writes:
-            write.written.release()
+        except BaseException as error:  # noqa: BLE001 - whatever it is, it is raised where a caller waits
+            if len(real) == 1 or _is_the_engines(error):
+                self._fail(real, error)
+            else:
+                self._write_one_by_one(real)
+        finally:
+            for write in writes:
+                write.written.release()
 
     def _write_one_by_one(self, writes: list[Write]) -> None:
         """One of them is wrong: it must not harm the others."""
@@ -205,7 +206,6 @@ class Writer:
             time.sleep(_BUSY_PAUSE)
 
     def _fail(self, writes: list[Write], error: BaseException) -> None:
-        log.warning("broker could not write", writes=len(writes), error=repr(error))
         engine = _is_the_engines(error)
         for write in writes:
             write.error = BrokerUnavailable(f"the broker's file {self._path}: {error}") if engine else error
@@ -213,6 +213,7 @@ class Writer:
         if engine and not _is_busy(error) and self._store is not None:
             self._store.connection.close()  # whatever is wrong with it, begin anew
             self._store = None
+        log.warning("broker could not write", writes=len(writes), error=repr(error))
 
 
 def _is_the_engines(error: BaseException) -> bool:

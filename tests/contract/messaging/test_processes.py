@@ -69,7 +69,7 @@ def test_nothing_is_lost_while_processes_are_killed_at_any_point(harness: Harnes
     sent: set[str] = set()
     got: set[str] = set()
 
-    for turn in range(5):
+    for turn in range(4):
         sender, consumer = harness.worker("stream", topic, "4"), harness.worker("consume", topic, "order")
         for _ in range(10 + turn):
             sender.wait_for("sent")
