@@ -33,7 +33,7 @@ from order_srv.statements import ABANDONED, Statements
 
 T = TypeVar("T")
 
-_PAY_TRIES: Final = 3
+_TRIES: Final = 3  # of what is not known to be written
 _EARLIER: Final = "SELECT order_sn, request_hash, state, failure FROM orders WHERE user_id = ? AND request_id = ?"
 
 
@@ -219,12 +219,7 @@ class Repository:
             self._reached(CrashPoint.PAY_BEFORE_COMMIT)
             return recorded
 
-        for _ in range(_PAY_TRIES - 1):
-            try:
-                return self._database.write(work, repeat_on=peewee.IntegrityError)
-            except CommitUnknown:
-                continue  # looks the payment_id up and starts over when it is absent
-        return self._database.write(work, repeat_on=peewee.IntegrityError)
+        return self._write_once(work, repeat_on=(peewee.IntegrityError,))
 
     def finish(self, order_sn: str, now: datetime) -> State | None:
         """Move PAID to FINISHED; the state after it, None when it can't be told."""
@@ -232,7 +227,7 @@ class Repository:
 
     def mark_refunded(self, payment_id: str, refund_id: str, now: datetime) -> Payment | None:
         """Move a payment from REFUND_DUE to REFUNDED; the payment as it is after it, None when there is none."""
-        return self._database.write(lambda: self._statements.mark_refunded(payment_id, refund_id, now))
+        return self._write_once(lambda: self._statements.mark_refunded(payment_id, refund_id, now))
 
     # Sweep
 
@@ -278,6 +273,15 @@ class Repository:
         self._database.write(lambda: self._statements.put_off_return(order_sn, until))
 
     # After a move
+
+    def _write_once(self, work: Callable[[], T], *, repeat_on: tuple[type[Exception], ...] = ()) -> T:
+        """Do work that finds out by its key whether it was done before; so where that is not known, it starts over."""
+        for _ in range(_TRIES - 1):
+            try:
+                return self._database.write(work, repeat_on=repeat_on)
+            except CommitUnknown:
+                continue
+        return self._database.write(work, repeat_on=repeat_on)
 
     def _settle(self, order_sn: str, move: Callable[[], object]) -> State | None:
         return self._tell_after(move, lambda: self._statements.state(order_sn))

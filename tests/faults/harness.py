@@ -143,6 +143,13 @@ class BrokerLock:
 # Inventory, seen through a bad network
 
 
+# As our own servers do: clients may ping.
+_SERVER_OPTIONS: Final = (
+    ("grpc.http2.min_ping_interval_without_data_ms", 5_000),
+    ("grpc.keepalive_permit_without_calls", 1),
+)
+
+
 class InventoryProxy(grpc.GenericRpcHandler):
     """Passes calls on to inventory, and loses the answers it is told to lose.
 
@@ -157,7 +164,7 @@ class InventoryProxy(grpc.GenericRpcHandler):
         self.before: dict[str, Callable[[], None]] = {}
         self._lost: set[str] = set()
         self._channel = grpc.insecure_channel(inventory_address)
-        self._server = grpc.server(ThreadPoolExecutor(16))
+        self._server = grpc.server(ThreadPoolExecutor(16), options=_SERVER_OPTIONS)
         self._server.add_generic_rpc_handlers((self,))
         self.address = f"127.0.0.1:{self._server.add_insecure_port('127.0.0.1:0')}"
         self._server.start()

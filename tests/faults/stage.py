@@ -21,8 +21,8 @@ from common.rpc.errors import to_domain_error
 from order_srv.messages import Reback
 from order_srv.order import Cause
 from tests.books import Books
-from tests.faults.harness import state_of, unsettled
-from tests.services import PATIENCE, SHORT_BROKER, Services, running_services, wait_until
+from tests.faults.harness import InventoryProxy, proxied, state_of, unsettled
+from tests.services import PATIENCE, SHORT_BROKER, Services, running_inventory, running_order, wait_until
 
 T = TypeVar("T")
 
@@ -35,6 +35,7 @@ NOBODY_ASKS: Final = SHORT_BROKER.replace("check_after=1", "check_after=86400")
 
 _DEAD: Final = frozenset({"CLOSED", "FAILED"})
 _MOMENTS: Final = 60
+_A_WHILE: Final = timedelta(milliseconds=20)
 
 
 class Held:
@@ -119,8 +120,8 @@ class LossyDatabase(Database):
         if self._picked is None or not self._picked():
             super()._commit()
             return
-        self._picked = None
         self.down = self._then_down
+        self._picked = None
         if self._happens:
             super()._commit()
         else:
@@ -190,6 +191,7 @@ class Stage:
     """Everything a test acts with; time passes only by `pass_time`, and nobody sweeps but `sweep`."""
 
     shop: Services
+    proxy: InventoryProxy
     clock: ManualClock
     points: Points
     database: LossyDatabase
@@ -202,6 +204,15 @@ class Stage:
 
     def pass_time(self, span: timedelta) -> None:
         self.clock.advance(span)
+
+    def pass_time_until(self, condition: Callable[[], bool], what: str) -> None:
+        """Let time pass as long as it takes: for what happens again some time after it failed."""
+
+        def holds() -> bool:
+            self.pass_time(_A_WHILE)
+            return condition()
+
+        wait_until(holds, what)
 
     def sweep(self) -> None:
         self.shop.order_service.sweeper.sweep()
@@ -253,22 +264,19 @@ def stage(folder: Path, broker_parameters: str = SHORT_BROKER, **settings: Any) 
     }
     with (
         ThreadPoolExecutor(32) as callers,
-        running_services(
-            folder,
-            quiet | settings,
-            inventory_settings={"broker_url": broker_url},
-            inventory_parts={"clock": clock, "reached": points},
-            clock=clock,
-            reached=points,
-            database=database,
-            broker=broker,
-        ) as shop,
+        running_inventory(folder, {"broker_url": broker_url}, clock=clock, reached=points) as inventory,
+        proxied(inventory.address) as proxy,
+        running_order(
+            folder, proxy.address, quiet | settings, clock=clock, reached=points, database=database, broker=broker
+        ) as order,
     ):
+        shop = Services(folder, inventory, order)
         try:
-            yield Stage(shop, clock, points, database, broker, callers)
+            yield Stage(shop, proxy, clock, points, database, broker, callers)
         finally:
             database.down = False
             points.release_all()
+            shop.close()
 
 
 __all__ = ["Stage", "stage", "told", "wait_until"]
