@@ -1,0 +1,17 @@
+"""The suite's table."""
+
+import peewee
+from playhouse.migrate import SchemaMigrator
+
+
+class Note(peewee.Model):
+    key = peewee.CharField(64, primary_key=True)
+    number = peewee.BigIntegerField()
+
+    class Meta:
+        table_name = "note"
+
+
+def up(migrator: SchemaMigrator, db: peewee.Database) -> None:
+    with db.bind_ctx([Note]):
+        db.create_tables([Note], safe=False)
