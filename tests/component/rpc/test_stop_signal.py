@@ -117,3 +117,18 @@ assert stop.wait(30)
 assert stop.wait()
 """
     assert subprocess.run([sys.executable, "-c", program], timeout=PATIENCE, check=False).returncode == 0
+
+
+def test_a_signal_that_does_not_wake_the_waiting_thread_is_not_lost() -> None:
+    # It wakes nobody when the kernel gives it to another thread, or when it comes in the instant before the wait begins.
+    program = """
+import signal, threading, time
+from common.stop_signal import StopSignal
+stop = StopSignal()
+def deliver():
+    time.sleep(0.2)  # the main thread waits by then
+    signal.pthread_kill(threading.get_ident(), signal.SIGTERM)
+threading.Thread(target=deliver).start()
+assert stop.wait()
+"""
+    assert subprocess.run([sys.executable, "-c", program], timeout=PATIENCE, check=False).returncode == 0
