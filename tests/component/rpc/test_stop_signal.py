@@ -120,7 +120,7 @@ assert stop.wait()
 
 
 def test_a_signal_that_does_not_wake_the_waiting_thread_is_not_lost() -> None:
-    # It wakes nobody when the kernel gives it to another thread, or when it comes in the instant before the wait begins.
+    # It wakes nobody when the kernel gives it to another thread, or just before the wait begins.
     program = """
 import signal, threading, time
 from common.stop_signal import StopSignal
