@@ -5,6 +5,7 @@ from typing import Final
 
 from google.protobuf.timestamp_pb2 import Timestamp
 
+from common.errors import InvalidArgument, Violation
 from order_srv.cart_repository import CartItem
 from order_srv.create_order import Wish
 from order_srv.order import CloseCause, Event, Order, Outcome, Payment, Recipient, State
@@ -129,8 +130,17 @@ def from_pay_order(request: pb.PayOrderRequest) -> Received:
         amount_cents=request.amount_cents,
         currency=request.currency,
         pay_type=request.pay_type,
-        paid_time=request.paid_time.ToDatetime(UTC),
+        paid_time=_paid_time(request.paid_time),
     )
+
+
+def _paid_time(stamp: Timestamp) -> datetime:
+    """To the microsecond. The field's own rule looks at its seconds alone."""
+    try:
+        return stamp.ToDatetime(UTC)
+    except ValueError:
+        text = "must be a time: 0 to 999,999,999 nanos"
+        raise InvalidArgument(f"paid_time: {text}", violations=[Violation("paid_time", text)]) from None
 
 
 def from_state(state: pb.OrderState.ValueType) -> State | None:
