@@ -2,16 +2,17 @@
 
 import signal
 import sqlite3
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
 import grpc
 
+from common.database import to_micros
 from common.settings import ServiceSettings
 from inventory_srv.settings import InventorySettings
 from order_srv.settings import OrderSettings
@@ -111,6 +112,14 @@ def half_messages(folder: Path) -> int:
     return int(_rows(folder / "broker.db", query)[0][0])
 
 
+def messages(folder: Path, topic: str, due_until: datetime) -> int:
+    """How many messages of a topic are due and not handled, half messages left out."""
+    query = (
+        "SELECT count(*) FROM entries JOIN queues ON queues.id = queue WHERE topic = ? AND delivers = 1 AND due <= ?"
+    )
+    return int(_rows(folder / "broker.db", query, topic, to_micros(due_until))[0][0])
+
+
 def lose_messages(folder: Path, topic: str) -> None:
     """Take every message of a topic out of the broker's file."""
     with closing(sqlite3.connect(folder / "broker.db", timeout=PATIENCE)) as broker, broker:
@@ -156,12 +165,14 @@ class InventoryProxy(grpc.GenericRpcHandler):
     Attributes:
         address: Where it serves.
         calls: How often each method (`Sell`) was called.
-        before: What to do first when a method is called.
+        before: What to do first when a method is called: a request that is kept back arrives late, and whole.
+        codes: What inventory answered, by method, in the order of its answers.
     """
 
     def __init__(self, inventory_address: str) -> None:
         self.calls = Counter[str]()
-        self.before: dict[str, Callable[[], None]] = {}
+        self.before: dict[str, Callable[[], object]] = {}
+        self.codes = defaultdict[str, list[grpc.StatusCode]](list)
         self._lost: set[str] = set()
         self._channel = grpc.insecure_channel(inventory_address)
         self._server = grpc.server(ThreadPoolExecutor(16), options=_SERVER_OPTIONS)
@@ -188,13 +199,16 @@ class InventoryProxy(grpc.GenericRpcHandler):
     def _pass_on(self, path: str, request: bytes, context: Any) -> Any:
         method = path.rpartition("/")[2]
         self.calls[method] += 1
+        patience = context.time_remaining()  # as on the wire: so long from its arrival on
         self.before.get(method, _nothing)()
         call: grpc.UnaryUnaryMultiCallable[bytes, bytes] = self._channel.unary_unary(path)
         try:
-            answer = call(request, timeout=context.time_remaining(), metadata=context.invocation_metadata())
+            answer = call(request, timeout=patience, metadata=context.invocation_metadata())
         except grpc.RpcError as error:
+            self.codes[method].append(error.code())
             context.set_trailing_metadata(error.trailing_metadata())
             context.abort(error.code(), error.details())
+        self.codes[method].append(grpc.StatusCode.OK)
         if method in self._lost:
             context.abort(grpc.StatusCode.UNAVAILABLE, "the connection was lost before the answer")
         return answer

@@ -13,10 +13,10 @@ from typing import Any, Final, TypeVar
 import grpc
 import peewee
 
-from common.clock import ManualClock
+from common.clock import Clock, ManualClock
 from common.database import Database, DatabaseUnavailable
 from common.messaging.open import open_broker
-from common.messaging.port import Broker, Checker, DeadLetter, Decide, Handler, Message, Resolution
+from common.messaging.port import Broker, BrokerUnavailable, Checker, DeadLetter, Decide, Handler, Message, Resolution
 from common.rpc.errors import to_domain_error
 from order_srv.messages import Reback
 from order_srv.order import Cause
@@ -136,20 +136,29 @@ class WatchedBroker(Broker):
     Attributes:
         resolutions: What was said of the half messages of an order, by order_sn and cause, in that order.
         problems: What should never have been said.
+        broken: Which of its methods say BrokerUnavailable.
+        takes: Whether a broken method takes the message for all that: only its answer is lost.
     """
 
     broker: Broker
     folder: Path
     resolutions: dict[tuple[str, Cause], list[Resolution]] = field(default_factory=lambda: defaultdict(list))
     problems: list[str] = field(default_factory=list)
+    broken: set[str] = field(default_factory=set)
+    takes: bool = False
 
     def publish(self, message: Message) -> None:
         self.broker.publish(message)
 
     def publish_later(self, message: Message, delay: timedelta) -> None:
-        self.broker.publish_later(message, delay)
+        if self.takes or "publish_later" not in self.broken:
+            self.broker.publish_later(message, delay)
+        self._fail_if_broken("publish_later")
 
     def in_transaction(self, message: Message, decide: Decide) -> Resolution:
+        if "in_transaction" in self.broken and self.takes:
+            self.broker.in_transaction(message, lambda: Resolution.UNKNOWN)
+        self._fail_if_broken("in_transaction")
         return self.broker.in_transaction(message, lambda: self._noted(message, decide()))
 
     def subscribe(self, topic: str, group: str, handler: Handler) -> None:
@@ -173,6 +182,10 @@ class WatchedBroker(Broker):
     def said(self, order_sn: str, cause: Cause) -> list[Resolution]:
         """What was said so far of an order's half messages of a cause."""
         return list(self.resolutions[order_sn, cause])
+
+    def _fail_if_broken(self, method: str) -> None:
+        if method in self.broken:
+            raise BrokerUnavailable(f"{method}: the broker is out of reach, or its answer was lost")
 
     def _noted(self, message: Message, resolution: Resolution) -> Resolution:
         reback = Reback.from_message(message)
@@ -249,12 +262,19 @@ def told(call: "Future[Any]") -> str:
 
 
 @contextmanager
-def stage(folder: Path, broker_parameters: str = SHORT_BROKER, **settings: Any) -> Iterator[Stage]:
-    """Both services on one manual clock."""
-    clock, points = ManualClock(), Points()
+def stage(
+    folder: Path,
+    broker_parameters: str = SHORT_BROKER,
+    *,
+    clock: ManualClock | None = None,
+    broker_clock: Clock | None = None,
+    **settings: Any,
+) -> Iterator[Stage]:
+    """Both services on one manual clock; the order service's broker may have another one."""
+    clock, points = clock or ManualClock(), Points()
     broker_url = f"embedded:///{folder}/broker.db?{broker_parameters}"
     database = LossyDatabase(f"sqlite:///{folder}/order.db")
-    broker = WatchedBroker(open_broker(broker_url, topic_prefix="", clock=clock), folder)
+    broker = WatchedBroker(open_broker(broker_url, topic_prefix="", clock=broker_clock or clock), folder)
     quiet = {
         "pay_within": PAY_WITHIN,
         "creating_grace": CREATING_GRACE,

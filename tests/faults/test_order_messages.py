@@ -1,0 +1,263 @@
+"""Messages that come a hundred times, early, twice, late or never, and answers that get lost."""
+
+from collections.abc import Iterator
+from datetime import timedelta
+from pathlib import Path
+from threading import Event
+from typing import Final
+
+import grpc
+import pytest
+
+from common.messaging.port import Resolution
+from inventory_srv.crash_points import CrashPoint as InventoryPoint
+from order_srv.consumers import GROUP
+from order_srv.messages import ORDER_REBACK, ORDER_TIMEOUT, Reback, Timeout
+from order_srv.order import Cause
+from reback.inventory.v1 import inventory_pb2 as stock_pb
+from reback.order.v1 import order_pb2 as pb
+from tests.faults.harness import lose_messages, messages
+from tests.faults.stage import A_MOMENT, CREATING_GRACE, PAY_WITHIN, SWEEP_GRACE, Stage, stage, told, wait_until
+from tests.services import SHORT_BROKER, create_request
+
+ALL: Final = 10
+TIMES: Final = 100
+
+
+@pytest.fixture
+def at(tmp_path: Path) -> Iterator[Stage]:
+    with stage(tmp_path, f"{SHORT_BROKER}&tries=3") as made:
+        yield made
+
+
+def unpaid(at: Stage) -> pb.Order:
+    return at.shop.create(at.shop.new_user(), {at.shop.new_sku(ALL): 3})
+
+
+def sku_of(order: pb.Order) -> str:
+    return order.lines[0].sku
+
+
+def cancel(at: Stage, order: pb.Order) -> pb.Order:
+    return at.shop.order.CancelOrder(pb.CancelOrderRequest(user_id=order.user_id, order_sn=order.order_sn))
+
+
+def timeout_of(order: pb.Order, *, told_time: timedelta = timedelta()) -> Timeout:
+    """Its timeout message; `told_time` is how far off the time is that it tells."""
+    return Timeout(order.order_sn, order.expire_time.ToDatetime(tzinfo=None) + told_time)
+
+
+def all_handled(at: Stage, topic: str) -> None:
+    wait_until(lambda: not messages(at.folder, topic, due_until=at.clock.now()), f"every message of {topic} handled")
+
+
+def rebacks(at: Stage, sku: str) -> int:
+    """How often stock of a sku was given back."""
+    movements = at.shop.inventory.ListMovements(stock_pb.ListMovementsRequest(sku=sku)).movements
+    return sum(movement.kind == stock_pb.MOVEMENT_KIND_REBACK for movement in movements)
+
+
+# Rebacks
+
+
+def test_one_reback_delivered_100_times_returns_the_stock_once(at: Stage) -> None:
+    order = cancel(at, unpaid(at))
+    reback = Reback(order.order_sn, Cause.CLOSE, at.clock.now()).to_message()
+    for _ in range(TIMES):
+        at.broker.publish(reback)
+    all_handled(at, ORDER_REBACK)
+    at.settle()
+    assert rebacks(at, sku_of(order)) == 1
+    assert at.shop.available(sku_of(order)) == ALL
+
+
+def test_sell_that_arrives_after_its_reback_is_refused(at: Stage) -> None:
+    user, sku, arrives = at.shop.new_user(), at.shop.new_sku(ALL), Event()
+    at.proxy.before["Sell"] = arrives.wait
+    creating = at.calling(lambda: at.shop.order.CreateOrder(create_request(user, {sku: 3}), timeout=2.0))
+    assert told(creating) in {"ORDER_FAILED", "DEADLINE_EXCEEDED"}
+    (order,) = at.shop.orders_of(user)
+    all_handled(at, ORDER_REBACK)
+    at.settle()
+    arrives.set()
+    wait_until(lambda: bool(at.proxy.codes["Sell"]), "inventory's answer to the late sell")
+    assert at.proxy.codes["Sell"] == [grpc.StatusCode.FAILED_PRECONDITION]
+    assert at.shop.get(order).failure_reason == "STOCK_UNCLEAR"
+    at.settle()
+    assert at.shop.available(sku) == ALL
+
+
+def test_sell_whose_answer_is_lost_is_not_repeated_and_returned_once(at: Stage) -> None:
+    user, sku = at.shop.new_user(), at.shop.new_sku(ALL)
+    at.proxy.lose_answers("Sell")
+    assert told(at.calling(lambda: at.shop.create(user, {sku: 3}))) == "ORDER_FAILED"
+    (order,) = at.shop.orders_of(user)
+    assert at.broker.said(order.order_sn, Cause.CREATE) == [Resolution.COMMIT]
+    all_handled(at, ORDER_REBACK)
+    at.settle()
+    assert (at.proxy.calls["Sell"], at.proxy.codes["Sell"]) == (1, [grpc.StatusCode.OK])
+    assert rebacks(at, sku) == 1
+    assert at.shop.available(sku) == ALL
+
+
+def test_sell_that_timed_out_and_was_committed_later_is_returned(at: Stage) -> None:
+    user, sku = at.shop.new_user(), at.shop.new_sku(ALL)
+    commit = at.points.hold(InventoryPoint.BATCH_WRITTEN)
+    creating = at.calling(lambda: at.shop.order.CreateOrder(create_request(user, {sku: 3}), timeout=2.0))
+    commit.wait()
+    assert told(creating) in {"ORDER_FAILED", "DEADLINE_EXCEEDED"}
+    wait_until(lambda: at.shop.orders_of(user)[0].state == pb.ORDER_STATE_FAILED, "failed")
+    commit.release()
+    all_handled(at, ORDER_REBACK)
+    at.settle()
+    assert at.shop.orders_of(user)[0].failure_reason == "STOCK_UNCLEAR"
+    assert rebacks(at, sku) == 1
+    assert at.shop.available(sku) == ALL
+
+
+# Timeouts
+
+
+def test_timeout_that_comes_early_is_put_off_and_closes_the_order_when_it_is_due(at: Stage) -> None:
+    order = unpaid(at)
+    lose_messages(at.folder, ORDER_TIMEOUT)
+    at.broker.publish(timeout_of(order).to_message())
+    all_handled(at, ORDER_TIMEOUT)
+    at.pass_time(PAY_WITHIN - A_MOMENT)
+    at.sweep()
+    all_handled(at, ORDER_TIMEOUT)
+    assert at.shop.get(order).state == pb.ORDER_STATE_UNPAID
+    at.pass_time(2 * A_MOMENT)
+    assert at.shop.wait_for_state(order, pb.ORDER_STATE_CLOSED).close_cause == pb.CLOSE_CAUSE_TIMEOUT
+    at.settle()
+
+
+def test_timeout_of_an_order_that_is_being_created_is_put_off_until_it_is_at_rest(at: Stage) -> None:
+    user, sku, sold = at.shop.new_user(), at.shop.new_sku(ALL), at.points.hold("create_timeout_sent")
+    creating = at.calling(lambda: at.shop.create(user, {sku: 3}))
+    sold.wait()
+    at.broker.publish(timeout_of(at.shop.orders_of(user)[0]).to_message())
+    all_handled(at, ORDER_TIMEOUT)
+    sold.release()
+    assert creating.result().state == pb.ORDER_STATE_UNPAID
+    at.timeout_comes()
+    at.shop.wait_for_state(creating.result(), pb.ORDER_STATE_CLOSED)
+    at.settle()
+    assert at.shop.available(sku) == ALL
+
+
+@pytest.mark.parametrize("told_time", [timedelta(minutes=-10), timedelta(minutes=10)])
+def test_timeout_that_tells_another_time_than_the_row_is_judged_by_the_row(at: Stage, told_time: timedelta) -> None:
+    order = unpaid(at)
+    lose_messages(at.folder, ORDER_TIMEOUT)
+    at.broker.publish(timeout_of(order, told_time=told_time).to_message())
+    all_handled(at, ORDER_TIMEOUT)
+    at.pass_time(PAY_WITHIN - A_MOMENT)
+    all_handled(at, ORDER_TIMEOUT)
+    assert at.shop.get(order).state == pb.ORDER_STATE_UNPAID
+    at.pass_time(2 * A_MOMENT)
+    at.shop.wait_for_state(order, pb.ORDER_STATE_CLOSED)
+    at.settle()
+
+
+def test_timeout_that_comes_many_times_closes_the_order_once(at: Stage) -> None:
+    order = unpaid(at)
+    for _ in range(TIMES // 10):
+        at.broker.publish_later(timeout_of(order).to_message(), PAY_WITHIN)
+    at.timeout_comes()
+    all_handled(at, ORDER_TIMEOUT)
+    all_handled(at, ORDER_REBACK)
+    at.settle()
+    assert at.shop.steps(order.order_sn).count("CLOSED") == 1
+    assert rebacks(at, sku_of(order)) == 1
+
+
+def test_timeout_that_comes_late_leaves_orders_alone_that_are_at_rest(at: Stage) -> None:
+    paid, cancelled = at.shop.pay(unpaid(at)).order, cancel(at, unpaid(at))
+    finished = at.shop.pay(unpaid(at)).order
+    at.shop.order.FinishOrder(pb.FinishOrderRequest(order_sn=finished.order_sn))
+    at.pass_time(2 * PAY_WITHIN)
+    all_handled(at, ORDER_TIMEOUT)
+    at.settle()
+    states = [at.shop.get(order).state for order in (paid, cancelled, finished)]
+    assert states == [pb.ORDER_STATE_PAID, pb.ORDER_STATE_CLOSED, pb.ORDER_STATE_FINISHED]
+    assert not at.broker.dead_letters(ORDER_TIMEOUT, GROUP)
+
+
+def test_timeout_of_an_order_that_never_was_is_done(at: Stage) -> None:
+    at.broker.publish(Timeout("nobody's", at.clock.now()).to_message())
+    all_handled(at, ORDER_TIMEOUT)
+    assert not at.broker.dead_letters(ORDER_TIMEOUT, GROUP)
+
+
+def test_timeout_that_failed_past_its_tries_is_a_dead_letter_and_its_replay_closes_the_order(at: Stage) -> None:
+    order = unpaid(at)
+    at.broker.broken.add("in_transaction")
+    at.timeout_comes()
+    at.pass_time_until(lambda: bool(at.broker.dead_letters(ORDER_TIMEOUT, GROUP)), "a dead letter")
+    assert at.shop.get(order).state == pb.ORDER_STATE_UNPAID
+    (letter,) = at.broker.dead_letters(ORDER_TIMEOUT, GROUP)
+    assert (letter.attempts, Timeout.from_message(letter.message).order_sn) == (3, order.order_sn)
+    at.broker.broken.clear()
+    at.broker.replay(ORDER_TIMEOUT, GROUP, letter.id)
+    assert at.shop.wait_for_state(order, pb.ORDER_STATE_CLOSED).close_cause == pb.CLOSE_CAUSE_TIMEOUT
+    at.settle()
+    assert not at.broker.dead_letters(ORDER_TIMEOUT, GROUP)
+
+
+def test_order_whose_timeout_is_lost_is_closed_by_the_sweeper_after_its_grace(at: Stage) -> None:
+    order = unpaid(at)
+    lose_messages(at.folder, ORDER_TIMEOUT)
+    at.pass_time(PAY_WITHIN + SWEEP_GRACE)
+    at.sweep()
+    assert at.shop.get(order).state == pb.ORDER_STATE_UNPAID
+    at.pass_time(A_MOMENT)
+    at.sweep()
+    assert at.shop.get(order).close_cause == pb.CLOSE_CAUSE_TIMEOUT
+    at.settle()
+    assert at.shop.available(sku_of(order)) == ALL
+
+
+# The broker out of reach
+
+
+@pytest.mark.parametrize("takes", [True, False], ids=["answer lost", "message lost"])
+@pytest.mark.parametrize(
+    ("method", "answer", "failure"),
+    [
+        ("in_transaction", "BROKER_UNAVAILABLE", "BROKER_UNAVAILABLE"),
+        ("publish_later", "ORDER_FAILED", "TIMEOUT_NOT_SET"),
+    ],
+)
+def test_create_that_the_broker_fails_is_failed_and_its_repeat_is_a_new_order(
+    at: Stage, method: str, answer: str, failure: str, takes: bool
+) -> None:
+    user, sku = at.shop.new_user(), at.shop.new_sku(ALL)
+    request = create_request(user, {sku: 3})
+    at.broker.broken.add(method)
+    at.broker.takes = takes
+    assert told(at.calling(lambda: at.shop.order.CreateOrder(request))) == answer
+    at.broker.broken.clear()
+    (failed,) = at.shop.orders_of(user)
+    assert (failed.state, failed.failure_reason) == (pb.ORDER_STATE_FAILED, failure)
+    order = at.shop.order.CreateOrder(request)
+    at.pass_time(CREATING_GRACE)
+    all_handled(at, ORDER_REBACK)
+    at.settle()
+    assert at.shop.get(order).state == pb.ORDER_STATE_UNPAID
+    assert at.shop.available(sku) == ALL - 3
+
+
+@pytest.mark.parametrize("takes", [True, False], ids=["answer lost", "message lost"])
+def test_cancel_whose_half_message_fails_leaves_the_order_to_the_broker(at: Stage, takes: bool) -> None:
+    order = unpaid(at)
+    at.broker.broken.add("in_transaction")
+    at.broker.takes = takes
+    assert told(at.calling(lambda: cancel(at, order))) == "BROKER_UNAVAILABLE"
+    at.broker.broken.clear()
+    assert at.shop.get(order).state == pb.ORDER_STATE_UNPAID
+    assert cancel(at, order).close_cause == pb.CLOSE_CAUSE_CANCEL
+    at.pass_time(CREATING_GRACE)
+    all_handled(at, ORDER_REBACK)
+    at.settle()
+    assert at.shop.steps(order.order_sn).count("CLOSED") == 1
