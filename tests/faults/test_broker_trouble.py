@@ -1,0 +1,172 @@
+"""A broker whose disk is lost, that gives up asking, and that asks about what is resolved already."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final
+
+import grpc
+import pytest
+
+from common.clock import ManualClock
+from common.messaging.port import Resolution
+from order_srv.messages import ORDER_REBACK, ORDER_TIMEOUT
+from order_srv.models import OrderRow
+from order_srv.order import Cause, State
+from reback.inventory.v1 import inventory_pb2 as stock_pb
+from reback.order.v1 import order_pb2 as pb
+from tests.faults.harness import half_messages, lose_broker, messages
+from tests.faults.stage import CHECK_AFTER, CREATING_GRACE, PAY_WITHIN, SWEEP_GRACE, Stage, stage, told, wait_until
+from tests.services import SHORT_BROKER
+
+ALL: Final = 10
+ASKS_AGAIN: Final = f"{SHORT_BROKER}&ask_again=1"
+COMMIT, ROLLBACK, UNKNOWN = Resolution.COMMIT, Resolution.ROLLBACK, Resolution.UNKNOWN
+
+
+@pytest.fixture
+def asking_again(tmp_path: Path) -> Iterator[Stage]:
+    """With a broker that asks once more about half messages that are resolved, as RocketMQ does."""
+    with stage(tmp_path, ASKS_AGAIN) as made:
+        yield made
+
+
+def unpaid(at: Stage, sku: str | None = None) -> pb.Order:
+    return at.shop.create(at.shop.new_user(), {sku or at.shop.new_sku(ALL): 3})
+
+
+def paid(at: Stage) -> pb.Order:
+    return at.shop.pay(unpaid(at)).order
+
+
+def cancel(at: Stage, order: pb.Order) -> pb.Order:
+    return at.shop.order.CancelOrder(pb.CancelOrderRequest(user_id=order.user_id, order_sn=order.order_sn))
+
+
+def asked_again(at: Stage, order: pb.Order, cause: Cause, said: list[Resolution]) -> None:
+    """Let the broker ask again; `said` is what it has heard after that, in all."""
+    at.pass_time(CHECK_AFTER)
+    wait_until(lambda: at.broker.said(order.order_sn, cause) == said, "asked again")
+    wait_until(lambda: not messages(at.folder, ORDER_REBACK, at.clock.now()), "every reback handled")
+
+
+def rebacks(at: Stage, order: pb.Order) -> int:
+    request = stock_pb.ListMovementsRequest(order_sn=order.order_sn)
+    movements = at.shop.inventory.ListMovements(request).movements
+    return sum(movement.kind == stock_pb.MOVEMENT_KIND_REBACK for movement in movements)
+
+
+# A broker that asks again
+
+
+def test_asked_again_about_a_live_order_nothing_is_given_back(asking_again: Stage) -> None:
+    order = unpaid(asking_again)
+    asked_again(asking_again, order, Cause.CREATE, [ROLLBACK, ROLLBACK])
+    asking_again.settle()
+    assert (asking_again.shop.get(order).state, rebacks(asking_again, order)) == (pb.ORDER_STATE_UNPAID, 0)
+
+
+def test_asked_again_about_a_cancel_that_lost_to_a_payment_the_order_stays_paid(asking_again: Stage) -> None:
+    order, cancelling = unpaid(asking_again), asking_again.points.hold("close_half_sent")
+    cancelled = asking_again.calling(lambda: cancel(asking_again, order))
+    cancelling.wait()
+    asking_again.shop.pay(order)
+    cancelling.release()
+    assert told(cancelled) == "ORDER_PAID"
+    asked_again(asking_again, order, Cause.CLOSE, [ROLLBACK, ROLLBACK])
+    asking_again.settle()
+    assert (asking_again.shop.get(order).state, rebacks(asking_again, order)) == (pb.ORDER_STATE_PAID, 0)
+
+
+def test_asked_again_about_a_closed_order_its_stock_comes_back_once(asking_again: Stage) -> None:
+    order = unpaid(asking_again)
+    cancel(asking_again, order)
+    asked_again(asking_again, order, Cause.CLOSE, [COMMIT, COMMIT])
+    asking_again.settle()
+    assert rebacks(asking_again, order) == 1
+
+
+def test_create_of_an_order_that_is_closed_by_then_commits_when_asked_again_and_harms_nobody(
+    asking_again: Stage,
+) -> None:
+    order = unpaid(asking_again)
+    cancel(asking_again, order)
+    asked_again(asking_again, order, Cause.CREATE, [ROLLBACK, COMMIT])
+    asking_again.settle()
+    assert rebacks(asking_again, order) == 1
+
+
+def test_asked_again_about_a_refused_create_nothing_is_given_back(asking_again: Stage) -> None:
+    user, sku = asking_again.shop.new_user(), asking_again.shop.new_sku(ALL)
+    assert told(asking_again.calling(lambda: asking_again.shop.create(user, {sku: ALL + 1}))) == "NO_STOCK"
+    (order,) = asking_again.shop.orders_of(user)
+    asked_again(asking_again, order, Cause.CREATE, [ROLLBACK, COMMIT])  # dead for good: a tombstone, no stock
+    asking_again.settle()
+    assert asking_again.shop.available(sku) == ALL
+
+
+# A broker that gives up
+
+
+def test_close_whose_check_backs_are_exhausted_is_settled_by_the_sweeper(tmp_path: Path) -> None:
+    with stage(tmp_path, f"{SHORT_BROKER}&check_max=2") as at:
+        order = unpaid(at)
+        at.database.lose_commit(
+            lambda: OrderRow.select().where(OrderRow.state == State.CLOSED).exists(), happens=True, then_down=True
+        )
+        assert told(at.calling(lambda: cancel(at, order))) == "OUTCOME_UNKNOWN"
+        at.pass_time_until(lambda: bool(at.broker.dead_letters(ORDER_REBACK, "%check-back")), "the broker gives up")
+        at.database.down = False
+        at.settle()
+        assert at.shop.get(order).close_cause == pb.CLOSE_CAUSE_CANCEL
+        assert rebacks(at, order) == 1
+
+
+# A broker whose disk is lost
+
+
+def test_sweeper_settles_every_order_when_the_brokers_disk_is_lost(tmp_path: Path) -> None:
+    clock = ManualClock()
+    with stage(tmp_path, clock=clock) as at:
+        sku = at.shop.new_sku(ALL * ALL)
+        waiting, bought = unpaid(at, sku), at.shop.pay(unpaid(at, sku)).order
+        abandoned = left_creating(at, sku)
+        closed = left_closed(at, sku)
+        users = at.shop.users
+        assert half_messages(tmp_path) == 2
+        assert messages(tmp_path, ORDER_TIMEOUT, clock.now() + PAY_WITHIN + CHECK_AFTER) == 4
+    lose_broker(tmp_path)
+    clock.advance(CREATING_GRACE)
+    with stage(tmp_path, clock=clock) as at:
+        at.shop.users |= users
+        at.settle()
+        states = [at.shop.get(order).state for order in (waiting, bought, abandoned, closed)]
+        alive = [pb.ORDER_STATE_UNPAID, pb.ORDER_STATE_PAID]
+        assert states == [*alive, pb.ORDER_STATE_FAILED, pb.ORDER_STATE_CLOSED]
+        at.pass_time(PAY_WITHIN + SWEEP_GRACE)
+        at.settle()
+        assert at.shop.get(waiting).close_cause == pb.CLOSE_CAUSE_TIMEOUT
+        assert at.shop.available(sku) == ALL * ALL - 3
+        assert not messages(tmp_path, ORDER_REBACK, clock.now())
+
+
+def left_creating(at: Stage, sku: str) -> pb.Order:
+    """An order whose stock is sold, and whose half message waits."""
+    user = at.shop.new_user()
+    last = OrderRow.select().where((OrderRow.user_id == user) & (OrderRow.state == State.UNPAID))
+    at.database.lose_commit(last.exists, happens=False)
+    assert told(at.calling(lambda: at.shop.create(user, {sku: 3}))) == "OUTCOME_UNKNOWN"
+    (order,) = at.shop.orders_of(user)
+    assert order.state == pb.ORDER_STATE_CREATING
+    return order
+
+
+def left_closed(at: Stage, sku: str) -> pb.Order:
+    """An order that is closed, and whose half message waits."""
+    order = unpaid(at, sku)
+    closed = OrderRow.select().where(OrderRow.state == State.CLOSED)
+    at.database.lose_commit(closed.exists, happens=True, then_down=True)
+    with pytest.raises(grpc.RpcError):
+        cancel(at, order)
+    at.database.down = False
+    assert at.shop.get(order).state == pb.ORDER_STATE_CLOSED
+    return order
