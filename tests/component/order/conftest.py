@@ -18,7 +18,9 @@ def services(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Services]:
 
     A file that uses it can't use `open_services`.
     """
-    with running_services(tmp_path_factory.mktemp("shop")) as shared:
+    folder = tmp_path_factory.mktemp("shop")
+    never_asks = f"embedded:///{folder}/broker.db?check_after=600"
+    with running_services(folder, {"broker_url": never_asks}) as shared:
         yield shared
         shared.assert_books_balance()
 

@@ -86,7 +86,7 @@ def test_who_waits_is_told_before_the_deadline_that_the_order_is_still_being_cre
     open_services: Open, holds: Holds, callers: ThreadPoolExecutor
 ) -> None:
     # The server's own limit ends the waiting, so that the caller is still there to hear of it.
-    services = open_services({"creating_grace": 2})
+    services = open_services({"creating_grace": 4})
     user, sku = services.new_user(), services.new_sku(100)
     request = create_request(user, {sku: 1})
     hold = holds.at(CrashPoint.CREATE_INSERTED)

@@ -28,7 +28,7 @@ def timeline(services: Services, order: pb.Order, **more: object) -> pb.GetOrder
 def test_the_steps_of_a_life(services: Services, make: lives.Make, steps: list[str]) -> None:
     order = make(services)
     services.wait_for_step(order.order_sn, steps[-1])
-    assert services.steps(order.order_sn) == steps
+    assert services.own_steps(order.order_sn) == steps
 
 
 def test_each_step_has_its_time_and_what_a_person_wants_to_know(services: Services) -> None:

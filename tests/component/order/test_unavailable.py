@@ -2,12 +2,14 @@
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import grpc
 import pytest
 
+from common.clock import ManualClock
 from order_srv.crash_points import CrashPoint
 from reback.inventory.v1 import inventory_pb2 as stock_pb
 from reback.order.v1 import order_pb2 as pb
@@ -109,7 +111,8 @@ def test_without_its_database_every_call_is_unavailable_and_changes_nothing(
 def test_a_create_goes_no_further_when_it_is_not_known_whether_it_was_written_down(
     open_services: Open, database: LossyDatabase, happens: bool
 ) -> None:
-    services = open_services({"creating_grace": 2}, database=database)
+    clock = ManualClock()
+    services = open_services(database=database, clock=clock, inventory_parts={"clock": clock})
     user, sku = services.new_user(), services.new_sku(5)
     request = create_request(user, {sku: 2})
     database.lose_commit(lambda: True, happens=happens)
@@ -121,7 +124,9 @@ def test_a_create_goes_no_further_when_it_is_not_known_whether_it_was_written_do
     assert len(written) == happens
     for order in written:
         assert told(lambda order=order: sale_of(services, order)).reason == "SALE_NOT_FOUND"  # type: ignore[misc]
+        clock.advance(timedelta(minutes=1))
         services.wait_for_state(order, pb.ORDER_STATE_FAILED)
+        services.wait_for_step(order.order_sn, "STOCK_RETURNED")
     order = services.order.CreateOrder(request)
     assert order.state == pb.ORDER_STATE_UNPAID
     assert order.order_sn not in {each.order_sn for each in written}
