@@ -81,7 +81,7 @@ def until_done(call: Callable[[], T]) -> T:
 # The order service's database, read from outside
 
 
-def _rows(file: Path, query: str, *values: object) -> list[Any]:
+def rows(file: Path, query: str, *values: object) -> list[Any]:
     with closing(sqlite3.connect(f"file:{file}?mode=ro", uri=True, timeout=PATIENCE)) as database:
         return database.execute(query, values).fetchall()
 
@@ -89,18 +89,18 @@ def _rows(file: Path, query: str, *values: object) -> list[Any]:
 def unsettled(folder: Path) -> list[Any]:
     """Orders that are CREATING or owe their stock."""
     query = "SELECT order_sn, state, return_due FROM orders WHERE state = 'CREATING' OR return_due IS NOT NULL"
-    return _rows(folder / "order.db", query)
+    return rows(folder / "order.db", query)
 
 
 def state_of(folder: Path, order_sn: str) -> str | None:
     """The state that is committed for an order; None: there is none."""
-    found = _rows(folder / "order.db", "SELECT state FROM orders WHERE order_sn = ?", order_sn)
+    found = rows(folder / "order.db", "SELECT state FROM orders WHERE order_sn = ?", order_sn)
     return found[0][0] if found else None
 
 
 def states(folder: Path) -> list[str]:
     """The states of all orders."""
-    return [state for (state,) in _rows(folder / "order.db", "SELECT state FROM orders ORDER BY order_sn")]
+    return [state for (state,) in rows(folder / "order.db", "SELECT state FROM orders ORDER BY order_sn")]
 
 
 # The broker's file, as a bad day leaves it
@@ -109,7 +109,7 @@ def states(folder: Path) -> list[str]:
 def half_messages(folder: Path) -> int:
     """How many half messages wait for their resolution."""
     query = "SELECT count(*) FROM entries JOIN queues ON queues.id = queue WHERE consumers = '%check-back'"
-    return int(_rows(folder / "broker.db", query)[0][0])
+    return int(rows(folder / "broker.db", query)[0][0])
 
 
 def messages(folder: Path, topic: str, due_until: datetime) -> int:
@@ -117,7 +117,7 @@ def messages(folder: Path, topic: str, due_until: datetime) -> int:
     query = (
         "SELECT count(*) FROM entries JOIN queues ON queues.id = queue WHERE topic = ? AND delivers = 1 AND due <= ?"
     )
-    return int(_rows(folder / "broker.db", query, topic, to_micros(due_until))[0][0])
+    return int(rows(folder / "broker.db", query, topic, to_micros(due_until))[0][0])
 
 
 def lose_messages(folder: Path, topic: str) -> None:
