@@ -1,0 +1,129 @@
+"""The order service's database on its own, without a service around it."""
+
+import itertools
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any, Final
+
+from common.crash_points import nothing_happens
+from common.database import Database
+from order_srv.bootstrap import MIGRATIONS
+from order_srv.cart_repository import CartRepository
+from order_srv.goods_repository import GoodsRepository
+from order_srv.models import TABLES
+from order_srv.order import CloseCause, Closing, Event, EventKind, Line, Order, Outcome, Payment, Recipient, State
+from order_srv.pricing import Goods
+from order_srv.queries import Queries
+from order_srv.repository import Repository, Request
+
+NOW: Final = datetime(2026, 1, 1, tzinfo=UTC)
+PAY_WITHIN: Final = timedelta(minutes=30)
+
+_numbers = itertools.count(1)
+
+
+class OrderBook:
+    """Everything that reads and writes the database."""
+
+    def __init__(self, database: Database) -> None:
+        self.database = database
+        self.orders = Repository(database, return_after=timedelta(), reached=nothing_happens)
+        self.goods = GoodsRepository(database)
+        self.carts = CartRepository(database)
+        self.queries = Queries(database)
+
+    def add(self, user: int = 1, *, created: datetime = NOW) -> Order:
+        """An order that is being created."""
+        number = next(_numbers)
+        order = Order(
+            order_sn=f"{number:026}",
+            user_id=user,
+            state=State.CREATING,
+            lines=(Line("tea", "Tea", 100, 2), Line("jam", "Jam", 50, 1)),
+            total_cents=250,
+            currency="EUR",
+            recipient=Recipient("Ada", "1", "here"),
+            note="",
+            create_time=created,
+            expire_time=created + PAY_WITHIN,
+        )
+        self.orders.add(order, Request(f"r{number}", "hash"))
+        return order
+
+    def unpaid(self, user: int = 1, *, created: datetime = NOW) -> Order:
+        order = self.add(user, created=created)
+        steps = [Event(EventKind.SOLD, created)]
+        assert self.orders.open(order, steps, created, from_cart=True) is State.UNPAID
+        return order
+
+    def pay(self, order: Order) -> Payment:
+        return self.orders.pay(
+            Payment(
+                payment_id=f"p{next(_numbers)}",
+                order_sn=order.order_sn,
+                amount_cents=order.total_cents,
+                currency=order.currency,
+                pay_type="card",
+                paid_time=NOW,
+                outcome=Outcome.REFUND_DUE,
+                create_time=NOW,
+            )
+        )
+
+    def cancel(self, order: Order) -> None:
+        assert self.orders.close(order.order_sn, Closing(CloseCause.CANCEL), NOW) is State.CLOSED
+
+    def put_goods(self, sku: str) -> None:
+        self.goods.put(Goods(sku, sku, "", 100, "EUR", on_sale=True, create_time=NOW, update_time=NOW))
+
+    @contextmanager
+    def connection(self) -> Iterator[Any]:
+        """The connection that everything done meanwhile by this thread goes over."""
+        with self.database.reading():
+            yield self.database.engine.connection()
+
+    def statements_of(self, work: Callable[[], object]) -> list[str]:
+        """Every statement that the engine runs for `work`, with its values in it."""
+        statements: list[str] = []
+        with self.connection() as connection:
+            connection.set_trace_callback(statements.append)
+            try:
+                work()
+            finally:
+                connection.set_trace_callback(None)
+        return statements
+
+    def instructions_of(self, work: Callable[[], object]) -> int:
+        """How many instructions the engine runs for `work`."""
+        count = 0
+
+        def counted() -> int:
+            nonlocal count
+            count += 1
+            return 0
+
+        with self.connection() as connection:
+            connection.set_progress_handler(counted, 1)
+            try:
+                work()
+            finally:
+                connection.set_progress_handler(None, 0)
+        return count
+
+    def plan_of(self, statement: str) -> list[str]:
+        """How the engine carries a statement out, step by step."""
+        with self.connection() as connection:
+            return [row[3] for row in connection.execute(f"EXPLAIN QUERY PLAN {statement}")]
+
+
+@contextmanager
+def order_book(folder: Path) -> Iterator[OrderBook]:
+    database = Database(f"sqlite:///{folder}/order.db")
+    database.bind(TABLES)
+    database.migrate(MIGRATIONS)
+    try:
+        yield OrderBook(database)
+    finally:
+        database.close()
