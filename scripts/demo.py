@@ -62,4 +62,6 @@ def _played(console: Console, folder: Path, entries: list[Entry]) -> bool:
 
 
 if __name__ == "__main__":
-    typer.run(demo)
+    app = typer.Typer(pretty_exceptions_enable=False)
+    app.command()(demo)
+    app()

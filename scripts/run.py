@@ -93,4 +93,6 @@ def _tell_what_to_try(console: Console, services: Services, story: Story) -> Non
 
 
 if __name__ == "__main__":
-    typer.run(run)
+    app = typer.Typer(pretty_exceptions_enable=False)
+    app.command()(run)
+    app()

@@ -32,6 +32,10 @@ class Service:
 
     It gets a session of its own, so that Ctrl-C reaches only who started it, and that one decides.
 
+    Attributes:
+        address: The `host:port` that it serves; known once started.
+        started_in: How many seconds it took until it was ready.
+
     Args:
         module: What to run, `inventory_srv` or `order_srv`.
         folder: The current folder of the process; relative paths in its settings begin there.
@@ -43,6 +47,7 @@ class Service:
         self.module = module
         self.log = log
         self.address = ""
+        self.started_in = 0.0
         self._folder = folder
         self._settings = dict(settings)
         self._process: subprocess.Popen[bytes] | None = None
@@ -58,6 +63,7 @@ class Service:
         Raises:
             ServiceFailed: It died or said nothing in time.
         """
+        began = time.monotonic()
         self.log.parent.mkdir(parents=True, exist_ok=True)
         with self.log.open("ab") as output:
             self._log_start = output.tell()
@@ -71,6 +77,7 @@ class Service:
                 start_new_session=True,
             )
         self._wait_until_ready()
+        self.started_in = time.monotonic() - began
 
     def _wait_until_ready(self) -> None:
         deadline = time.monotonic() + START_WITHIN.total_seconds()
