@@ -1,0 +1,66 @@
+"""The order service as its neighbours see it: its health, what it says of itself, how it ends."""
+
+from concurrent.futures import ThreadPoolExecutor
+
+import grpc
+import pytest
+from grpc_health.v1 import health_pb2
+from grpc_health.v1.health_pb2_grpc import HealthStub
+from grpc_reflection.v1alpha.proto_reflection_descriptor_database import ProtoReflectionDescriptorDatabase
+
+from order_srv.crash_points import CrashPoint
+from reback.inventory.v1 import inventory_pb2 as stock_pb
+from reback.order.v1 import order_pb2 as pb
+from tests.component.order.conftest import Open
+from tests.component.order.holds import Holds
+from tests.services import PATIENCE, wait_until
+
+ORDER, INVENTORY = "reback.order.v1.OrderService", "reback.inventory.v1.InventoryService"
+
+
+def test_both_services_are_healthy_and_list_themselves(open_services: Open) -> None:
+    services = open_services()
+    for service, name in ((services.order_service, ORDER), (services.inventory_service, INVENTORY)):
+        with grpc.insecure_channel(service.address) as channel:
+            for asked in (name, "", "grpc.health.v1.Health"):
+                health = HealthStub(channel).Check(health_pb2.HealthCheckRequest(service=asked), timeout=PATIENCE)
+                assert health.status == health_pb2.HealthCheckResponse.SERVING, (name, asked)
+            listed = set(ProtoReflectionDescriptorDatabase(channel).get_services())
+            assert {name, "grpc.health.v1.Health"} <= listed
+
+
+@pytest.mark.parametrize(("name", "contract"), [(ORDER, pb), (INVENTORY, stock_pb)])
+def test_reflection_tells_the_contract_as_it_is(open_services: Open, name: str, contract: object) -> None:
+    services = open_services()
+    service = services.order_service if name == ORDER else services.inventory_service
+    with grpc.insecure_channel(service.address) as channel:
+        file = ProtoReflectionDescriptorDatabase(channel).FindFileContainingSymbol(name)
+    assert file.SerializeToString() == contract.DESCRIPTOR.serialized_pb  # type: ignore[attr-defined]
+
+
+def test_reflection_can_be_turned_off(open_services: Open) -> None:
+    services = open_services({"reflection": False})
+    with grpc.insecure_channel(services.order_service.address) as channel:
+        database = ProtoReflectionDescriptorDatabase(channel)
+        with pytest.raises(grpc.RpcError) as failure:
+            database.get_services()
+    assert failure.value.code() is grpc.StatusCode.UNIMPLEMENTED
+
+
+def test_a_service_that_stops_finishes_the_order_it_was_making(
+    open_services: Open, holds: Holds, callers: ThreadPoolExecutor
+) -> None:
+    services = open_services()
+    user, sku = services.new_user(), services.new_sku(5)
+    hold = holds.at(CrashPoint.CREATE_SOLD)
+    creating = callers.submit(services.create, user, {sku: 2})
+    hold.wait()
+
+    stopping = callers.submit(services.order_service._server.drain)
+    wait_until(lambda: services.order_service._server._interceptor.gate._closed or stopping.done(), "it stops")
+    hold.let_go()
+
+    order = creating.result()
+    assert order.state == pb.ORDER_STATE_UNPAID
+    stopping.result(PATIENCE)
+    assert services.available(sku) == 3
