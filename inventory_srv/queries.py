@@ -107,8 +107,8 @@ class Queries:
         return Page(*paging.cut(movements, size, lambda movement: (movement.id,)))
 
     def _sales(self, query: Any) -> list[Sale]:
-        """Sales with their lines, both as of one moment."""
-        with self._database.snapshot():
+        """Sales with their lines, which never change: no later moment shows others."""
+        with self._database.reading():
             sales = self._rows(query)
             if not sales:
                 return []

@@ -1,9 +1,18 @@
 """What the inventory service can be told, by `INVENTORY_…` variables."""
 
-from pydantic import Field
+from typing import Annotated
+
+from pydantic import AfterValidator, Field
 from pydantic_settings import SettingsConfigDict
 
 from common.settings import Address, DatabaseUrl, LockUrl, ServiceSettings
+from inventory_srv.crash_points import CrashPoint
+
+
+def _crash_point(name: str) -> str:
+    if name and name not in set(CrashPoint):
+        raise ValueError("no such crash point")
+    return name
 
 
 class InventorySettings(ServiceSettings):
@@ -22,3 +31,6 @@ class InventorySettings(ServiceSettings):
     lock_url: LockUrl = "local://"
     queue: int = Field(4096, ge=1, le=1_000_000, description="a whole number from 1 to 1000000")
     batch: int = Field(256, ge=1, le=10_000, description="a whole number from 1 to 10000")
+    crash_at: Annotated[str, AfterValidator(_crash_point)] = Field(
+        "", description=f"empty, or one of {', '.join(CrashPoint)}"
+    )

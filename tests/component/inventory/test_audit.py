@@ -1,9 +1,12 @@
 """The audit finds what does not balance, in whichever of the three books it is."""
 
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
 import pytest
 
 from inventory_srv.records import StockDifference
-from tests.component.inventory.shop import Shop
+from tests.component.inventory.shop import PATIENCE, Shop
 from tests.unit.inventory.sheets import adjust, reback, sell, set_stock
 
 
@@ -99,3 +102,18 @@ def test_pages_of_a_thousand_skus_are_whole(shop: Shop) -> None:
     assert (first.skus_checked, last.skus_checked) == (1000, 202)
     assert first.differences + last.differences == []
     assert last.next_page_token == ""
+
+
+def test_a_page_is_one_moment_whatever_is_sold_meanwhile(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
+    as_it_is = shop.audit._rows
+    sold: list[object] = []
+
+    def read_while_others_sell(query: Any) -> list[Any]:
+        with ThreadPoolExecutor(1) as pool:
+            sold.append(pool.submit(shop.carry_out, sell(f"new{len(sold)}", ("tea", 1))).result(PATIENCE))
+        return as_it_is(query)
+
+    monkeypatch.setattr(shop.audit, "_rows", read_while_others_sell)
+
+    assert shop.audit.page(0, "") == (2, [], "")
+    assert len(sold) == 6

@@ -210,7 +210,7 @@ class Movement(_message.Message):
     order_sn: _builtins.str
     """The order, for SELL and REBACK."""
     request_id: _builtins.str
-    """The request, for SET and ADJUST."""
+    """The request, for SET and ADJUST; one made here when the caller gave none."""
     reason: _builtins.str
     @_builtins.property
     def create_time(self) -> _timestamp_pb2.Timestamp: ...

@@ -167,7 +167,8 @@ class InventoryServiceServicer:
     def Sell(self, request, context):
         """Takes the stock of every line of one order, all or nothing. For the order service alone.
 
-        `NO_STOCK` names every sku that is short, with what was asked and what is available. A sell after its reback is
+        `NO_STOCK` has a violation for every sku that is short: its subject is the sku, its description of the form
+        `asked 5, available 3`. `SKU_NOT_FOUND` has one for every unknown sku, and comes first. A sell after its reback is
         `SALE_RETURNED`, always.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)

@@ -61,7 +61,8 @@ class InventoryServiceStub:
     Sell: _grpc.UnaryUnaryMultiCallable[_inventory_pb2.SellRequest, _inventory_pb2.Sale]
     """Takes the stock of every line of one order, all or nothing. For the order service alone.
 
-    `NO_STOCK` names every sku that is short, with what was asked and what is available. A sell after its reback is
+    `NO_STOCK` has a violation for every sku that is short: its subject is the sku, its description of the form
+    `asked 5, available 3`. `SKU_NOT_FOUND` has one for every unknown sku, and comes first. A sell after its reback is
     `SALE_RETURNED`, always.
     """
     Reback: _grpc.UnaryUnaryMultiCallable[_inventory_pb2.RebackRequest, _inventory_pb2.Sale]
@@ -114,7 +115,8 @@ class InventoryServiceAsyncStub(InventoryServiceStub):
     Sell: _aio.UnaryUnaryMultiCallable[_inventory_pb2.SellRequest, _inventory_pb2.Sale]  # type: ignore[assignment]
     """Takes the stock of every line of one order, all or nothing. For the order service alone.
 
-    `NO_STOCK` names every sku that is short, with what was asked and what is available. A sell after its reback is
+    `NO_STOCK` has a violation for every sku that is short: its subject is the sku, its description of the form
+    `asked 5, available 3`. `SKU_NOT_FOUND` has one for every unknown sku, and comes first. A sell after its reback is
     `SALE_RETURNED`, always.
     """
     Reback: _aio.UnaryUnaryMultiCallable[_inventory_pb2.RebackRequest, _inventory_pb2.Sale]  # type: ignore[assignment]
@@ -200,7 +202,8 @@ class InventoryServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_inventory_pb2.Sale, _abc.Awaitable[_inventory_pb2.Sale]]:
         """Takes the stock of every line of one order, all or nothing. For the order service alone.
 
-        `NO_STOCK` names every sku that is short, with what was asked and what is available. A sell after its reback is
+        `NO_STOCK` has a violation for every sku that is short: its subject is the sku, its description of the form
+        `asked 5, available 3`. `SKU_NOT_FOUND` has one for every unknown sku, and comes first. A sell after its reback is
         `SALE_RETURNED`, always.
         """
 
