@@ -62,7 +62,7 @@ class Sweeper:
         self._thread.start()
 
     def stop(self) -> None:
-        """Finish the page at hand and stop."""
+        """Finish the statement or call at hand and stop."""
         self._stopping.set()
         if self._thread.is_alive():
             self._thread.join()
@@ -103,6 +103,8 @@ class Sweeper:
         returned = self._stock.returned([each.order_sn for each in owed])
         self._orders.stock_returned(sorted(returned), self._clock.now())
         for each in owed:
+            if self._stopping.is_set():  # each may take as long as inventory is given to answer
+                return False
             if each.order_sn not in returned:
                 self._ask_for(each)
         return len(owed) == _PAGE

@@ -1,5 +1,6 @@
-"""An inventory whose word on a Sell a test chooses: every other call goes to the real one behind it."""
+"""An inventory whose word on some calls a test chooses: every other call goes to the real one behind it."""
 
+from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -10,23 +11,23 @@ import grpc
 
 from tests.services import Services, running_inventory, running_order
 
-_SELL = "/reback.inventory.v1.InventoryService/Sell"
-
 
 class Answering(grpc.GenericRpcHandler):
     """Between the order service and inventory.
 
     Attributes:
         address: Where it serves.
-        answer: The code with which a Sell ends; None: inventory's own answer.
-        sells_first: Whether inventory sells before a Sell ends so.
+        answers: The code with which each call of a method (`Sell`) ends; of others it is inventory's own answer.
+        acts_first: Whether inventory acts before a call ends so.
         seconds_left: What was left of each Sell's deadline when it came here.
+        calls: How often each method was called.
     """
 
     def __init__(self, inventory_address: str) -> None:
-        self.answer: grpc.StatusCode | None = None
-        self.sells_first = False
+        self.answers: dict[str, grpc.StatusCode] = {}
+        self.acts_first = False
         self.seconds_left: list[float] = []
+        self.calls = Counter[str]()
         self._inventory = grpc.insecure_channel(inventory_address)
         self._server = grpc.server(ThreadPoolExecutor(32), handlers=[self])
         self.address = f"127.0.0.1:{self._server.add_insecure_port('127.0.0.1:0')}"
@@ -41,10 +42,12 @@ class Answering(grpc.GenericRpcHandler):
         return grpc.unary_unary_rpc_method_handler(lambda request, context: self._pass_on(path, request, context))
 
     def _pass_on(self, path: str, request: bytes, context: Any) -> Any:
-        answer = self.answer if path == _SELL else None
-        if path == _SELL:
+        method = path.rpartition("/")[2]
+        answer = self.answers.get(method)
+        self.calls[method] += 1
+        if method == "Sell":
             self.seconds_left.append(context.time_remaining())
-        if answer is not None and not self.sells_first:
+        if answer is not None and not self.acts_first:
             context.abort(answer, "as the test wants")
         call: Any = self._inventory.unary_unary(path)
         try:
@@ -58,12 +61,14 @@ class Answering(grpc.GenericRpcHandler):
 
 
 @contextmanager
-def services_answering(folder: Path, settings: dict[str, Any] | None = None) -> Iterator[tuple[Services, Answering]]:
+def services_answering(
+    folder: Path, settings: dict[str, Any] | None = None, **parts: Any
+) -> Iterator[tuple[Services, Answering]]:
     """Both services, with `Answering` between them; a client's calls go to inventory itself."""
     with running_inventory(folder) as inventory:
         answering = Answering(inventory.address)
         try:
-            with running_order(folder, answering.address, settings) as order:
+            with running_order(folder, answering.address, settings, **parts) as order:
                 services = Services(folder, inventory, order)
                 yield services, answering
                 services.close()

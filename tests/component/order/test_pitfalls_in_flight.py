@@ -240,10 +240,10 @@ UNCLEAR = [code for code in grpc.StatusCode if code not in {grpc.StatusCode.OK, 
 
 def test_pitfall_12_whatever_a_sell_ends_with_its_stock_comes_back(tmp_path: Path) -> None:
     with services_answering(tmp_path) as (services, answering):
-        answering.sells_first = True
+        answering.acts_first = True
         user, skus = services.new_user(), {code: services.new_sku(5) for code in UNCLEAR}
         for code, sku in skus.items():
-            answering.answer = code
+            answering.answers["Sell"] = code
             error = told(lambda sku=sku: services.create(user, {sku: 5}))  # type: ignore[misc]
             assert (error.code, error.reason) == (grpc.StatusCode.ABORTED, "ORDER_FAILED"), code
 
@@ -258,7 +258,7 @@ def test_pitfall_12_a_definite_refusal_owes_nothing_and_is_told_no_stock_to_retu
     with services_answering(tmp_path) as (services, answering):
         user, sku = services.new_user(), services.new_sku(5)
         for code in DEFINITE:
-            answering.answer = code
+            answering.answers["Sell"] = code
             error = told(lambda: services.create(user, {sku: 5}))
             assert (error.code, error.reason) == (grpc.StatusCode.ABORTED, "ORDER_FAILED"), code
         books = services.assert_books_balance()
