@@ -158,9 +158,9 @@ class StockWriter:
         try:
             return waiting.answer.result(deadline.remaining())
         except (TimeoutError, CancelledError):
-            if waiting.answer.done() and not waiting.answer.cancelled():
-                raise  # a bug's own, not the wait's
             self._withdraw(waiting)
+            if waiting.answer.done() and not waiting.answer.cancelled():
+                return waiting.answer.result()  # it came at the last moment, or that was its own error
             raise _too_late() from None
         finally:
             forget()

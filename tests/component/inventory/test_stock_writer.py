@@ -2,6 +2,7 @@
 
 import threading
 from collections import Counter
+from concurrent.futures import Future
 from pathlib import Path
 from typing import Any
 
@@ -221,6 +222,21 @@ def test_a_caller_that_waited_long_enough_leaves_the_queue(tmp_path: Path, hold:
         hold.let_go()
         assert [outcome_of(future).order_sn for future in first + after] == ["o1", "o2"]
         assert shop.units("tea") == (3, 2)
+
+
+def test_an_answer_that_comes_as_the_wait_ends_is_given(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
+    shop.stock_up(tea=5)
+    as_it_is = Future.result
+
+    def end_the_wait_as_the_answer_comes(future: Future[Any], timeout: float | None = None) -> Any:
+        if timeout is None:
+            return as_it_is(future)
+        as_it_is(future, PATIENCE)
+        raise TimeoutError
+
+    monkeypatch.setattr(Future, "result", end_the_wait_as_the_answer_comes)
+
+    assert shop.writer.carry_out(sell("o1", ONE_TEA), soon()).state is SaleState.SOLD
 
 
 def test_closing_finishes_what_was_taken_and_takes_no_more(tmp_path: Path, hold: Hold) -> None:
