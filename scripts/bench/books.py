@@ -58,9 +58,9 @@ def _compare(shop: Shop, users: Sequence[int], sold_directly: int) -> Books:
     for order in orders:
         state = pb.OrderState.Name(order.state).removeprefix("ORDER_STATE_")
         books.orders[state] += 1
-        fault = _fault(order, sales.get(order.order_sn))
-        if fault:
-            books.faults.append(f"order {order.order_sn} is {state}, {fault}")
+        wrong = fault(order, sales.get(order.order_sn))
+        if wrong:
+            books.faults.append(f"order {order.order_sn} is {state}, {wrong}")
     held = sum(line.quantity for order in orders if order.state in _LIVE for line in order.lines)
     sold = sum(stock.sold for stock in all_stocks(shop))
     if sold != held + sold_directly:
@@ -71,7 +71,7 @@ def _compare(shop: Shop, users: Sequence[int], sold_directly: int) -> Books:
     return books
 
 
-def _fault(order: pb.Order, sale: Sale | None) -> str:
+def fault(order: pb.Order, sale: Sale | None) -> str:
     """What is wrong between an order and its sale; empty when nothing is."""
     if order.state in _LIVE:
         if sale is None or sale.state != SALE_STATE_SOLD:

@@ -113,7 +113,7 @@ class _Run:
     def __init__(self, plan: Plan, calls: list["grpc.UnaryUnaryMultiCallable[bytes, bytes]"]) -> None:
         self._plan = plan
         self._next_call = cycle(calls)
-        self._requests = _requests(plan)
+        self._requests = requests(plan)
         self._measured = Measured()
         self._changing = threading.Lock()
         self._ended = threading.Semaphore(0)
@@ -179,7 +179,7 @@ class _Run:
         answer.add_done_callback(answered)
 
 
-def _requests(plan: Plan) -> Iterator[bytes]:
+def requests(plan: Plan) -> Iterator[bytes]:
     chance = random.Random(plan.key)  # noqa: S311 the same load on every run
     number = 0
     while True:

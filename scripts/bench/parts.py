@@ -49,12 +49,16 @@ def stock(site: Site) -> None:
 
 def create(site: Site) -> None:
     """Create orders as fast as the callers can."""
-    plan = _full_speed(site, Kind.CREATE, site.options.create_callers, site.skus, site.new_users())
-    measured = site.load(plan)
-    site.create_rate = _rate(measured)
+    measured = _create_at_full_speed(site)
     name = "CreateOrder"
     site.add(Figure("create", name, _rate(measured), "a second", len(measured.latencies), Target(at_least=250)))
     _add_latencies(site, "create", name, measured.latencies, Target(at_most=150))
+
+
+def _create_at_full_speed(site: Site) -> Measured:
+    measured = site.load(_full_speed(site, Kind.CREATE, site.options.create_callers, site.skus, site.new_users()))
+    site.create_rate = _rate(measured)
+    return measured
 
 
 def lateness(site: Site) -> None:
@@ -76,6 +80,8 @@ def lateness(site: Site) -> None:
 def due_at_once(site: Site) -> None:
     """Let very many orders come due while the order service is down; it starts again, and others go on ordering."""
     count = site.options.due_orders
+    if not site.create_rate:
+        _create_at_full_speed(site)
     pay_within = round(1.5 * count / site.create_rate) + 10  # none of them is due before the last is created
     site.restart_order({"ORDER_PAY_WITHIN": str(pay_within)})
     users = site.new_users(1)

@@ -1,6 +1,7 @@
 """What was measured: as a table for people, as JSON for programs."""
 
 import json
+import math
 import platform
 import sqlite3
 from dataclasses import asdict, dataclass
@@ -63,7 +64,7 @@ def percentile(values: list[float], share: float) -> float:
         values: Sorted, at least one.
         share: 0.5 for the median.
     """
-    return values[min(len(values) - 1, max(0, round(share * len(values) + 0.5) - 1))]
+    return values[max(0, math.ceil(share * len(values)) - 1)]
 
 
 def machine() -> dict[str, Any]:

@@ -30,7 +30,6 @@ _PLENTY: Final = 2_000_000_000
 _USERS_A_PART: Final = 100
 _BEGIN_AFTER_S: Final = 0.7  # until then every load process has its connections
 _LOAD_PATIENCE_S: Final = 1800.0
-_LEAST_CREATE_RATE: Final = 60.0
 _MEGABYTE: Final = 1_000_000
 _LARGEST_SERVICE: Final = Target(at_most=150)
 _READY_WITHIN: Final = Target(at_most=3)
@@ -73,7 +72,7 @@ class Site:
         shop: A client of both services; a new one after each restart of the order service.
         skus: The skus beside the hot one.
         sold_directly: How many units were sold without an order so far.
-        create_rate: How many orders a second can be created, as far as is known.
+        create_rate: How many orders a second can be created; 0 until it was measured.
     """
 
     def __init__(self, folder: Path, console: Console, options: Options) -> None:
@@ -83,7 +82,7 @@ class Site:
         self.faults: list[str] = []
         self.skus = tuple(f"sku-{number:05}" for number in range(options.skus))
         self.sold_directly = 0
-        self.create_rate = _LEAST_CREATE_RATE
+        self.create_rate = 0.0
         self._services = Services(folder, _OWN_PORTS)
         self._pool = get_context("spawn").Pool(options.processes, initializer=be_quiet_on_ctrl_c)
         self._open = ExitStack()
@@ -139,9 +138,9 @@ class Site:
                 plan,
                 address=self._address_of(plan.kind),
                 key=f"{plan.kind.name.lower()}-{self._plans}-{number}",
-                callers=_share(plan.callers, number, count),
-                connections=max(1, _share(plan.connections, number, count)),
-                count=_share(plan.count, number, count),
+                callers=share(plan.callers, number, count),
+                connections=max(1, share(plan.connections, number, count)),
+                count=share(plan.count, number, count),
                 rate=plan.rate / count,
                 begin_at=begin_at,
             )
@@ -218,7 +217,7 @@ class Running:
         return together
 
 
-def _share(whole: int, number: int, count: int) -> int:
+def share(whole: int, number: int, count: int) -> int:
     """How much of `whole` number `number` of `count` gets."""
     return whole // count + (number < whole % count)
 

@@ -12,13 +12,13 @@ import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
+from typing import Any
 
 import grpc
 import psutil
 import pytest
 from google.protobuf import descriptor_pool
 from google.protobuf.json_format import ParseDict
-from google.protobuf.message import Message
 from google.protobuf.message_factory import GetMessageClass
 
 import reback.inventory.v1.inventory_pb2
@@ -182,7 +182,7 @@ def grpcurl_call(line: str) -> object:
     described = descriptor_pool.Default().FindServiceByName(service).FindMethodByName(name)
     request = ParseDict(json.loads(body), GetMessageClass(described.input_type)())
     with grpc.insecure_channel(address) as channel:
-        call: grpc.UnaryUnaryMultiCallable[Message, Message] = channel.unary_unary(
+        call: grpc.UnaryUnaryMultiCallable[Any, Any] = channel.unary_unary(
             f"/{method}",
             request_serializer=lambda message: message.SerializeToString(),
             response_deserializer=GetMessageClass(described.output_type).FromString,
