@@ -1,37 +1,41 @@
 """The word to stop: SIGTERM or SIGINT."""
 
-import math
+import os
+import select
 import signal
-import time
-from threading import Event
 from types import FrameType
 from typing import Final
 
-# A signal does not always wake the thread that waits: it may be given to another thread, or come in the instant before
-# the wait begins. Python then calls the handler only when the main thread runs again, so it waits in spells.
-_SPELL_S: Final = 0.25
+_STOPPING: Final = (signal.SIGTERM, signal.SIGINT)
 
 
 class StopSignal:
     """Notes the first SIGTERM or SIGINT so that a program can end in order; the second ends it at once.
 
     Make it first thing on the main thread: a signal that comes while the program still starts is then not lost.
+
+    A signal interrupts the main thread anywhere, or comes in the instant before it begins to wait, or goes to another
+    thread. So nothing is done about it but what C does: its number is written into a pipe, which `wait` reads. An
+    Event would not do: setting one takes its lock, which the interrupted thread may hold.
     """
 
     def __init__(self) -> None:
-        self._came = Event()
-        for number in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, self._note)
+        self._came = False
+        self._numbers, writing = os.pipe()
+        os.set_blocking(writing, False)
+        signal.set_wakeup_fd(writing)
+        for number in _STOPPING:
+            signal.signal(number, self._next_one_ends)
 
     def wait(self, seconds: float | None = None) -> bool:
-        """Wait until told to stop; whether that was so within `seconds`."""
-        until = math.inf if seconds is None else time.monotonic() + seconds
-        while not self._came.wait(max(0.0, min(_SPELL_S, until - time.monotonic()))):
-            if time.monotonic() >= until:
+        """Wait until told to stop; whether that was so within `seconds`, which another signal starts anew."""
+        while not self._came:
+            readable, _, _ = select.select([self._numbers], [], [], seconds)
+            if not readable:
                 return False
+            self._came = any(number in _STOPPING for number in os.read(self._numbers, 64))
         return True
 
-    def _note(self, _number: int, _frame: FrameType | None) -> None:
-        for number in (signal.SIGTERM, signal.SIGINT):
+    def _next_one_ends(self, _number: int, _frame: FrameType | None) -> None:
+        for number in _STOPPING:
             signal.signal(number, signal.SIG_DFL)
-        self._came.set()

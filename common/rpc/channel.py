@@ -40,7 +40,8 @@ _RETRIES: Final = {
     "initialBackoff": "0.1s",
     "backoffMultiplier": 2,
     "maxBackoff": "1s",
-    "retryableStatusCodes": ["UNAVAILABLE"],
+    # CANCELLED, unless the caller itself cancelled: gRPC's word for a call that reached a server as it stopped
+    "retryableStatusCodes": ["UNAVAILABLE", "CANCELLED"],
 }
 
 _ASK_FOR_ALL_DETAILS: Final = (ROOM_KEY, str(LARGEST_ROOM))
@@ -67,8 +68,9 @@ class NoInstance(grpc.RpcError):
 def open_channel(discovery: Discovery, service: str, *, never_repeated: Collection[str] = ()) -> grpc.Channel:
     """Make a channel to `service`; give it to generated stubs.
 
-    Every call needs a timeout. One that ends UNAVAILABLE is repeated by gRPC within that time, up to four times and
-    at another instance where there is one. Only unary calls; the discovery stays the caller's to close.
+    Every call needs a timeout. One that the server ends UNAVAILABLE, or CANCELLED because it stops, is repeated by
+    gRPC within that time, up to four times and at another instance where there is one. Only unary calls. The discovery
+    stays the caller's to close.
 
     Args:
         discovery: Knows where the instances are.

@@ -1,9 +1,9 @@
-"""A gate before the handlers, so that a server can stop without breaking a call.
+"""A gate around the handlers, so that a server can stop without breaking a call.
 
-gRPC answers CANCELLED to a call that it has received but not yet handed to Python when the server stops, and a client
-must not repeat that. Under load there always are such calls. So, just before the stop, calls may still arrive but not
-begin: callers who wait for an answer send nothing new, and in a moment every call that was received is in Python's
-hands. These the server finishes.
+gRPC answers CANCELLED to a call that reaches it as it stops and that it has not yet handed to Python, and a client must
+not repeat that. Under load there always are such calls. So, just before the stop, calls may still arrive but neither
+begin nor end: callers who wait for an answer send nothing new, and in a moment every call that was on its way is in
+Python's hands. These the server finishes. Their callers learn that it stops before they get their answers.
 """
 
 import time
@@ -11,8 +11,8 @@ from datetime import timedelta
 from threading import Event
 from typing import Final
 
-_QUIET: Final = timedelta(milliseconds=20)
-_AT_MOST: Final = timedelta(milliseconds=300)
+_QUIET: Final = timedelta(milliseconds=250)
+_AT_MOST: Final = timedelta(seconds=2)
 
 
 class Gate:
@@ -37,7 +37,7 @@ class Gate:
         """Close, and return when no call has come in for a moment; soon in any case."""
         self._closed = True
         self._opened.clear()
-        now = self.arrive()
+        now = time.monotonic()
         end = now + _AT_MOST.total_seconds()
         while now < (until := min(end, self._last_arrival + _QUIET.total_seconds())):
             time.sleep(until - now)

@@ -99,6 +99,7 @@ class _UnaryCall:
         compile_rules(request_class)
 
     def __call__(self, request: bytes, context: Any) -> bytes:
+        self._gate.pass_through()
         try:
             return self._answer(request, context)
         except DomainError as error:
@@ -107,9 +108,10 @@ class _UnaryCall:
             if context.code() is not None and type(bug) is Exception and not bug.args:
                 raise  # context.abort() speaks so; the status is set
             self._fail(bug, context)
+        finally:
+            self._gate.pass_through()
 
     def _answer(self, request: bytes, context: Any) -> bytes:
-        self._gate.pass_through()
         deadline = self._deadline_of(context)
         if deadline.passed or not context.add_callback(deadline.cancel):
             raise DeadlineExceeded("the deadline passed before the call had its turn")

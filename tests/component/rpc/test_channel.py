@@ -131,6 +131,30 @@ def test_nothing_but_unavailable_is_repeated(serve: Serve, connect: Connect, kin
     assert len(served.inventory.calls) == 1
 
 
+def cancelled_by_the_server(_: object, context: grpc.ServicerContext) -> None:
+    context.abort(grpc.StatusCode.CANCELLED, "stopping")
+
+
+def test_what_a_stopping_server_cancels_is_repeated_too_unless_it_must_not(serve: Serve, connect: Connect) -> None:
+    served = serve(cancelled_by_the_server, cancelled_by_the_server)
+    client = connect(served.server.address)
+    assert refused(client.sell).reason == "CANCELLED"
+    assert len(served.inventory.calls) == 1
+    assert refused(client.get).reason == "CANCELLED"
+    assert len(served.inventory.calls) == 1 + 5
+
+
+def test_what_the_caller_cancels_is_not_repeated(serve: Serve, connect: Connect, held: Held) -> None:
+    served = serve(held)
+    request = inventory_pb2.GetStockRequest(sku="tea")
+    call = connect(served.server.address).stub.GetStock.future(request, timeout=PATIENCE)
+    assert held.begun.acquire(timeout=PATIENCE)
+    call.cancel()
+    assert not held.begun.acquire(timeout=0.5)
+    held.go_on.set()
+    assert len(served.inventory.calls) == 1
+
+
 def test_what_must_never_be_repeated_is_tried_once(serve: Serve, connect: Connect) -> None:
     served = serve(sell=Failing(Unavailable("who knows")))
     error = refused(connect(served.server.address).sell)

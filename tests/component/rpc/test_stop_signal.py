@@ -132,3 +132,27 @@ threading.Thread(target=deliver).start()
 assert stop.wait()
 """
     assert subprocess.run([sys.executable, "-c", program], timeout=PATIENCE, check=False).returncode == 0
+
+
+def test_a_signal_is_heard_wherever_it_interrupts_the_wait() -> None:
+    program = """
+import faulthandler, os, signal, sys
+from common.stop_signal import StopSignal
+
+def signal_after(steps):
+    def count(*_):
+        nonlocal steps
+        steps -= 1
+        if steps == 0:
+            os.kill(os.getpid(), signal.SIGTERM)
+    return count
+
+faulthandler.dump_traceback_later(30, exit=True)  # a deadlock
+for steps in range(1, 60):  # calls and returns of functions
+    stop = StopSignal()
+    sys.setprofile(signal_after(steps))
+    while not stop.wait(0):
+        pass
+    sys.setprofile(None)
+"""
+    assert subprocess.run([sys.executable, "-c", program], timeout=2 * PATIENCE, check=False).returncode == 0
