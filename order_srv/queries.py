@@ -20,7 +20,7 @@ class Queries:
         Raises:
             OrderNotFound: There is none, or it is not this user's.
         """
-        with self._database.reading():
+        with self._database.snapshot():
             row = OrderRow.get_or_none((OrderRow.order_sn == order_sn) & (OrderRow.user_id == user_id))
             if row is None:
                 raise OrderNotFound(order_sn)
@@ -35,7 +35,7 @@ class Queries:
             page = page.where(OrderRow.state == state)
         if before is not None:
             page = page.where(OrderRow.order_sn < before[0])
-        with self._database.reading():
+        with self._database.snapshot():
             found = list(page.order_by(OrderRow.order_sn.desc()).limit(size + 1))
             shown, token = paging.cut(found, size, lambda row: (row.order_sn,))
             return rows.load(shown), token

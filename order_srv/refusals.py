@@ -22,7 +22,8 @@ def dump(refusal: DomainError) -> str:
             "message": refusal.message,
             "metadata": refusal.metadata,
             "violations": [[v.subject, v.description, v.type] for v in refusal.violations],
-        }
+        },
+        ensure_ascii=False,  # a hundred long skus have to fit into 64 KB
     )
 
 

@@ -84,7 +84,7 @@ class Repository:
 
     def get(self, order_sn: str) -> Order | None:
         """Read one order as it is now."""
-        with self._database.reading():
+        with self._database.snapshot():
             row = OrderRow.get_or_none(OrderRow.order_sn == order_sn)
             return rows.load([row])[0] if row is not None else None
 

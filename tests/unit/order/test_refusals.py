@@ -49,3 +49,13 @@ def test_a_refusal_that_is_written_down_is_read_back_whole(refusal: DomainError)
 )
 def test_only_an_answer_for_good_is_told_again(refusal: DomainError, business: bool) -> None:
     assert refusals.is_business(refusal) is business
+
+
+def test_the_largest_refusal_fits_into_a_text_column_of_64_kilobytes() -> None:
+    skus = [f"{number:03}" + "😀" * 61 for number in range(100)]
+    violations = [Violation(sku, f"asked {100 * 2**31}, available {2**31}", "NO_STOCK") for sku in skus]
+    metadata = {"sku": skus[0], "asked": str(100 * 2**31), "available": str(2**31)}
+    refusal = FailedPrecondition("x" * 500, reason="NO_STOCK", metadata=metadata, violations=violations)
+    written = refusals.dump(refusal)
+    assert len(written.encode()) < 2**16
+    assert refusals.load(written).violations == tuple(violations)
