@@ -9,9 +9,11 @@ import pytest
 
 from common.messaging.port import Resolution
 from order_srv.crash_points import CrashPoint
+from order_srv.messages import ORDER_TIMEOUT
 from order_srv.order import Cause
 from reback.order.v1 import order_pb2 as pb
-from tests.faults.stage import CHECK_AFTER, NOBODY_ASKS, SWEEP_GRACE, Stage, stage, told, wait_until
+from tests.faults.harness import lose_messages
+from tests.faults.stage import CHECK_AFTER, NOBODY_ASKS, PAY_WITHIN, SWEEP_GRACE, Stage, stage, told, wait_until
 
 LEFT = 7
 ALL = 10
@@ -245,76 +247,73 @@ def test_second_payment_during_a_refund_is_to_be_refunded_too(at: Stage) -> None
 # The sweeper
 
 
-def test_sweeper_wins_over_a_timeout_that_did_not_move_yet(at: Stage) -> None:
-    order, timeout = unpaid(at), at.points.hold(CrashPoint.CLOSE_HALF_SENT)
-    at.timeout_comes()
+def test_sweeper_wins_over_a_timeout_that_did_not_move_yet(silent: Stage) -> None:
+    order, timeout = unpaid(silent), silent.points.hold(CrashPoint.CLOSE_HALF_SENT)
+    silent.timeout_comes()
     timeout.wait()
-    at.pass_time(SWEEP_GRACE)
-    at.sweep()
-    assert at.shop.get(order).state == pb.ORDER_STATE_CLOSED
+    silent.pass_time(SWEEP_GRACE)
+    silent.sweep()
+    assert silent.shop.get(order).state == pb.ORDER_STATE_CLOSED
     timeout.release()
-    assert is_sure(at, order, Cause.CLOSE) is Resolution.COMMIT
-    assert_closed_once(at, order, pb.CLOSE_CAUSE_TIMEOUT)
+    assert is_sure(silent, order, Cause.CLOSE) is Resolution.COMMIT
+    assert_closed_once(silent, order, pb.CLOSE_CAUSE_TIMEOUT)
 
 
-def test_sweeper_leaves_an_order_alone_that_the_timeout_moved(at: Stage) -> None:
-    order, timeout = unpaid(at), at.points.hold(CrashPoint.CLOSE_MOVED)
-    at.timeout_comes()
+def test_sweeper_leaves_an_order_alone_that_the_timeout_moved(silent: Stage) -> None:
+    order, timeout = unpaid(silent), silent.points.hold(CrashPoint.CLOSE_MOVED)
+    silent.timeout_comes()
     timeout.wait()
-    at.pass_time(SWEEP_GRACE)
-    at.sweep()  # it gives the stock back that the held message does not
-    assert at.shop.available(order.lines[0].sku) == ALL
+    silent.pass_time(SWEEP_GRACE)
+    silent.sweep()  # it gives the stock back that the held message does not
+    assert silent.shop.available(order.lines[0].sku) == ALL
     timeout.release()
-    assert is_sure(at, order, Cause.CLOSE) is Resolution.COMMIT
-    assert_closed_once(at, order, pb.CLOSE_CAUSE_TIMEOUT)
+    assert is_sure(silent, order, Cause.CLOSE) is Resolution.COMMIT
+    assert_closed_once(silent, order, pb.CLOSE_CAUSE_TIMEOUT)
 
 
-def test_sweeper_that_meets_a_payment_in_its_transaction_leaves_the_order_paid(at: Stage) -> None:
-    order, timeout = unpaid(at), at.points.hold(CrashPoint.CLOSE_HALF_SENT)  # out of the way
-    payment = at.points.hold(CrashPoint.PAY_BEFORE_COMMIT)
-    at.timeout_comes()
+def test_sweeper_that_meets_a_payment_in_its_transaction_leaves_the_order_paid(silent: Stage) -> None:
+    order, timeout = unpaid(silent), silent.points.hold(CrashPoint.CLOSE_HALF_SENT)  # out of the way
+    payment = silent.points.hold(CrashPoint.PAY_BEFORE_COMMIT)
+    silent.timeout_comes()
     timeout.wait()
-    at.pass_time(SWEEP_GRACE)
-    being_paid = paying(at, order)
+    silent.pass_time(SWEEP_GRACE)
+    being_paid = paying(silent, order)
     payment.wait()
-    sweeping = at.calling(at.sweep)  # it waits for the row
+    sweeping = silent.calling(silent.sweep)  # it waits for the row
     payment.release()
     sweeping.result()
     timeout.release()
     assert being_paid.result().payment.outcome == pb.PAYMENT_OUTCOME_APPLIED
-    assert_lives(at, order, pb.ORDER_STATE_PAID)
+    assert_lives(silent, order, pb.ORDER_STATE_PAID)
 
 
-def test_payment_after_the_sweeper_moved_is_to_be_refunded(at: Stage) -> None:
-    order, timeout = unpaid(at), at.points.hold(CrashPoint.CLOSE_HALF_SENT)  # out of the way
-    sweeper = at.points.hold(CrashPoint.SWEEP_CLOSED)
-    at.timeout_comes()
+def test_payment_after_the_sweeper_moved_is_to_be_refunded(silent: Stage) -> None:
+    order, timeout = unpaid(silent), silent.points.hold(CrashPoint.CLOSE_HALF_SENT)  # out of the way
+    sweeper = silent.points.hold(CrashPoint.SWEEP_CLOSED)
+    silent.timeout_comes()
     timeout.wait()
-    at.pass_time(SWEEP_GRACE)
-    sweeping = at.calling(at.sweep)
+    silent.pass_time(SWEEP_GRACE)
+    sweeping = silent.calling(silent.sweep)
     sweeper.wait()
-    assert refund_reason(paying(at, order)) == pb.REFUND_REASON_CLOSED
+    assert refund_reason(paying(silent, order)) == pb.REFUND_REASON_CLOSED
     sweeper.release()
     sweeping.result()
     timeout.release()
-    assert_closed_once(at, order, pb.CLOSE_CAUSE_TIMEOUT)
+    assert_closed_once(silent, order, pb.CLOSE_CAUSE_TIMEOUT)
 
 
 @pytest.mark.parametrize("point", [CrashPoint.SWEEP_CLOSED, CrashPoint.SWEEP_REBACKED])
-def test_two_sweepers_return_the_stock_of_each_order_once(at: Stage, point: CrashPoint) -> None:
-    timeout = at.points.hold(CrashPoint.CLOSE_HALF_SENT)
-    orders, sweeper = [unpaid(at) for _ in range(3)], at.points.hold(point)
-    at.timeout_comes()
-    timeout.wait()
-    at.pass_time(SWEEP_GRACE)
-    first = at.calling(at.sweep)
+def test_two_sweepers_return_the_stock_of_each_order_once(silent: Stage, point: CrashPoint) -> None:
+    orders, sweeper = [unpaid(silent) for _ in range(3)], silent.points.hold(point)
+    lose_messages(silent.folder, ORDER_TIMEOUT)
+    silent.pass_time(PAY_WITHIN + SWEEP_GRACE + CHECK_AFTER)
+    first = silent.calling(silent.sweep)
     sweeper.wait()
-    at.sweep()  # as another replica would
+    silent.sweep()  # as another replica would
     sweeper.release()
     first.result()
-    timeout.release()
     for order in orders:
-        assert_closed_once(at, order, pb.CLOSE_CAUSE_TIMEOUT)
+        assert_closed_once(silent, order, pb.CLOSE_CAUSE_TIMEOUT)
 
 
 # The broker's question
