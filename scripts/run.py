@@ -80,10 +80,12 @@ def play(console: Console, shop: Shop) -> Story:
 
 
 def _tell_what_to_try(console: Console, services: Services, story: Story) -> None:
-    sku = next(stock.sku for stock in story.stocks if stock.available > 0)
+    sku = max(story.stocks, key=lambda stock: stock.available).sku
+    if not story.held:
+        console.print("\nthe story did NOT go as it should", style="bold red")
     pay_within = read_settings(OrderSettings).pay_within
     console.print("\n[bold]Serving until Ctrl-C.[/bold]", end=" ")
-    console.print(f"From now on an order may be paid for {pay_within} h (ORDER_PAY_WITHIN). Logs: {services.logs}/")
+    console.print(f"From now on an order has {pay_within} to be paid (ORDER_PAY_WITHIN). Logs: {services.logs}/")
     console.print("\n[bold]Try, from another terminal in this folder:[/bold]\n")
     console.print(python_program(services, sku), markup=False)
     console.print("\n[bold]or with grpcurl:[/bold]")
