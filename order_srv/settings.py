@@ -3,11 +3,12 @@
 from datetime import timedelta
 from typing import Annotated
 
-from pydantic import AfterValidator
+from pydantic import AfterValidator, Field
 from pydantic_settings import SettingsConfigDict
 
 from common.discovery.static import parse_static_url
 from common.settings import Address, DatabaseUrl, DiscoveryUrl, PositiveSeconds, Seconds, ServiceSettings
+from order_srv.crash_points import CrashPoint
 
 INVENTORY = "inventory-srv"
 """The name under which the registry knows inventory."""
@@ -17,6 +18,12 @@ def _names_inventory(url: str) -> str:
     if INVENTORY not in parse_static_url(url):
         raise ValueError(f"names no {INVENTORY}, which orders need")
     return url
+
+
+def _crash_point(name: str) -> str:
+    if name and name not in set(CrashPoint):
+        raise ValueError("no such crash point")
+    return name
 
 
 class OrderSettings(ServiceSettings):
@@ -40,6 +47,9 @@ class OrderSettings(ServiceSettings):
     sweep_every: PositiveSeconds = timedelta(seconds=30)
     sweep_grace: Seconds = timedelta(seconds=30)
     return_after: Seconds = timedelta(seconds=30)
+    crash_at: Annotated[str, AfterValidator(_crash_point)] = Field(
+        "", description=f"empty, or one of {', '.join(CrashPoint)}"
+    )
 
     @property
     def longest_create(self) -> timedelta:
