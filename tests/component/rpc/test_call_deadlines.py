@@ -95,13 +95,22 @@ def occupied(serve: Serve, held: Held, pool: ThreadPoolExecutor, **options: Any)
     return served
 
 
+def until_known_calls(served: Served, count: int) -> None:
+    """Wait until the server knows of so many calls; only gRPC's insides tell."""
+    end = time.monotonic() + PATIENCE
+    while len(served.server._server._state.rpc_states) != count:  # type: ignore[attr-defined]
+        assert time.monotonic() < end
+        time.sleep(0.002)
+
+
 def test_a_call_that_was_cancelled_while_it_waited_for_a_thread_never_runs(
     serve: Serve, held: Held, pool: ThreadPoolExecutor
 ) -> None:
     served = occupied(serve, held, pool)
     call = served.stub.GetStock.future(inventory_pb2.GetStockRequest(sku="cancelled"), timeout=PATIENCE)
-    time.sleep(0.1)  # most likely it waits by now; if it does not, it never runs all the more
+    until_known_calls(served, 2)
     call.cancel()
+    until_known_calls(served, 1)
     held.go_on.set()
     assert served.get("last").sku == "last"
     assert served.inventory.calls == ["first", "last"]
