@@ -50,9 +50,14 @@ def _serve(console: Console, entries: list[Entry]) -> None:
     console.print("starting inventory_srv and order_srv …")
     with Services(Path.cwd(), SETTINGS) as services:
         console.print(f"ready: inventory on {services.inventory.address}, order on {services.order.address}")
-        with Shop(services.inventory.address, services.order.address) as shop:
-            put_goods_in(console, shop, entries)
-            story = play(console, shop)
+        try:
+            with Shop(services.inventory.address, services.order.address) as shop:
+                put_goods_in(console, shop, entries)
+                story = play(console, shop)
+        except grpc.RpcError:
+            time.sleep(_LOOK_EVERY_S)  # a connection ends a moment before its process
+            services.check()
+            raise
         # The story's orders are paid within 3 s; people need longer.
         services.stop_order()
         services.start_order({name: os.environ.get(name, "") for name in SETTINGS})

@@ -190,10 +190,10 @@ def grpcurl_call(line: str) -> object:
         return call(request, timeout=PATIENCE_S)
 
 
-@pytest.mark.parametrize("dies", ["inventory_srv", "order_srv"])
-def test_run_ends_when_one_service_dies_and_stops_the_other(dies: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize(("dies", "when"), [("inventory_srv", "2 of"), ("order_srv", "Serving until Ctrl-C")])
+def test_run_ends_when_one_service_dies_and_stops_the_other(dies: str, when: str, tmp_path: Path) -> None:
     with running(tmp_path) as process:
-        read_until(process, "Serving until Ctrl-C")
+        read_until(process, when)
         services_in(tmp_path)[dies].kill()
         rest, _ = process.communicate(timeout=PATIENCE_S)
         assert process.returncode == 1
