@@ -1,10 +1,9 @@
 """Who gets a message: each group, one member of it, several at once."""
 
-import time
-from threading import Barrier
+from threading import Barrier, Event
 
 from common.messaging.port import Delivery, Message
-from tests.contract.messaging.harness import Harness, Received, wait_until
+from tests.contract.messaging.harness import PATIENCE, Harness, Received, wait_until
 
 
 def test_message_arrives_as_it_was_sent(harness: Harness) -> None:
@@ -26,8 +25,14 @@ def test_message_arrives_as_it_was_sent(harness: Harness) -> None:
 
 def test_two_consumers_of_a_group_share_the_work_each_message_once(harness: Harness) -> None:
     topic = harness.topic()
-    # Each handler takes a while, so that one consumer alone can't be quick enough to have them all.
-    first, second = Received(lambda _: time.sleep(0.02)), Received(lambda _: time.sleep(0.02))
+    both_work = Event()
+
+    def wait_for_the_other(_: Delivery) -> None:  # or one consumer alone might be quick enough to have them all
+        if first.keys and second.keys:
+            both_work.set()
+        assert both_work.wait(PATIENCE)
+
+    first, second = Received(wait_for_the_other), Received(wait_for_the_other)
     sender = harness.started(handlers={(topic, "order"): first})
     harness.started(handlers={(topic, "order"): second})
     keys = [str(number) for number in range(100)]
@@ -37,8 +42,7 @@ def test_two_consumers_of_a_group_share_the_work_each_message_once(harness: Harn
 
     wait_until(lambda: (first.keys + second.keys).total() >= len(keys), "all messages")
     assert first.keys + second.keys == dict.fromkeys(keys, 1)
-    assert first.keys
-    assert second.keys
+    assert both_work.is_set()
 
 
 def test_each_of_two_groups_gets_everything(harness: Harness) -> None:
