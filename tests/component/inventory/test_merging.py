@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, Phase, given, settings
 
 from common.clock import ManualClock
 from common.errors import DomainError
@@ -29,8 +29,14 @@ def one_by_one(tmp_path: Path) -> Iterator[Shop]:
         yield shop
 
 
-# Both shops are emptied for each example.
-@settings(max_examples=60, deadline=None, print_blob=True, suppress_health_check=[HealthCheck.function_scoped_fixture])
+# Both shops are emptied for each example, and an example takes too long to be made smaller.
+@settings(
+    max_examples=60,
+    deadline=None,
+    print_blob=True,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
+    phases=[Phase.explicit, Phase.reuse, Phase.generate],
+)
 @given(batches)
 def test_a_merged_batch_and_single_changes_come_to_the_same(
     merging: Shop, one_by_one: Shop, changes: list[Change]

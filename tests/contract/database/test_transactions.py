@@ -1,11 +1,11 @@
 import threading
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 
 import peewee
 import pytest
 
 from common.database import CommitUnknown, Database, DatabaseUnavailable
-from tests.contract.database.harness import PATIENCE, Harness
+from tests.contract.database.harness import PATIENCE, Harness, Note
 from tests.contract.database.notes import add_one, insert, numbers, put
 
 
@@ -29,6 +29,22 @@ def test_nobody_sees_what_is_not_committed(harness: Harness, database: Database)
 
     assert database.write(work) == {}
     assert numbers(other) == {"a": 1}
+
+
+def test_what_work_has_read_nobody_changes_before_it_is_done(harness: Harness, database: Database) -> None:
+    other = harness.open()
+    put(database, "a", 1)
+    with ThreadPoolExecutor(1) as pool:
+
+        def work() -> "Future[int]":
+            query = database.locking(Note.select(Note.number).where(Note.key == "a"))
+            database.engine.execute(query).fetchone()
+            adding = pool.submit(other.write, lambda: add_one(other, "a"))
+            with pytest.raises(TimeoutError):
+                adding.result(0.2)
+            return adding
+
+        assert database.write(work).result(PATIENCE) == 2
 
 
 def test_what_work_raises_rolls_everything_back_and_is_raised(database: Database) -> None:
