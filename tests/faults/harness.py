@@ -21,7 +21,9 @@ from tests.services import PATIENCE, wait_until
 
 T = TypeVar("T")
 
-NOT_YET: Final = frozenset({grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.ABORTED})
+NOT_YET: Final = frozenset(
+    {grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.ABORTED, grpc.StatusCode.DEADLINE_EXCEEDED}  # the server's own limit
+)
 """What a caller is told who may repeat the call, or start over."""
 
 

@@ -297,6 +297,3 @@ def stage(
             database.down = False
             points.release_all()
             shop.close()
-
-
-__all__ = ["Stage", "stage", "told", "wait_until"]

@@ -15,8 +15,8 @@ from order_srv.order import Cause, State
 from reback.inventory.v1 import inventory_pb2 as stock_pb
 from reback.order.v1 import order_pb2 as pb
 from tests.faults.harness import half_messages, lose_broker, messages
-from tests.faults.stage import CHECK_AFTER, CREATING_GRACE, PAY_WITHIN, SWEEP_GRACE, Stage, stage, told, wait_until
-from tests.services import SHORT_BROKER
+from tests.faults.stage import CHECK_AFTER, CREATING_GRACE, PAY_WITHIN, SWEEP_GRACE, Stage, stage, told
+from tests.services import SHORT_BROKER, wait_until
 
 ALL: Final = 10
 ASKS_AGAIN: Final = f"{SHORT_BROKER}&ask_again=1"

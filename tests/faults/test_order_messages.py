@@ -17,8 +17,8 @@ from order_srv.order import Cause
 from reback.inventory.v1 import inventory_pb2 as stock_pb
 from reback.order.v1 import order_pb2 as pb
 from tests.faults.harness import lose_messages, messages
-from tests.faults.stage import A_MOMENT, CREATING_GRACE, PAY_WITHIN, SWEEP_GRACE, Stage, stage, told, wait_until
-from tests.services import SHORT_BROKER, create_request
+from tests.faults.stage import A_MOMENT, CREATING_GRACE, PAY_WITHIN, SWEEP_GRACE, Stage, stage, told
+from tests.services import SHORT_BROKER, create_request, wait_until
 
 ALL: Final = 10
 TIMES: Final = 100

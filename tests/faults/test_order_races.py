@@ -13,7 +13,8 @@ from order_srv.messages import ORDER_TIMEOUT
 from order_srv.order import Cause
 from reback.order.v1 import order_pb2 as pb
 from tests.faults.harness import lose_messages
-from tests.faults.stage import CHECK_AFTER, NOBODY_ASKS, PAY_WITHIN, SWEEP_GRACE, Stage, stage, told, wait_until
+from tests.faults.stage import CHECK_AFTER, NOBODY_ASKS, PAY_WITHIN, SWEEP_GRACE, Stage, stage, told
+from tests.services import wait_until
 
 LEFT = 7
 ALL = 10
