@@ -6,17 +6,13 @@ from threading import Lock
 
 
 class _Caller:
-    """Whether a caller is still there; shared by every deadline of its call."""
+    """Whether a caller is still there; shared by every deadline of its call. Bare, for there is one for each call."""
 
-    __slots__ = ("gone", "listeners")
-
-    def __init__(self) -> None:
-        self.gone = False
-        self.listeners: list[Callable[[], None]] = []
+    gone = False
+    listeners: tuple[Callable[[], None], ...] = ()
 
 
-# One for all callers: it is held for a few instructions only, and making one for each call would cost more.
-_changing = Lock()
+_changing_listeners = Lock()  # one for all callers: it is held for an instant, and most calls never need it
 
 
 class Deadline:
@@ -58,11 +54,13 @@ class Deadline:
 
     def cancel(self) -> None:
         """Say that the caller is gone, to everyone who asked to be told. Again is harmless."""
-        with _changing:
-            self._caller.gone = True
-            listeners, self._caller.listeners = self._caller.listeners, []
-        for tell in listeners:
-            tell()
+        caller = self._caller
+        caller.gone = True
+        if caller.listeners:
+            with _changing_listeners:
+                listeners, caller.listeners = caller.listeners, ()
+            for tell in listeners:
+                tell()
 
     def on_cancel(self, tell: Callable[[], None]) -> Callable[[], None]:
         """Call `tell` once when the caller hangs up, at once when it already has.
@@ -72,16 +70,14 @@ class Deadline:
         Returns:
             A function that takes this back, for when the wait is over.
         """
-        with _changing:
-            gone = self._caller.gone
-            if not gone:
-                self._caller.listeners.append(tell)
-        if gone:
-            tell()
+        caller = self._caller
+        with _changing_listeners:
+            caller.listeners = (*caller.listeners, tell)
+        if caller.gone:  # perhaps since a moment ago: then either this or that cancel() finds the listener
+            self.cancel()
 
         def forget() -> None:
-            with _changing:
-                if tell in self._caller.listeners:
-                    self._caller.listeners.remove(tell)
+            with _changing_listeners:
+                caller.listeners = tuple(each for each in caller.listeners if each is not tell)
 
         return forget

@@ -16,11 +16,15 @@ _AT_MOST: Final = timedelta(seconds=2)
 
 
 class Gate:
-    """Open, until the server stops."""
+    """Open, until the server stops.
+
+    Attributes:
+        closed: Whether calls have to `wait`.
+    """
 
     def __init__(self) -> None:
+        self.closed = False
         self._last_arrival = 0.0
-        self._closed = False
         self._opened = Event()
 
     def arrive(self) -> float:
@@ -28,15 +32,14 @@ class Gate:
         self._last_arrival = now = time.monotonic()
         return now
 
-    def pass_through(self) -> None:
-        """Wait while the gate is closed."""
-        if self._closed:
-            self._opened.wait()
+    def wait(self) -> None:
+        """Wait until it is open; look at `closed` first, which costs every call less."""
+        self._opened.wait()
 
     def close_until_quiet(self) -> None:
         """Close, and return when no call has come in for a moment; soon in any case."""
-        self._closed = True
         self._opened.clear()
+        self.closed = True
         now = time.monotonic()
         end = now + _AT_MOST.total_seconds()
         while now < (until := min(end, self._last_arrival + _QUIET.total_seconds())):
@@ -44,5 +47,5 @@ class Gate:
             now = time.monotonic()
 
     def open(self) -> None:
-        self._closed = False
+        self.closed = False
         self._opened.set()

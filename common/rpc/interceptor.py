@@ -99,7 +99,8 @@ class _UnaryCall:
         compile_rules(request_class)
 
     def __call__(self, request: bytes, context: Any) -> bytes:
-        self._gate.pass_through()
+        if self._gate.closed:
+            self._gate.wait()
         try:
             return self._answer(request, context)
         except DomainError as error:
@@ -109,7 +110,8 @@ class _UnaryCall:
                 raise  # context.abort() speaks so; the status is set
             self._fail(bug, context)
         finally:
-            self._gate.pass_through()
+            if self._gate.closed:
+                self._gate.wait()
 
     def _answer(self, request: bytes, context: Any) -> bytes:
         deadline = self._deadline_of(context)
