@@ -29,9 +29,8 @@ from tests.faults.stage import (
     Stage,
     stage,
     told,
-    wait_until,
 )
-from tests.services import create_request, pay_request
+from tests.services import create_request, pay_request, wait_until
 
 ALL = 10
 UNKNOWN_YET = {"OUTCOME_UNKNOWN", "COMMIT_UNKNOWN", "DATABASE_UNAVAILABLE"}
