@@ -195,6 +195,7 @@ class _Attempt:
         self._deadline = deadline
         self._from_cart = from_cart
         self._state: State | None = None
+        self._steps: list[Event] = []
         self._failure_reason = ""
         self._refusal: DomainError | None = None
 
@@ -236,14 +237,15 @@ class _Attempt:
         order, clock = self._order, self._create.clock
         kept_back = min(_AFTER_SELL_S, self._deadline.remaining() / 2)
         self._create.stock.sell(order.order_sn, order.lines, self._deadline.earlier_by(kept_back))
-        sold = Event(EventKind.SOLD, clock.now())
+        now = clock.now()
+        self._steps.append(Event(EventKind.SOLD, now))
         self._create.reached(CrashPoint.CREATE_SOLD)
         timeout = Timeout(order.order_sn, order.expire_time)
-        self._create.broker.publish_later(timeout.to_message(), max(order.expire_time - sold.time, timedelta()))
+        self._create.broker.publish_later(timeout.to_message(), max(order.expire_time - now, timedelta()))
         self._create.reached(CrashPoint.CREATE_TIMEOUT_SENT)
         now = clock.now()
-        steps = [sold, Event(EventKind.TIMEOUT_SET, now, order.expire_time.isoformat())]
-        return self._create.orders.open(order, steps, now, from_cart=self._from_cart)
+        self._steps.append(Event(EventKind.TIMEOUT_SET, now, order.expire_time.isoformat()))
+        return self._create.orders.open(order, self._steps, now, from_cart=self._from_cart)
 
     def _refused(self, refusal: DomainError) -> Resolution:
         """Nothing was taken: nothing has to go back, unless the broker or the sweeper has failed the order before."""
@@ -257,4 +259,4 @@ class _Attempt:
 
     def _failed(self, reason: str) -> State | None:
         self._failure_reason = reason
-        return self._create.orders.fail(self._order.order_sn, reason, self._create.clock.now())
+        return self._create.orders.fail(self._order.order_sn, reason, self._create.clock.now(), self._steps)

@@ -124,11 +124,10 @@ class Repository:
 
         return self._settle(order.order_sn, move)
 
-    def fail(self, order_sn: str, reason: str, now: datetime) -> State | None:
-        """Move CREATING to FAILED, owing its stock; the state after it, None when it can't be told."""
-        return self._settle(
-            order_sn, lambda: self._statements.fail_order(order_sn, reason, now, now + self._return_after)
-        )
+    def fail(self, order_sn: str, reason: str, now: datetime, steps: Sequence[Event] = ()) -> State | None:
+        """Move CREATING to FAILED after `steps`, owing its stock; the state after it, None when it can't be told."""
+        return_due = now + self._return_after
+        return self._settle(order_sn, lambda: self._statements.fail_order(order_sn, reason, now, return_due, steps))
 
     def refuse(self, order_sn: str, refusal: DomainError, now: datetime) -> tuple[State | None, bool]:
         """Move CREATING to FAILED, owing nothing: inventory took nothing and never will.

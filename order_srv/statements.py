@@ -74,10 +74,12 @@ class Statements:
                 (item.user_id == order.user_id) & (item.sku == line.sku) & (item.quantity == line.quantity)
             ).execute()
 
-    def fail_order(self, order_sn: str, reason: str, now: datetime, return_due: datetime) -> bool:
-        """The order owes its stock, and its request may be made anew."""
+    def fail_order(
+        self, order_sn: str, reason: str, now: datetime, return_due: datetime, steps: Sequence[Event] = ()
+    ) -> bool:
+        """The order owes its stock, and its request may be made anew. `steps` are those that it took before."""
         changes = {"state": State.FAILED, "failure_reason": reason, "request_id": None, "return_due": return_due}
-        return self._move(order_sn, State.CREATING, changes, [Event(EventKind.FAILED, now, reason)], now)
+        return self._move(order_sn, State.CREATING, changes, [*steps, Event(EventKind.FAILED, now, reason)], now)
 
     def refuse_order(self, order_sn: str, refusal: DomainError, now: datetime) -> bool:
         """Inventory took nothing and never will: the order owes nothing; a reason of business is told again."""

@@ -157,6 +157,12 @@ def test_an_order_whose_timeout_can_not_be_set_fails_and_its_stock_comes_back(
     broker.release()
     order = assert_failed(services, user, "TIMEOUT_NOT_SET")
     assert_order_failed(error, order, "TIMEOUT_NOT_SET")
+    events = services.order.GetOrderTimeline(pb.GetOrderTimelineRequest(order_sn=order.order_sn)).events
+    assert [event.kind for event in events][:3] == [
+        pb.ORDER_EVENT_KIND_CREATED,
+        pb.ORDER_EVENT_KIND_SOLD,  # a step that it took, though it failed after it
+        pb.ORDER_EVENT_KIND_FAILED,
+    ]
     assert services.available(sku) == 10
     assert cart(services, user) == [(sku, 4, True)]
     services.assert_books_balance()
