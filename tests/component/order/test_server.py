@@ -13,7 +13,7 @@ from reback.inventory.v1 import inventory_pb2 as stock_pb
 from reback.order.v1 import order_pb2 as pb
 from tests.component.order.conftest import Open
 from tests.component.order.holds import Holds
-from tests.services import PATIENCE, wait_until
+from tests.services import PATIENCE, Services, wait_until
 
 ORDER, INVENTORY = "reback.order.v1.OrderService", "reback.inventory.v1.InventoryService"
 
@@ -57,10 +57,20 @@ def test_a_service_that_stops_finishes_the_order_it_was_making(
     hold.wait()
 
     stopping = callers.submit(services.order_service._server.drain)
-    wait_until(lambda: services.order_service._server._interceptor.gate._closed or stopping.done(), "it stops")
+    wait_until(lambda: is_gone(services), "it takes no new calls")
     hold.let_go()
 
     order = creating.result()
     assert order.state == pb.ORDER_STATE_UNPAID
     stopping.result(PATIENCE)
     assert services.available(sku) == 3
+
+
+def is_gone(services: Services) -> bool:
+    """Whether a new call is not taken any more."""
+    try:
+        services.order.ListGoods(pb.ListGoodsRequest())
+    except grpc.RpcError as error:
+        assert error.code() is grpc.StatusCode.UNAVAILABLE  # noqa: PT017 - any other code is a failure
+        return True
+    return False
