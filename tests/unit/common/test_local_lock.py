@@ -1,0 +1,34 @@
+import threading
+from collections.abc import Collection
+
+from common.deadline import Deadline
+from common.lock.local import LocalLock
+
+PATIENCE = 30.0
+
+
+def take(lock: LocalLock, keys: Collection[str], name: str, order: list[str]) -> threading.Thread:
+    """A thread that takes the keys once and notes when."""
+
+    def run() -> None:
+        with lock.holding(keys, Deadline.after(PATIENCE)):
+            order.append(name)
+
+    thread = threading.Thread(target=run)
+    thread.start()
+    while len(lock._claims) == 0 or not any(claim.keys == frozenset(keys) for claim in list(lock._claims)):
+        if not thread.is_alive():  # it had them at once
+            break
+    return thread
+
+
+def test_a_later_caller_does_not_pass_one_that_waits_for_its_key_and_others_do() -> None:
+    lock, order = LocalLock(), list[str]()
+    with lock.holding(["tea"], Deadline.after(PATIENCE)):
+        both = take(lock, ["tea", "milk"], "both", order)
+        milk = take(lock, ["milk"], "milk", order)  # free, but promised
+        take(lock, ["sugar"], "sugar", order).join(PATIENCE)
+        assert order == ["sugar"]
+    both.join(PATIENCE)
+    milk.join(PATIENCE)
+    assert order == ["sugar", "both", "milk"]
