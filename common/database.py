@@ -139,7 +139,12 @@ class Database:
             pass
         try:
             for again in stamina.retry_context(
-                on=_Contended, attempts=_REPEATS, timeout=None, wait_initial=0.002, wait_max=0.2, wait_jitter=0.02
+                on=_Contended,
+                attempts=_REPEATS,
+                timeout=_BUSY_TIMEOUT_S,
+                wait_initial=0.002,
+                wait_max=0.2,
+                wait_jitter=0.02,
             ):
                 with again:
                     return self._attempt(work, repeat_on)
