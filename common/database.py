@@ -31,6 +31,7 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
 _BUSY_TIMEOUT_S = 5.0
 _REPEATS = 10
+_REPEAT_FOR_S = 10.0  # no caller waits longer
 _ROWS_AT_ONCE = 128
 
 
@@ -141,7 +142,7 @@ class Database:
             for again in stamina.retry_context(
                 on=_Contended,
                 attempts=_REPEATS,
-                timeout=_BUSY_TIMEOUT_S,
+                timeout=_REPEAT_FOR_S,
                 wait_initial=0.002,
                 wait_max=0.2,
                 wait_jitter=0.02,
