@@ -25,7 +25,7 @@ from reback.order.v1 import order_pb2 as pb
 from scripts.seeding import all_goods, all_stocks
 from scripts.shop import PATIENCE_S, Shop
 
-SETTINGS: Final = {"ORDER_PAY_WITHIN": "3", "ORDER_SWEEP_EVERY": "1", "ORDER_RETURN_AFTER": "1"}
+SETTINGS: Final = {"ORDER_PAY_WITHIN": "3", "ORDER_SWEEP_EVERY": "0.25", "ORDER_RETURN_AFTER": "0.25"}
 """What the order service is told for the story: little patience, so that a person can watch."""
 
 USER_ID: Final = 1
