@@ -122,11 +122,11 @@ def idle(site: Site) -> None:
 
 
 PARTS: Final[dict[str, Callable[[Site], None]]] = {
+    "idle": idle,
     "stock": stock,
     "create": create,
     "lateness": lateness,
     "due": due_at_once,
-    "idle": idle,
 }
 """Every part by name, in the order in which they run."""
 
