@@ -41,6 +41,8 @@ class InventoryServiceStub:
       RESOURCE_EXHAUSTED            `STOCK_BUSY` (the queue is full; come back later)
       UNAVAILABLE                   an engine is down or the outcome is not known yet: repeat the same call
       INTERNAL                      a bug; `error_id` in the metadata is in the server's log too
+    A long list of violations is cut to what every client can take, and `violations_total` in the metadata tells how many
+    there are; a client that takes more says so by the header `reback-error-bytes` (up to 60000).
     A call without a deadline gets 10 s.
     """
 
@@ -98,6 +100,8 @@ class InventoryServiceAsyncStub(InventoryServiceStub):
       RESOURCE_EXHAUSTED            `STOCK_BUSY` (the queue is full; come back later)
       UNAVAILABLE                   an engine is down or the outcome is not known yet: repeat the same call
       INTERNAL                      a bug; `error_id` in the metadata is in the server's log too
+    A long list of violations is cut to what every client can take, and `violations_total` in the metadata tells how many
+    there are; a client that takes more says so by the header `reback-error-bytes` (up to 60000).
     A call without a deadline gets 10 s.
     """
 
@@ -151,6 +155,8 @@ class InventoryServiceServicer(metaclass=_abc_1.ABCMeta):
       RESOURCE_EXHAUSTED            `STOCK_BUSY` (the queue is full; come back later)
       UNAVAILABLE                   an engine is down or the outcome is not known yet: repeat the same call
       INTERNAL                      a bug; `error_id` in the metadata is in the server's log too
+    A long list of violations is cut to what every client can take, and `violations_total` in the metadata tells how many
+    there are; a client that takes more says so by the header `reback-error-bytes` (up to 60000).
     A call without a deadline gets 10 s.
     """
 

@@ -43,6 +43,8 @@ class OrderServiceStub:
       ABORTED                       `ORDER_FAILED`: the order failed while it was created; its stock goes back
       UNAVAILABLE                   an engine is down or the outcome is not known yet: repeat the same call
       INTERNAL                      a bug; `error_id` in the metadata is in the server's log too
+    A long list of violations is cut to what every client can take, and `violations_total` in the metadata tells how many
+    there are; a client that takes more says so by the header `reback-error-bytes` (up to 60000).
     A call without a deadline gets 10 s. Money is in minor units (cents) with an ISO 4217 currency code.
     """
 
@@ -110,6 +112,8 @@ class OrderServiceAsyncStub(OrderServiceStub):
       ABORTED                       `ORDER_FAILED`: the order failed while it was created; its stock goes back
       UNAVAILABLE                   an engine is down or the outcome is not known yet: repeat the same call
       INTERNAL                      a bug; `error_id` in the metadata is in the server's log too
+    A long list of violations is cut to what every client can take, and `violations_total` in the metadata tells how many
+    there are; a client that takes more says so by the header `reback-error-bytes` (up to 60000).
     A call without a deadline gets 10 s. Money is in minor units (cents) with an ISO 4217 currency code.
     """
 
@@ -173,6 +177,8 @@ class OrderServiceServicer(metaclass=_abc_1.ABCMeta):
       ABORTED                       `ORDER_FAILED`: the order failed while it was created; its stock goes back
       UNAVAILABLE                   an engine is down or the outcome is not known yet: repeat the same call
       INTERNAL                      a bug; `error_id` in the metadata is in the server's log too
+    A long list of violations is cut to what every client can take, and `violations_total` in the metadata tells how many
+    there are; a client that takes more says so by the header `reback-error-bytes` (up to 60000).
     A call without a deadline gets 10 s. Money is in minor units (cents) with an ISO 4217 currency code.
     """
 
