@@ -3,6 +3,7 @@
 import sys
 from typing import Final, Protocol
 
+from common.metrics import serve_metrics
 from common.rpc.server import CannotListen
 from common.stop_signal import StopSignal
 
@@ -23,7 +24,9 @@ class Runnable(Protocol):
         """Finish what was accepted and close everything, also what a failed start left open."""
 
 
-def serve(program: str, listen_variable: str, service: Runnable, stop_signal: StopSignal) -> None:
+def serve(
+    program: str, listen_variable: str, service: Runnable, stop_signal: StopSignal, metrics_listen: str = ""
+) -> None:
     """Serve until told to stop. What it prints is one line, `order_srv ready on 127.0.0.1:50051`, when it serves.
 
     Args:
@@ -31,8 +34,15 @@ def serve(program: str, listen_variable: str, service: Runnable, stop_signal: St
         listen_variable: The setting to blame when it can't listen: then it says so on stderr and exits with 2.
         service: What to serve.
         stop_signal: The word to stop. Make it before the service, so that it is never lost.
+        metrics_listen: Where to serve what is counted, `host:port`; empty: nowhere.
     """
     asked = service.address
+    try:
+        stop_metrics = serve_metrics(metrics_listen)
+    except OSError as error:
+        variable = listen_variable.replace("_LISTEN", "_METRICS_LISTEN")
+        sys.stderr.write(f"{variable}={metrics_listen!r}: can't listen on {metrics_listen}: {error.strerror}\n")
+        sys.exit(_WRONG_SETTINGS)
     try:
         service.start()
         sys.stdout.write(f"{program} ready on {service.address}\n")
@@ -43,3 +53,4 @@ def serve(program: str, listen_variable: str, service: Runnable, stop_signal: St
         sys.exit(_WRONG_SETTINGS)
     finally:
         service.stop()  # threads that a failed start left behind would keep the process alive
+        stop_metrics()

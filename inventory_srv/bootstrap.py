@@ -99,7 +99,7 @@ def build(
     reached = reached or killed_at(settings.crash_at)
     connections = settings.threads + _MORE_CONNECTIONS
     database = (open_database or _open_database)(settings.database_url, connections)
-    lock = lock or open_lock(settings.lock_url)
+    lock = lock or open_lock(settings.lock_url, settings.lock_outage)
     broker = broker or open_broker(settings.broker_url, topic_prefix=settings.topic_prefix, clock=clock)
     writer = StockWriter(database, lock, clock, queue=settings.queue, batch=settings.batch, reached=reached)
     broker.subscribe(TOPIC, GROUP, OrderRebackConsumer(writer, reached=reached))

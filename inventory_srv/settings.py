@@ -1,8 +1,11 @@
 """What the inventory service can be told, by `INVENTORY_…` variables."""
 
-from pydantic import Field
+from typing import Annotated
+
+from pydantic import BeforeValidator, Field
 from pydantic_settings import SettingsConfigDict
 
+from common.lock.port import Outage
 from common.settings import Address, DatabaseUrl, LockUrl, ServiceSettings
 
 
@@ -11,6 +14,7 @@ class InventorySettings(ServiceSettings):
 
     Attributes:
         lock_url: Which lock keeps replicas from queueing on the same rows.
+        lock_outage: What to do while the lock's engine is down: go on, guarded by the database alone, or refuse.
         queue: How many changes of stock may wait.
         batch: How many changes are merged into one transaction at most; 1: no merging.
     """
@@ -20,5 +24,6 @@ class InventorySettings(ServiceSettings):
     listen: Address = "127.0.0.1:50052"
     database_url: DatabaseUrl = "sqlite:///.run/inventory.db"
     lock_url: LockUrl = "local://"
+    lock_outage: Annotated[Outage, BeforeValidator(str.lower)] = Field("database", description="database or refuse")
     queue: int = Field(4096, ge=1, le=1_000_000, description="a whole number from 1 to 1000000")
     batch: int = Field(256, ge=1, le=10_000, description="a whole number from 1 to 10000")

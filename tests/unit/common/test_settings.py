@@ -32,6 +32,8 @@ def test_the_defaults_are_those_of_one_machine() -> None:
         "broker_url": "embedded:///.run/broker.db",
         "discovery_url": "static://?inventory-srv=127.0.0.1:50052",
         "lock_url": "local://",
+        "lock_outage": "database",
+        "metrics_listen": "",
         "threads": 64,
         "queue": 4096,
         "batch": 256,
@@ -124,7 +126,16 @@ def test_a_wrong_value_is_one_line_with_variable_value_and_what_is_allowed(
 
 
 @pytest.mark.parametrize(
-    ("name", "value"), [("LOCK_URL", "redis://h/0"), ("LOCK_URL", "local:"), ("QUEUE", "0"), ("BATCH", "x")]
+    ("name", "value"),
+    [
+        ("LOCK_URL", "zoo://h/0"),
+        ("LOCK_URL", "redis://h/tea"),
+        ("LOCK_URL", "local:"),
+        ("LOCK_OUTAGE", "ignore"),
+        ("METRICS_LISTEN", "here"),
+        ("QUEUE", "0"),
+        ("BATCH", "x"),
+    ],
 )
 def test_inventory_checks_what_only_it_has(monkeypatch: pytest.MonkeyPatch, name: str, value: str) -> None:
     monkeypatch.setenv(f"INVENTORY_{name}", value)
