@@ -1,4 +1,3 @@
-import os
 from collections.abc import Iterator
 from typing import Final
 from uuid import uuid4
@@ -7,10 +6,11 @@ import pytest
 
 from common.lock.open import open_lock
 from common.lock.port import Lock
-
-REDIS_URL: Final = os.environ.get("TEST_REDIS_URL", "")
+from tests.redis_server import REDIS_URL
 
 DRIVERS: Final = {"local": "local://"} | ({"redis": REDIS_URL} if REDIS_URL else {})
+
+collect_ignore_glob = [] if REDIS_URL else ["test_redis_*.py"]
 
 
 @pytest.fixture(params=DRIVERS)
