@@ -20,6 +20,8 @@ from pydantic_core import ErrorDetails
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from common.addresses import split_address
+from common.database.mysql_url import ALLOWED_URL as ALLOWED_MYSQL_URL
+from common.database.mysql_url import parse_mysql_url
 from common.discovery.static import parse_static_url
 from common.lock.redis_url import SCHEMES as REDIS_SCHEMES
 from common.lock.redis_url import parse_redis_url
@@ -92,6 +94,9 @@ def _discovery_url(url: str) -> str:
 
 
 def _database_url(url: str) -> str:
+    if url.startswith("mysql:"):
+        parse_mysql_url(url)
+        return url
     parts = urlsplit(url)
     if parts.netloc or parts.path in ("", "/"):
         raise ValueError("names no file")
@@ -121,9 +126,9 @@ OptionalAddress = Annotated[
 ]
 DatabaseUrl = Annotated[
     str,
-    AfterValidator(of_scheme("sqlite")),
+    AfterValidator(of_scheme("sqlite", "mysql")),
     AfterValidator(_database_url),
-    Field(description="sqlite:///relative.db or sqlite:////absolute.db"),
+    Field(description=f"sqlite:///relative.db, sqlite:////absolute.db or {ALLOWED_MYSQL_URL}"),
 ]
 BrokerUrl = Annotated[
     str,
