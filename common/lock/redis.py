@@ -14,7 +14,7 @@ nobody is passed over, and no two wait for each other. A waiter asks again each 
 and to find a lock whose holder died.
 
 Not for Redis Cluster: a script touches all keys of a batch, and names of keys that it makes itself (`lock-queue:` and
-`lock-waiter:`). It needs leave for keys `lock*` and channels `lock-wake:*`.
+`lock-waiter:`). It needs leave for its callers' keys, keys `lock*` and channels `lock-wake:*`.
 """
 
 import secrets
@@ -24,15 +24,11 @@ from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from typing import Final
 
-import structlog
-
 from common.deadline import Deadline
 from common.lock.port import Held, Lock, LockBusy, LockLost, LockUnavailable, Outage
 from common.lock.redis_connections import RedisConnections, RedisDown, Script
 from common.lock.redis_url import RedisUrl
 from common.metrics import LOCK_LOST, LOCK_UNGUARDED, LOCK_WAIT
-
-log = structlog.get_logger(__name__)
 
 _ALIVE_S: Final = 3.0
 """How long a waiter counts as alive without a word of it, and how long it holds what it was handed."""
@@ -79,8 +75,7 @@ for _, key in ipairs(KEYS) do
   else
     if holder then
       local left = redis.call('PTTL', key)
-      taken = true
-      look_again = math.max(look_again, left < 0 and alive or left + 1)
+      taken, look_again = true, math.max(look_again, left < 0 and alive or left + 1)
     end
     local first = first_waiter(key)
     behind = behind or (first and first ~= token)
@@ -219,6 +214,7 @@ class RedisLock(Lock):
         self._outage = outage
         self._expiry = url.expiry.total_seconds()
         self._alive = min(_ALIVE_S, self._expiry)
+        self._expiry_ms, self._alive_ms = round(self._expiry * 1000), round(self._alive * 1000)
         self._process = secrets.token_hex(8)
         self._changing = threading.Condition()
         self._claims: dict[str, _Claim] = {}  # by token, those that wait and those that are held
@@ -238,12 +234,10 @@ class RedisLock(Lock):
     @contextmanager
     def holding(self, keys: Collection[str], deadline: Deadline) -> Iterator[Held]:
         held = self._take(sorted({self._prefix + key for key in keys}), deadline)
-        why_lost = ""
         try:
             yield held
         finally:
-            if isinstance(held, _Claim):
-                why_lost = self._give_back(held)
+            why_lost = self._give_back(held) if isinstance(held, _Claim) else ""
         if why_lost:
             raise LockLost(why_lost)
 
@@ -264,8 +258,6 @@ class RedisLock(Lock):
         if self._watchdog is not None:
             self._watchdog.join()
 
-    # Taking
-
     def _take(self, keys: list[str], deadline: Deadline) -> Held:
         if self._closed:
             raise LockBusy("the lock is closed")
@@ -279,7 +271,10 @@ class RedisLock(Lock):
             self._wait_for(claim, deadline)
         except RedisDown as down:
             self._forget(claim)
-            return self._without_redis(down)
+            if self._outage == "refuse":
+                raise LockUnavailable("the stock lock can't be reached") from down
+            LOCK_UNGUARDED.inc()
+            return _WithoutRedis(lost=True)
         except BaseException:
             self._forget(claim)
             raise
@@ -294,14 +289,14 @@ class RedisLock(Lock):
                 look_again = self._ask(claim, deadline)
                 if look_again < 0 and self._hold(claim, asked, self._expiry):
                     return
-                if self._closed or deadline.passed:
-                    raise LockBusy(f"{len(claim.keys)} keys were not had in time")
                 forget = forget or deadline.on_cancel(claim.woken.set)
                 claim.woken.wait(min(deadline.remaining(), self._alive / 3, look_again))
                 # Handed since `asked`, nobody knows when: so it counts from there, or is asked for again.
                 in_time = claim.handed and not deadline.cancelled and time.monotonic() < asked + self._alive
                 if in_time and self._hold(claim, asked, self._alive):
                     return
+                if self._closed or deadline.passed:
+                    raise LockBusy(f"{len(claim.keys)} keys were not had in time")
         finally:
             if forget is not None:
                 forget()
@@ -311,8 +306,8 @@ class RedisLock(Lock):
         claim.woken.clear()
         claim.handed = False
         claim.asked = claim.asked or self._redis.up
-        alive = 0 if deadline.passed else _ms(self._alive)
-        answer: int = self._redis.call(_ACQUIRE, claim.keys, claim.token, _ms(self._expiry), alive)
+        alive = 0 if deadline.passed else self._alive_ms
+        answer: int = self._redis.call(_ACQUIRE, claim.keys, claim.token, self._expiry_ms, alive)
         return answer / 1000
 
     def _hold(self, claim: _Claim, since: float, seconds: float) -> bool:
@@ -327,12 +322,6 @@ class RedisLock(Lock):
                 self._changing.notify()
             return True
 
-    def _without_redis(self, down: RedisDown) -> Held:
-        if self._outage == "refuse":
-            raise LockUnavailable("the stock lock can't be reached") from down
-        LOCK_UNGUARDED.inc()
-        return _WithoutRedis(lost=True)
-
     def _handed(self, token: str) -> None:
         claim = self._claims.get(token)
         if claim is not None:  # otherwise it gave up, and gives back what it was handed
@@ -343,8 +332,6 @@ class RedisLock(Lock):
         """Redis went or came back: whoever waits looks again."""
         for claim in list(self._claims.values()):
             claim.woken.set()
-
-    # Giving back
 
     def _forget(self, claim: _Claim) -> None:
         """It gives up waiting, and gives back what it is handed at this very moment."""
@@ -367,7 +354,7 @@ class RedisLock(Lock):
     def _release(self, claim: _Claim) -> int | None:
         """How many of its keys were still held; None when Redis is down."""
         try:
-            return int(self._redis.call(_RELEASE, claim.keys, claim.token, _ms(self._alive)))
+            return int(self._redis.call(_RELEASE, claim.keys, claim.token, self._alive_ms))
         except RedisDown:
             if claim.asked:
                 self._in_doubt.append(claim)
@@ -375,12 +362,9 @@ class RedisLock(Lock):
 
     def _settle_doubts(self) -> None:
         """Redis is back: what it kept of claims that were given up meanwhile would stand in everybody's way."""
-        while self._in_doubt:
-            claim = self._in_doubt[-1]
-            self._redis.run(_RELEASE, claim.keys, claim.token, _ms(self._alive))
+        for claim in list(self._in_doubt):
+            self._redis.run(_RELEASE, claim.keys, claim.token, self._alive_ms)
             self._in_doubt.remove(claim)
-
-    # Renewing
 
     def _keep_renewing(self) -> None:
         while True:
@@ -400,24 +384,15 @@ class RedisLock(Lock):
     def _renew(self, claim: _Claim) -> None:
         asked = time.monotonic()
         try:
-            kept = self._redis.call(_RENEW, claim.keys, claim.token, _ms(self._expiry))
-        except RedisDown as down:
+            if self._redis.call(_RENEW, claim.keys, claim.token, self._expiry_ms):
+                claim.hold(asked, self._expiry)
+                return
+            why = "the lock expired or was taken over while it was held"
+        except RedisDown:
             if time.monotonic() < claim.expires_at:
                 claim.renew_at = time.monotonic() + _TRY_EVERY_S
-            else:
-                self._lose(claim, f"it could not be renewed: {down}")
-            return
-        if kept:
-            claim.hold(asked, self._expiry)
-        else:
-            self._lose(claim, "it expired or was taken over while it was held")
-
-    def _lose(self, claim: _Claim, why: str) -> None:
+                return
+            why = "Redis was down until the lock expired"
         claim.renew_at = float("inf")
-        if claim.token in self._claims:
-            claim.why_lost = f"the lock was lost: {why}"
-            log.debug("a lock was lost", keys=len(claim.keys), why=why)
-
-
-def _ms(seconds: float) -> int:
-    return round(seconds * 1000)
+        if claim.token in self._claims:  # otherwise it was given back meanwhile
+            claim.why_lost = why

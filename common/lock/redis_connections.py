@@ -19,7 +19,7 @@ from redis.exceptions import ConnectionError as NotConnected
 from redis.exceptions import NoScriptError, RedisError
 from redis.exceptions import TimeoutError as NoAnswer
 from redis.retry import Retry
-from redis.sentinel import Sentinel
+from redis.sentinel import Sentinel, SentinelConnectionPool
 
 from common.lock.redis_url import RedisUrl
 from common.metrics import LOCK_OUTAGES
@@ -113,6 +113,8 @@ class RedisConnections:
         if self._listener is not None:
             self._listener.join(2 * _SILENCE_S)
         self._drop_idle()
+        if isinstance(self._pool, SentinelConnectionPool):
+            self._pool.sentinel_manager.close()
 
     @property
     def up(self) -> bool:
