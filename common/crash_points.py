@@ -1,7 +1,8 @@
 """Named points between two outside effects.
 
 A use case says that it reached one. In production nothing happens; a test names a point in `…_CRASH_AT` and the
-process kills itself there, or passes a function that holds the caller at the point.
+process kills itself there, or stops there until it is continued, or passes a function that holds the caller at the
+point.
 """
 
 import os
@@ -17,12 +18,18 @@ def nothing_happens(point: str) -> None:
 
 
 def killed_at(point: str) -> Reached:
-    """Kill this process (SIGKILL, no clean-up) when `point` is reached; an empty name never is."""
+    """Kill this process (SIGKILL, no clean-up) when `point` is reached; an empty name never is.
+
+    `stop:` before the name: stop the process instead (SIGSTOP), the first time only.
+    """
     if not point:
         return nothing_happens
+    stops = point.startswith("stop:")
+    points = {point.removeprefix("stop:")}
 
     def reached(here: str) -> None:
-        if here == point:
-            os.kill(os.getpid(), signal.SIGKILL)
+        if here in points:
+            points.clear()
+            os.kill(os.getpid(), signal.SIGSTOP if stops else signal.SIGKILL)
 
     return reached

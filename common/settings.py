@@ -20,7 +20,11 @@ from pydantic_core import ErrorDetails
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from common.addresses import split_address
+from common.database.mysql_url import ALLOWED_URL as ALLOWED_MYSQL_URL
+from common.database.mysql_url import parse_mysql_url
 from common.discovery.static import parse_static_url
+from common.lock.redis_url import SCHEMES as REDIS_SCHEMES
+from common.lock.redis_url import parse_redis_url
 from common.messaging.embedded_options import parse_url as parse_broker_url
 
 _ENV_FILE: Final = ".env"
@@ -78,12 +82,21 @@ def _broker_url(url: str) -> str:
     return url
 
 
+def _lock_url(url: str) -> str:
+    if urlsplit(url).scheme in REDIS_SCHEMES:
+        parse_redis_url(url)
+    return url
+
+
 def _discovery_url(url: str) -> str:
     parse_static_url(url)
     return url
 
 
 def _database_url(url: str) -> str:
+    if url.startswith("mysql:"):
+        parse_mysql_url(url)
+        return url
     parts = urlsplit(url)
     if parts.netloc or parts.path in ("", "/"):
         raise ValueError("names no file")
@@ -106,11 +119,16 @@ Address = Annotated[
     AfterValidator(_listen_address),
     Field(description="host:port, such as 127.0.0.1:50051, 0.0.0.0:50051 or [::1]:0 (port 0: a free one)"),
 ]
+OptionalAddress = Annotated[
+    str,
+    AfterValidator(lambda value: value and _listen_address(value)),
+    Field(description="host:port, such as 127.0.0.1:9464, or empty: none"),
+]
 DatabaseUrl = Annotated[
     str,
-    AfterValidator(of_scheme("sqlite")),
+    AfterValidator(of_scheme("sqlite", "mysql")),
     AfterValidator(_database_url),
-    Field(description="sqlite:///relative.db or sqlite:////absolute.db"),
+    Field(description=f"sqlite:///relative.db, sqlite:////absolute.db or {ALLOWED_MYSQL_URL}"),
 ]
 BrokerUrl = Annotated[
     str,
@@ -118,7 +136,16 @@ BrokerUrl = Annotated[
     AfterValidator(_broker_url),
     Field(description="embedded:///relative.db or embedded:////absolute.db, with ?name=value&… for its parameters"),
 ]
-LockUrl = Annotated[str, AfterValidator(of_scheme("local")), Field(description="local://")]
+LockUrl = Annotated[
+    str,
+    AfterValidator(of_scheme("local", *REDIS_SCHEMES)),
+    AfterValidator(_lock_url),
+    Field(
+        description="local://, redis://[user:password@]host:6379/0 or "
+        "redis+sentinel://[user:password@]host:26379,host:26379/service/0 (rediss…: by TLS), "
+        "with ?name=value&… for its parameters"
+    ),
+]
 DiscoveryUrl = Annotated[
     str,
     AfterValidator(of_scheme("static")),
@@ -136,6 +163,7 @@ class ServiceSettings(BaseSettings):
         broker_url: Which message broker.
         discovery_url: Which registry.
         threads: How many calls are handled at once.
+        metrics_listen: Where to serve what is counted, for Prometheus; empty: nowhere.
         reflection: Whether gRPC clients may ask what services there are.
         topic_prefix: Put before each topic's name, one an environment.
         crash_at: The crash point at which the process kills itself; empty: none.
@@ -150,6 +178,7 @@ class ServiceSettings(BaseSettings):
     broker_url: BrokerUrl = "embedded:///.run/broker.db"
     discovery_url: DiscoveryUrl = "static://?inventory-srv=127.0.0.1:50052"
     threads: int = Field(64, ge=1, le=1024, description="a whole number from 1 to 1024")
+    metrics_listen: OptionalAddress = ""
     reflection: bool = Field(default=True, description="on or off")
     topic_prefix: str = Field("", pattern=r"^[A-Za-z0-9_-]{0,64}$", description="up to 64 of A-Z a-z 0-9 _ -")
     crash_at: str = Field("", description="the name of a crash point, or empty")

@@ -12,7 +12,7 @@ def main() -> None:
     settings = load_settings(InventorySettings)
     set_up_logs("inventory", settings.log_level, settings.log_format)
     stop_signal = StopSignal()
-    serve("inventory_srv", "INVENTORY_LISTEN", build(settings), stop_signal)
+    serve("inventory_srv", "INVENTORY_LISTEN", build(settings), stop_signal, settings.metrics_listen)
 
 
 if __name__ == "__main__":

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
-from common.clock import Clock, SystemClock
+from common.clock import Clock
 from common.crash_points import Reached, killed_at
 from common.database import Database
 from common.discovery.open import open_discovery
@@ -95,11 +95,11 @@ def build(
     `reached` is told of every crash point that is passed. `open_database` makes a database of a URL and a number of
     connections.
     """
-    clock = clock or SystemClock()
     reached = reached or killed_at(settings.crash_at)
     connections = settings.threads + _MORE_CONNECTIONS
     database = (open_database or _open_database)(settings.database_url, connections)
-    lock = lock or open_lock(settings.lock_url)
+    clock = clock or database.clock()
+    lock = lock or open_lock(settings.lock_url, settings.lock_outage)
     broker = broker or open_broker(settings.broker_url, topic_prefix=settings.topic_prefix, clock=clock)
     writer = StockWriter(database, lock, clock, queue=settings.queue, batch=settings.batch, reached=reached)
     broker.subscribe(TOPIC, GROUP, OrderRebackConsumer(writer, reached=reached))

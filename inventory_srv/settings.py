@@ -2,15 +2,16 @@
 
 from typing import Annotated
 
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, BeforeValidator, Field
 from pydantic_settings import SettingsConfigDict
 
+from common.lock.port import Outage
 from common.settings import Address, DatabaseUrl, LockUrl, ServiceSettings
 from inventory_srv.crash_points import CrashPoint
 
 
 def _crash_point(name: str) -> str:
-    if name and name not in set(CrashPoint):
+    if name and name.removeprefix("stop:") not in set(CrashPoint):
         raise ValueError("no such crash point")
     return name
 
@@ -20,6 +21,7 @@ class InventorySettings(ServiceSettings):
 
     Attributes:
         lock_url: Which lock keeps replicas from queueing on the same rows.
+        lock_outage: What to do while the lock's engine is down: go on, guarded by the database alone, or refuse.
         queue: How many changes of stock may wait.
         batch: How many changes are merged into one transaction at most; 1: no merging.
     """
@@ -29,8 +31,9 @@ class InventorySettings(ServiceSettings):
     listen: Address = "127.0.0.1:50052"
     database_url: DatabaseUrl = "sqlite:///.run/inventory.db"
     lock_url: LockUrl = "local://"
+    lock_outage: Annotated[Outage, BeforeValidator(str.lower)] = Field("database", description="database or refuse")
     queue: int = Field(4096, ge=1, le=1_000_000, description="a whole number from 1 to 1000000")
     batch: int = Field(256, ge=1, le=10_000, description="a whole number from 1 to 10000")
     crash_at: Annotated[str, AfterValidator(_crash_point)] = Field(
-        "", description=f"empty, or one of {', '.join(CrashPoint)}"
+        "", description=f"empty, or one of these, `stop:` before it to stop there: {', '.join(CrashPoint)}"
     )

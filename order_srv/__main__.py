@@ -12,7 +12,7 @@ def main() -> None:
     settings = load_settings(OrderSettings)
     set_up_logs("order", settings.log_level, settings.log_format)
     stop_signal = StopSignal()
-    serve("order_srv", "ORDER_LISTEN", build(settings), stop_signal)
+    serve("order_srv", "ORDER_LISTEN", build(settings), stop_signal, settings.metrics_listen)
 
 
 if __name__ == "__main__":

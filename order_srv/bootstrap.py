@@ -5,7 +5,7 @@ from typing import Final
 
 import grpc
 
-from common.clock import Clock, SystemClock
+from common.clock import Clock
 from common.crash_points import Reached, killed_at
 from common.database import Database
 from common.discovery.open import open_discovery
@@ -106,10 +106,10 @@ def build(
     discovery: Discovery | None = None,
 ) -> OrderService:
     """Make the service of these settings; what is given is used instead of what the settings name."""
-    clock = clock or SystemClock()
     reached = reached or killed_at(settings.crash_at)
     database = database or Database(settings.database_url, connections=settings.threads + _MORE_CONNECTIONS)
     database.bind(TABLES)
+    clock = clock or database.clock()
     broker = broker or open_broker(settings.broker_url, topic_prefix=settings.topic_prefix, clock=clock)
     discovery = discovery or open_discovery(settings.discovery_url)
     inventory = open_channel(discovery, INVENTORY, never_repeated=[SELL])

@@ -21,7 +21,7 @@ def _names_inventory(url: str) -> str:
 
 
 def _crash_point(name: str) -> str:
-    if name and name not in set(CrashPoint):
+    if name and name.removeprefix("stop:") not in set(CrashPoint):
         raise ValueError("no such crash point")
     return name
 
@@ -48,7 +48,7 @@ class OrderSettings(ServiceSettings):
     sweep_grace: Seconds = timedelta(seconds=30)
     return_after: Seconds = timedelta(seconds=30)
     crash_at: Annotated[str, AfterValidator(_crash_point)] = Field(
-        "", description=f"empty, or one of {', '.join(CrashPoint)}"
+        "", description=f"empty, or one of these, `stop:` before it to stop there: {', '.join(CrashPoint)}"
     )
 
     @property

@@ -1,5 +1,7 @@
 """Both services in this process, over real gRPC, on embedded drivers in a folder of their own; settings are short.
 
+Their databases are files there, or on a server when the folder's databases are (`tests.databases`).
+
 The order service's tables are bound to one database at a time, so one `Services` can be open in a process.
 """
 
@@ -26,6 +28,7 @@ from reback.inventory.v1.inventory_pb2_grpc import InventoryServiceStub
 from reback.order.v1 import order_pb2 as pb
 from reback.order.v1.order_pb2_grpc import OrderServiceStub
 from tests.books import Books, assert_books_balance
+from tests.databases import url_of
 
 PATIENCE: Final = 30.0
 """Seconds that a test waits for what must come; only a failing test waits so long."""
@@ -154,7 +157,7 @@ def pay_request(order: pb.Order, **more: Any) -> pb.PayOrderRequest:
 def inventory_settings(folder: Path, **more: Any) -> InventorySettings:
     short = {
         "listen": "127.0.0.1:0",
-        "database_url": f"sqlite:///{folder}/inventory.db",
+        "database_url": url_of(folder, "inventory"),
         "broker_url": f"embedded:///{folder}/broker.db?{SHORT_BROKER}",
         "threads": 32,
     }
@@ -164,7 +167,7 @@ def inventory_settings(folder: Path, **more: Any) -> InventorySettings:
 def order_settings(folder: Path, inventory_address: str, **more: Any) -> OrderSettings:
     short = {
         "listen": "127.0.0.1:0",
-        "database_url": f"sqlite:///{folder}/order.db",
+        "database_url": url_of(folder, "order"),
         "broker_url": f"embedded:///{folder}/broker.db?{SHORT_BROKER}",
         "discovery_url": f"static://?inventory-srv={inventory_address}",
         "threads": 32,

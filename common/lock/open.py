@@ -3,16 +3,25 @@
 from urllib.parse import urlsplit
 
 from common.lock.local import LocalLock
-from common.lock.port import Lock
+from common.lock.port import Lock, Outage
+from common.lock.redis import RedisLock
+from common.lock.redis_url import SCHEMES as REDIS_SCHEMES
+from common.lock.redis_url import parse_redis_url
 
 
-def open_lock(url: str) -> Lock:
-    """Make the lock that `url` names.
+def open_lock(url: str, outage: Outage = "database") -> Lock:
+    """Make the lock that `url` names. Nothing is connected before the first key is taken.
+
+    Args:
+        url: local://, or a URL that redis_url.py describes.
+        outage: What to do while the lock's engine is down: `database`, go on guarded by the rows alone; or `refuse`.
 
     Raises:
         ValueError: The URL is wrong; the text says what is allowed.
     """
     scheme = urlsplit(url).scheme
-    if scheme != "local":
-        raise ValueError(f"unknown kind of lock {scheme!r}; allowed is local://")
-    return LocalLock()
+    if scheme == "local":
+        return LocalLock()
+    if scheme in REDIS_SCHEMES:
+        return RedisLock(parse_redis_url(url), outage)
+    raise ValueError(f"unknown kind of lock {scheme!r}; allowed is local://, {'://, '.join(REDIS_SCHEMES)}://")

@@ -6,9 +6,13 @@ Correctness never depends on it; the database's rows guard themselves.
 from abc import ABC, abstractmethod
 from collections.abc import Collection
 from contextlib import AbstractContextManager
+from typing import Literal
 
 from common.deadline import Deadline
-from common.errors import Aborted, DomainError
+from common.errors import Aborted, DomainError, Unavailable
+
+Outage = Literal["database", "refuse"]
+"""What to do while the lock's engine is down: go on, guarded by the database's rows alone, or refuse."""
 
 
 class LockBusy(Aborted):
@@ -21,6 +25,12 @@ class LockLost(DomainError):
     """The lock expired or was taken over while it was held."""
 
     reason = "LOCK_LOST"
+
+
+class LockUnavailable(Unavailable):
+    """The lock's engine is down, and nothing is to be done without it."""
+
+    reason = "LOCK_UNAVAILABLE"
 
 
 class Held(ABC):
@@ -45,6 +55,7 @@ class Lock(ABC):
 
         Raises:
             LockBusy: On entering, when not every key was had by the deadline. Nothing is held then.
+            LockUnavailable: On entering, when the lock's engine is down and the lock was told to refuse then.
             LockLost: On leaving, when the lock was lost while it was held. The holder's own exception goes first.
         """
 

@@ -17,6 +17,10 @@ from playhouse.migrate import SchemaMigrator
 from common.database import TimeField
 
 
+class LongTextField(TextField):
+    field_type = "LONGTEXT"  # with some engines TEXT ends at 64 KB; a refusal names up to 100 skus of any script
+
+
 class OrderRow(Model):
     order_sn = CharField(64, primary_key=True)
     user_id = BigIntegerField()
@@ -35,7 +39,7 @@ class OrderRow(Model):
     close_cause = CharField(8, null=True)
     close_reason = CharField(200)
     failure_reason = CharField(64)
-    failure = TextField(null=True)
+    failure = LongTextField(null=True)
     return_due = TimeField(null=True)
     return_tries = IntegerField()
     add_time = TimeField()
@@ -136,7 +140,7 @@ class CartItemRow(Model):
 def up(migrator: SchemaMigrator, db: Database) -> None:
     tables = [OrderRow, OrderLineRow, OrderEventRow, PaymentRow, GoodsRow, CartItemRow]
     with db.bind_ctx(tables):
-        db.create_tables(tables)
+        db.create_tables(tables, safe=False)
 
 
 def down(migrator: SchemaMigrator, db: Database) -> None:

@@ -43,6 +43,9 @@ class Process(Service):
         """Ask it to stop, and do not wait."""
         self._started().send_signal(signal.SIGTERM)
 
+    def send(self, number: signal.Signals) -> None:
+        self._started().send_signal(number)
+
 
 @contextmanager
 def process(folder: Path, settings: OrderSettings | InventorySettings) -> Iterator[Process]:

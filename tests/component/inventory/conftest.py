@@ -6,12 +6,20 @@ import structlog
 
 from tests.component.inventory.door import Door, open_door
 from tests.component.inventory.shop import Hold, Shop, open_shop
+from tests.databases import ENGINES, databases_on
 
 
 @pytest.fixture(scope="session", autouse=True)
 def plain_logs() -> None:
     """The default rendering of a traceback takes longer than most tests."""
     structlog.configure(processors=[structlog.processors.format_exc_info, structlog.processors.KeyValueRenderer()])
+
+
+@pytest.fixture(params=ENGINES)
+def engine(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
+    """Where the databases of this test's folder are; a test that uses it is run once for each engine."""
+    with databases_on(request.param, tmp_path):
+        yield request.param
 
 
 @pytest.fixture
@@ -23,14 +31,14 @@ def hold() -> Iterator[Hold]:
 
 
 @pytest.fixture
-def shop(tmp_path: Path, hold: Hold) -> Iterator[Shop]:
+def shop(engine: str, tmp_path: Path, hold: Hold) -> Iterator[Shop]:
     with open_shop(tmp_path / "inventory.db", reached=hold.reached) as opened:
         yield opened
         hold.let_go()
 
 
 @pytest.fixture
-def door(tmp_path: Path, hold: Hold) -> Iterator[Door]:
+def door(engine: str, tmp_path: Path, hold: Hold) -> Iterator[Door]:
     """The whole service in this process, over real gRPC."""
     with open_door(tmp_path, reached=hold.reached) as opened:
         yield opened

@@ -12,6 +12,7 @@ from inventory_srv.settings import InventorySettings
 from reback.inventory.v1 import inventory_pb2 as pb
 from reback.inventory.v1.inventory_pb2_grpc import InventoryServiceStub
 from tests.component.inventory.shop import PATIENCE
+from tests.databases import url_of
 
 
 class Door:
@@ -54,7 +55,7 @@ def sell_request(order_sn: str, lines: Mapping[str, int]) -> pb.SellRequest:
 def settings_for(folder: Path, **more: Any) -> InventorySettings:
     here = {
         "listen": "127.0.0.1:0",
-        "database_url": f"sqlite:///{folder}/inventory.db",
+        "database_url": url_of(folder, "inventory"),
         "broker_url": f"embedded:///{folder}/broker.db",
         "threads": 16,
     }

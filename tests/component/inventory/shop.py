@@ -20,6 +20,7 @@ from inventory_srv.crash_points import CrashPoint
 from inventory_srv.queries import Queries
 from inventory_srv.records import StockDifference
 from inventory_srv.stock_writer import StockWriter
+from tests.databases import url_of
 
 PATIENCE: Final = 30.0
 """Seconds that a test waits for what must come."""
@@ -121,8 +122,8 @@ def open_shop(
     make_database: Callable[[str], Database] = Database,
     **writer_settings: Any,
 ) -> Iterator[Shop]:
-    """A shop on this file; several may be open on one, as replicas are."""
-    database = make_database(f"sqlite:///{file}")
+    """A shop on this file, or on the server's database of its name; several may be open on one, as replicas are."""
+    database = make_database(url_of(file.parent, file.stem))
     database.migrate(MIGRATIONS)
     writer = StockWriter(database, lock or LocalLock(), clock or SystemClock(), reached=reached, **writer_settings)
     writer.start()

@@ -48,7 +48,7 @@ def never_arrived(_: Callable[[], None]) -> None:
 
 
 @pytest.fixture
-def shop(tmp_path: Path) -> Iterator[Shop]:
+def shop(engine: str, tmp_path: Path) -> Iterator[Shop]:
     with open_shop(tmp_path / "inventory.db", make_database=TroubledDatabase) as opened:
         opened.stock_up(tea=10, mug=10)
         yield opened
@@ -145,11 +145,10 @@ def test_while_the_database_is_down_everyone_is_told_and_the_writer_goes_on(shop
 
 
 def test_while_another_process_holds_the_file_too_long_everyone_is_told(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path,
 ) -> None:
-    monkeypatch.setattr("common.database._BUSY_TIMEOUT_S", 0.01)
     file = tmp_path / "inventory.db"
-    with open_shop(file) as shop:
+    with open_shop(file, make_database=lambda url: Database(url, busy_timeout=0.01)) as shop:
         shop.stock_up(tea=1)
         other = sqlite3.connect(file, isolation_level=None)
         other.execute("BEGIN IMMEDIATE")

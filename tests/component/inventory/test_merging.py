@@ -18,13 +18,13 @@ Books = dict[str, list[tuple[Any, ...]]]
 
 
 @pytest.fixture
-def merging(tmp_path: Path) -> Iterator[Shop]:
+def merging(engine: str, tmp_path: Path) -> Iterator[Shop]:
     with open_shop(tmp_path / "merging.db", clock=ManualClock(), batch=256) as shop:
         yield shop
 
 
 @pytest.fixture
-def one_by_one(tmp_path: Path) -> Iterator[Shop]:
+def one_by_one(engine: str, tmp_path: Path) -> Iterator[Shop]:
     with open_shop(tmp_path / "one_by_one.db", clock=ManualClock(), batch=1) as shop:
         yield shop
 

@@ -23,7 +23,7 @@ def clock() -> ManualClock:
 
 
 @pytest.fixture
-def shop(tmp_path: Path, clock: ManualClock) -> Iterator[Shop]:
+def shop(engine: str, tmp_path: Path, clock: ManualClock) -> Iterator[Shop]:
     with open_shop(tmp_path / "inventory.db", clock=clock) as opened:
         yield opened
 

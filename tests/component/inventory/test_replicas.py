@@ -16,7 +16,7 @@ SKUS = [f"s{n:02}" for n in range(12)]
 
 
 @pytest.fixture
-def replicas(tmp_path: Path) -> Iterator[list[Shop]]:
+def replicas(engine: str, tmp_path: Path) -> Iterator[list[Shop]]:
     file = tmp_path / "inventory.db"
     with open_shop(file) as one, open_shop(file) as other:
         yield [one, other]

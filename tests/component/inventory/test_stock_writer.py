@@ -17,6 +17,8 @@ from inventory_srv.refusals import NoStock, QueueFull
 from tests.component.inventory.shop import PATIENCE, Hold, Shop, open_shop, outcome_of, soon, wait_until
 from tests.unit.inventory.sheets import reback, sell, set_stock
 
+pytestmark = pytest.mark.usefixtures("engine")
+
 ONE_TEA = ("tea", 1)
 
 
@@ -105,6 +107,7 @@ def test_a_bug_in_one_change_is_its_callers_alone(shop: Shop, hold: Hold, monkey
     assert shop.units("tea") == (7, 3)
 
 
+@pytest.mark.parametrize("engine", ["sqlite"], indirect=True)
 def test_a_row_that_the_database_refuses_fails_alone(shop: Shop, hold: Hold) -> None:
     shop.stock_up(tea=10)
     with shop.database.reading():
@@ -124,6 +127,7 @@ def test_a_row_that_the_database_refuses_fails_alone(shop: Shop, hold: Hold) -> 
     assert shop.differences() == []
 
 
+@pytest.mark.parametrize("engine", ["sqlite"], indirect=True)
 def test_a_batch_of_refusals_writes_nothing(shop: Shop) -> None:
     shop.stock_up(tea=0)
     shop.carry_out(reback("over"))

@@ -15,6 +15,8 @@ from inventory_srv.records import SaleState
 from tests.component.inventory.shop import Hold, open_shop, outcome_of, soon, wait_until
 from tests.unit.inventory.sheets import adjust, reback, sell, set_stock
 
+pytestmark = pytest.mark.usefixtures("engine")
+
 
 class SpiedLock(Lock):
     """A lock that tells what was asked of it, and whether it is held now."""

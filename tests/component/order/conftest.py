@@ -7,26 +7,34 @@ from typing import Any
 import pytest
 
 from tests.component.order.holds import Holds
+from tests.databases import ENGINES, databases_on
 from tests.services import Services, running_services
 
 Open = Callable[..., Services]
 
 
-@pytest.fixture(scope="module")
-def services(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Services]:
+@pytest.fixture(scope="module", params=ENGINES)
+def services(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Services]:
     """Both services, shared by the tests of a file, each with its own users and skus; the books balance at the end.
 
     A file that uses it can't use `open_services`.
     """
     folder = tmp_path_factory.mktemp("shop")
     never_asks = f"embedded:///{folder}/broker.db?check_after=600"
-    with running_services(folder, {"broker_url": never_asks}) as shared:
+    with databases_on(request.param, folder), running_services(folder, {"broker_url": never_asks}) as shared:
         yield shared
         shared.assert_books_balance()
 
 
+@pytest.fixture(params=ENGINES)
+def engine(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
+    """Where the databases of this test's folder are; a test that uses it is run once for each engine."""
+    with databases_on(request.param, tmp_path):
+        yield request.param
+
+
 @pytest.fixture
-def open_services(tmp_path: Path, holds: Holds) -> Iterator[Open]:
+def open_services(engine: str, tmp_path: Path, holds: Holds) -> Iterator[Open]:
     """Opens both services for one test: `open_services(settings, **parts)`; at its end whoever is held goes on."""
     with ExitStack() as stack:
 

@@ -1,10 +1,10 @@
 """Everything that both services keep, to see that nothing changed."""
 
-import sqlite3
-from contextlib import closing
 from typing import Any
 
-from tests.services import PATIENCE, Services
+from common.database import Database
+from tests.databases import url_of
+from tests.services import Services
 
 Rows = dict[str, list[Any]]
 
@@ -14,12 +14,14 @@ def contents(services: Services, *, without: tuple[str, ...] = ()) -> Rows:
     return {
         f"{name}.{table}": rows
         for name in ("order", "inventory")
-        for table, rows in _tables(f"{services.folder}/{name}.db").items()
+        for table, rows in _tables(Database(url_of(services.folder, name))).items()
         if table not in without
     }
 
 
-def _tables(file: str) -> Rows:
-    with closing(sqlite3.connect(f"file:{file}?mode=ro", uri=True, timeout=PATIENCE)) as database:
-        tables = [name for (name,) in database.execute("SELECT name FROM sqlite_master WHERE type = 'table'")]
-        return {table: database.execute(f"SELECT * FROM {table}").fetchall() for table in tables}
+def _tables(database: Database) -> Rows:
+    with database.reading():
+        tables = database.engine.get_tables()
+        rows = {table: list(database.execute(f"SELECT * FROM {table}").fetchall()) for table in tables}
+    database.close()
+    return rows

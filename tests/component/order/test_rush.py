@@ -12,6 +12,7 @@ import pytest
 from reback.order.v1 import order_pb2 as pb
 from reback.order.v1.order_pb2_grpc import OrderServiceStub
 from tests.component.order import lives
+from tests.databases import ENGINES, databases_on
 from tests.services import Services, create_request, running_services
 from tests.told import read
 
@@ -20,12 +21,13 @@ PATIENCE = 100.0
 TOLD_TO_COME_AGAIN = {grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.RESOURCE_EXHAUSTED}
 
 
-@pytest.fixture(scope="module")
-def services(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Services]:
+@pytest.fixture(scope="module", params=ENGINES)
+def services(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Services]:
     """Both services, patient: on a slow machine some of many callers wait long for their turn."""
     folder = tmp_path_factory.mktemp("shop")
     never_asks = f"embedded:///{folder}/broker.db?check_after=600"
-    with running_services(folder, {"broker_url": never_asks, "creating_grace": 2 * PATIENCE}) as shared:
+    patient = {"broker_url": never_asks, "creating_grace": 2 * PATIENCE}
+    with databases_on(request.param, folder), running_services(folder, patient) as shared:
         yield shared
 
 

@@ -16,14 +16,15 @@ from reback.order.v1 import order_pb2 as pb
 from tests.component.order import lives
 from tests.component.order.conftest import Open
 from tests.component.order.holds import Holds
+from tests.databases import url_of
 from tests.faults.stage import LossyDatabase
 from tests.services import RECIPIENT, Services, create_request, pay_request, wait_until
 from tests.told import told
 
 
 @pytest.fixture
-def database(tmp_path: Path) -> LossyDatabase:
-    return LossyDatabase(f"sqlite:///{tmp_path}/order.db")
+def database(engine: str, tmp_path: Path) -> LossyDatabase:
+    return LossyDatabase(url_of(tmp_path, "order"))
 
 
 MOVES: dict[str, Callable[[Services, pb.Order], Any]] = {

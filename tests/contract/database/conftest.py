@@ -4,13 +4,14 @@ from pathlib import Path
 import pytest
 
 from common.database import Database
-from tests.contract.database.harness import Harness, SqliteHarness
+from tests.contract.database.harness import Harness, make_harness
+from tests.databases import ENGINES, SERVER_URL
 
 
-@pytest.fixture(params=["sqlite"])
+@pytest.fixture(params=ENGINES)
 def harness(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Harness]:
     """The engine under test; the suite runs once for each."""
-    made = SqliteHarness(tmp_path)
+    made = make_harness(request.param, tmp_path)
     yield made
     made.end()
 
@@ -18,3 +19,7 @@ def harness(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Harness]
 @pytest.fixture
 def database(harness: Harness) -> Database:
     return harness.open()
+
+
+# Without a server there is nothing that these could be skipped for.
+collect_ignore = [] if SERVER_URL else ["test_mysql.py", "test_mysql_connections.py", "test_mysql_restart.py"]

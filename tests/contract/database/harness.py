@@ -3,13 +3,14 @@
 import sqlite3
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 from typing import Any, Final
 
 import peewee
 
 from common.database import Database, TimeField
+from tests.databases import SERVER_URL, connect, kill, own_database
 
 PATIENCE: Final = 30.0
 """Seconds that a test waits for what must come."""
@@ -20,7 +21,7 @@ MIGRATIONS: Final = Path(__file__).parent / "migrations"
 class Note(peewee.Model):
     """The suite's table, as its migrations make it."""
 
-    key = peewee.CharField(64, primary_key=True)
+    key = peewee.CharField(64, primary_key=True, column_name="word")  # KEY is a word of some SQL
     number = peewee.BigIntegerField()
     time = TimeField(null=True)
 
@@ -60,10 +61,6 @@ class Harness(ABC):
     def lose_commit(self, database: Database, *, landed: bool) -> None:
         """Let the next COMMIT of `database` get no answer, before or after it happened."""
 
-    @abstractmethod
-    def full_disk(self, database: Database) -> Any:
-        """A `with` block in which the disk has no room for one more page."""
-
 
 class SqliteHarness(Harness):
     def __init__(self, folder: Path) -> None:
@@ -92,15 +89,44 @@ class SqliteHarness(Harness):
 
         database._commit = lost  # type: ignore[method-assign]
 
+
+class MysqlHarness(Harness):
+    def __init__(self, server_url: str) -> None:
+        super().__init__()
+        self._made = ExitStack()
+        self.url = self._made.enter_context(own_database(server_url))
+
+    def end(self) -> None:
+        super().end()
+        self._made.close()
+
     @contextmanager
-    def full_disk(self, database: Database) -> Iterator[None]:
-        with database.reading():  # the limit is the connection's; the thread's writes use the same one
-            self._limit_pages(database, 1)
+    def in_the_way(self) -> Iterator[None]:
+        with closing(connect(self.url)) as other, other.cursor() as cursor:
+            cursor.execute("SET SESSION TRANSACTION ISOLATION LEVEL REPEATABLE READ")  # holds what is between rows too
+            cursor.execute("BEGIN")
+            cursor.execute("SELECT * FROM note FOR UPDATE")
             try:
                 yield
             finally:
-                self._limit_pages(database, 1_000_000)
+                cursor.execute("ROLLBACK")
 
-    def _limit_pages(self, database: Database, pages: int) -> None:
-        # SQLite makes it the present size where that is more.
-        database.engine.execute_sql(f"PRAGMA max_page_count = {pages}")
+    def lose_commit(self, database: Database, *, landed: bool) -> None:
+        as_it_is: Callable[[], None] = database._commit
+
+        def lost() -> None:
+            database._commit = as_it_is  # type: ignore[method-assign]
+            if landed:
+                as_it_is()
+            self.kill(database)
+            as_it_is()  # to a server that has closed the connection
+
+        database._commit = lost  # type: ignore[method-assign]
+
+    def kill(self, database: Database) -> None:
+        """Let the server close this thread's connection."""
+        kill(self.url, database.engine.connection().thread_id())
+
+
+def make_harness(engine: str, folder: Path) -> Harness:
+    return SqliteHarness(folder) if engine == "sqlite" else MysqlHarness(SERVER_URL)

@@ -34,10 +34,9 @@ def test_each_read_sees_what_is_committed_by_then(harness: Harness, database: Da
 
 
 def test_when_every_connection_is_in_use_one_more_waits_and_is_told_unavailable(
-    harness: Harness, monkeypatch: pytest.MonkeyPatch
+    harness: Harness,
 ) -> None:
-    monkeypatch.setattr("common.database._BUSY_TIMEOUT_S", 1)
-    database = harness.open(connections=2)
+    database = harness.open(connections=2, busy_timeout=1)
     holding, done = threading.Barrier(3), threading.Event()
 
     def hold() -> None:
@@ -118,19 +117,19 @@ def test_times_sort_and_compare_as_they_pass(database: Database) -> None:
 
     query = Note.select(Note.number).where(Note.time > start + timedelta(microseconds=1)).order_by(Note.time)
     with database.reading():
-        assert database.engine.execute(query).fetchall() == [(2,), (3,), (4,)]
+        assert list(database.engine.execute(query).fetchall()) == [(2,), (3,), (4,)]
 
 
 @pytest.mark.parametrize("rows", [0, 1, 2, 3, 127, 128, 129, 500])
 def test_many_rows_are_inserted_whatever_their_number(database: Database, rows: int) -> None:
-    database.write(lambda: database.insert_many("note (key, number)", [(f"k{n}", n) for n in range(rows)]))
+    database.write(lambda: database.insert_many("note (word, number)", [(f"k{n}", n) for n in range(rows)]))
 
     assert numbers(database) == {f"k{n}": n for n in range(rows)}
 
 
 def test_a_statement_for_many_rows_tells_how_many_it_touched(database: Database) -> None:
-    database.write(lambda: database.insert_many("note (key, number)", [(f"k{n}", n) for n in range(5)]))
-    statement, rows = "UPDATE note SET number = ? WHERE key = ?", [(7, "k1"), (8, "k2"), (9, "who")]
+    database.write(lambda: database.insert_many("note (word, number)", [(f"k{n}", n) for n in range(5)]))
+    statement, rows = "UPDATE note SET number = ? WHERE word = ?", [(7, "k1"), (8, "k2"), (9, "who")]
 
     assert database.write(lambda: database.execute_many(statement, rows)) == 2
     assert numbers(database) == {"k0": 0, "k1": 7, "k2": 8, "k3": 3, "k4": 4}

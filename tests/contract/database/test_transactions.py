@@ -136,11 +136,8 @@ def test_a_duplicate_key_is_explained_when_the_whole_is_repeated(harness: Harnes
     assert database.write(work, repeat_on=peewee.IntegrityError) == "found"
 
 
-def test_who_is_held_up_by_others_tries_again_until_it_is_done(
-    harness: Harness, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("common.database._BUSY_TIMEOUT_S", 0.05)
-    database = harness.open()
+def test_who_is_held_up_by_others_tries_again_until_it_is_done(harness: Harness) -> None:
+    database = harness.open(busy_timeout=0.05)
     with ThreadPoolExecutor(1) as pool:
         with harness.in_the_way():
             writing = pool.submit(put, database, "a", 1)
@@ -154,8 +151,8 @@ def test_who_is_held_up_by_others_tries_again_until_it_is_done(
 def test_who_is_held_up_for_too_long_is_told_unavailable_and_wrote_nothing(
     harness: Harness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("common.database._BUSY_TIMEOUT_S", 0.005)
-    database = harness.open()
+    monkeypatch.setattr("common.database.database._REPEATS", 2)
+    database = harness.open(busy_timeout=0.005)
     with harness.in_the_way(), pytest.raises(DatabaseUnavailable) as refused:
         put(database, "a", 1)
 
@@ -213,18 +210,26 @@ def test_a_lost_commit_is_never_repeated_by_itself(harness: Harness, database: D
     assert numbers(database) == {"a": 1}
 
 
-def test_on_a_full_disk_nothing_is_written_and_all_is_well_when_there_is_room(
-    harness: Harness, database: Database
-) -> None:
+def test_an_update_counts_the_rows_that_it_found_changed_or_not(database: Database) -> None:
     put(database, "a", 1)
+    statement = "UPDATE note SET number = ? WHERE word = ?"
 
-    def much() -> None:
-        for n in range(500):
-            insert(database, f"{n:04}" + "x" * 60, n)
+    assert database.write(lambda: database.execute(statement, (1, "a")).rowcount) == 1
+    assert database.write(lambda: database.execute(statement, (2, "a")).rowcount) == 1
+    assert database.write(lambda: database.execute(statement, (2, "b")).rowcount) == 0
+    assert database.write(lambda: database.execute_many(statement, [(2, "a"), (2, "a")])) == 2
+    query = Note.update(number=2).where(Note.key == "a")
+    assert database.write(lambda: database.engine.execute(query).rowcount) == 1
 
-    with pytest.raises(DatabaseUnavailable), harness.full_disk(database):
-        database.write(much)
 
-    assert numbers(database) == {"a": 1}
-    database.write(much)
-    assert len(numbers(database)) == 501
+def test_a_read_within_a_transaction_does_not_keep_it_from_being_repeated(database: Database) -> None:
+    tries: list[int] = []
+
+    def work() -> int:
+        tries.append(1)
+        with database.reading():
+            if len(tries) == 1:
+                raise peewee.OperationalError(1213, "database is locked")  # both engines' words
+        return len(tries)
+
+    assert database.write(work) == 2

@@ -32,6 +32,8 @@ def test_the_defaults_are_those_of_one_machine() -> None:
         "broker_url": "embedded:///.run/broker.db",
         "discovery_url": "static://?inventory-srv=127.0.0.1:50052",
         "lock_url": "local://",
+        "lock_outage": "database",
+        "metrics_listen": "",
         "threads": 64,
         "queue": 4096,
         "batch": 256,
@@ -104,6 +106,9 @@ def test_the_longest_create_follows_the_grace(monkeypatch: pytest.MonkeyPatch) -
         ("ORDER_LISTEN", "localhost", "host:port"),
         ("ORDER_LISTEN", "localhost:70000", "host:port"),
         ("ORDER_DATABASE_URL", "mysql://host/db", "sqlite:///relative.db"),
+        ("ORDER_DATABASE_URL", "mysql://user@host", "sqlite:///relative.db"),
+        ("ORDER_DATABASE_URL", "mysql://user@host/db?tls=maybe", "sqlite:///relative.db"),
+        ("ORDER_DATABASE_URL", "postgresql://user@host/db", "sqlite:///relative.db"),
         ("ORDER_DATABASE_URL", "sqlite://", "sqlite:///relative.db"),
         ("ORDER_DATABASE_URL", "orders.db", "sqlite:///relative.db"),
         ("ORDER_BROKER_URL", "rocketmq://host:8081", "embedded:///relative.db"),
@@ -124,7 +129,16 @@ def test_a_wrong_value_is_one_line_with_variable_value_and_what_is_allowed(
 
 
 @pytest.mark.parametrize(
-    ("name", "value"), [("LOCK_URL", "redis://h/0"), ("LOCK_URL", "local:"), ("QUEUE", "0"), ("BATCH", "x")]
+    ("name", "value"),
+    [
+        ("LOCK_URL", "zoo://h/0"),
+        ("LOCK_URL", "redis://h/tea"),
+        ("LOCK_URL", "local:"),
+        ("LOCK_OUTAGE", "ignore"),
+        ("METRICS_LISTEN", "here"),
+        ("QUEUE", "0"),
+        ("BATCH", "x"),
+    ],
 )
 def test_inventory_checks_what_only_it_has(monkeypatch: pytest.MonkeyPatch, name: str, value: str) -> None:
     monkeypatch.setenv(f"INVENTORY_{name}", value)
@@ -177,15 +191,15 @@ def test_what_kubernetes_sets_is_no_slip(monkeypatch: pytest.MonkeyPatch, name: 
 def test_a_wrong_setting_ends_the_program_with_2_and_says_so_on_stderr(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setenv("ORDER_DATABASE_URL", "mysql://app:hunter2@db/order")
+    monkeypatch.setenv("ORDER_DATABASE_URL", "mysql://app:hunter2@db")
     with pytest.raises(SystemExit) as end:
         load_settings(OrderSettings)
     assert end.value.code == 2
     out, err = capsys.readouterr()
     assert out == ""
     assert err == (
-        "ORDER_DATABASE_URL='mysql://app:***@db/order': not a URL that begins with sqlite://;"
-        " allowed is sqlite:///relative.db or sqlite:////absolute.db\n"
+        "ORDER_DATABASE_URL='mysql://app:***@db': names no database after the host, such as …@host:3306/name;"
+        " allowed is sqlite:///relative.db, sqlite:////absolute.db or mysql://user:password@host:3306/name\n"
     )
 
 

@@ -5,7 +5,7 @@ from playhouse.migrate import SchemaMigrator
 
 
 class Note(peewee.Model):
-    key = peewee.CharField(64, primary_key=True)
+    key = peewee.CharField(64, primary_key=True, column_name="word")  # KEY is a word of some SQL
     number = peewee.BigIntegerField()
 
     class Meta:

@@ -1,0 +1,269 @@
+"""One place for connections and transactions.
+
+A use case hands a piece of work to `Database.write` and it happens as one transaction, repeated whole when others were
+in the way. Nothing outside this room opens a connection.
+"""
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from datetime import datetime
+from functools import cache
+from itertools import chain
+from pathlib import Path
+from typing import Any, Final, TypeVar
+
+import peewee
+import stamina
+from playhouse.migrations import Runner
+from playhouse.pool import MaxConnectionsExceeded
+
+from common.clock import Clock, DatabaseClock, SystemClock
+from common.database.errors import CommitUnknown, Contended, DatabaseUnavailable
+from common.database.open import open_driver
+from common.database.port import Trouble
+
+T = TypeVar("T")
+
+_BUSY_TIMEOUT_S: Final = 5.0
+_REPEATS: Final = 20
+_PATIENCE_S: Final = 15.0
+_ROWS_AT_ONCE: Final = 128
+
+_ENGINES_ERRORS: Final = (peewee.DatabaseError, peewee.InterfaceError, OSError)
+
+
+class Database:
+    """A pooled database with whole-transaction repeats.
+
+    Args:
+        url: `sqlite:///relative/path.db`, `sqlite:////absolute/path.db`, or `mysql://user:password@host:3306/name` with
+            the parameters of `MysqlUrl`.
+        connections: How many may be open at once; one more waits `busy_timeout` and is then `DatabaseUnavailable`.
+        busy_timeout: Seconds that one try waits for what others hold (whole ones on a server, at least 1).
+    """
+
+    def __init__(self, url: str, *, connections: int = 80, busy_timeout: float = _BUSY_TIMEOUT_S) -> None:
+        self._driver = open_driver(url, connections, busy_timeout)
+        self._clock: DatabaseClock | None = None
+        self.engine: Any = self._driver.engine
+        self.for_update = self._driver.for_update
+        """What a SELECT written as text ends with to be `locking`."""
+
+    def bind(self, models: Sequence[type[peewee.Model]]) -> None:
+        """Let these tables be read and written here."""
+        self.engine.bind(models)
+
+    def migrate(self, directory: Path) -> list[str]:
+        """Apply the migrations that are not applied yet, in order; safe when several replicas start at once.
+
+        Returns:
+            The names of those that this call applied.
+        """
+        with self.reading():
+            applied = self._driver.migrate(Runner(self.engine, str(directory)))
+        if self._clock is not None:
+            self._clock.start()
+        return applied
+
+    def clock(self) -> Clock:
+        """The clock of whoever shares this database: a server's own time, from `migrate` on; else the machine's."""
+        if not self._driver.keeps_time:
+            return SystemClock()
+        if self._clock is None:
+            self._clock = DatabaseClock(self.time)
+        return self._clock
+
+    def time(self) -> datetime:
+        """The time where the database is, aware, in UTC.
+
+        Raises:
+            DatabaseUnavailable: It can't be asked.
+        """
+        with self.reading():
+            return self._driver.time()
+
+    @contextmanager
+    def reading(self) -> Iterator[None]:
+        """Hold a connection for a few reads, each of which sees what is committed by then."""
+        if not self.engine.is_closed():  # within a transaction of this thread
+            yield
+            return
+        with self._translated():
+            self.engine.connect()
+            try:
+                yield
+            finally:
+                self.engine.close()
+
+    @contextmanager
+    def snapshot(self) -> Iterator[None]:
+        """Hold a connection for reads that all see one moment."""
+        self._assert_no_transaction()
+        with self.reading():
+            self._driver.begin_snapshot()
+            with self.engine.manual_commit():
+                try:
+                    yield
+                finally:
+                    self._driver.roll_back()
+
+    def write(self, work: Callable[[], T], *, repeat_on: type[Exception] | tuple[type[Exception], ...] = ()) -> T:
+        """Run `work` in one transaction that holds what it reads by `locking`, and commit.
+
+        The whole of it is repeated, a bounded number of times and with jitter, when others were in the way, or when
+        the connection was lost before COMMIT was sent. So it must have no effect outside the database. Transactions
+        do not nest.
+
+        Args:
+            work: Reads and writes; what it raises rolls the transaction back.
+            repeat_on: Further errors of `work` to repeat it for, e.g. a duplicate key that a re-read explains.
+
+        Returns:
+            What `work` returned.
+
+        Raises:
+            CommitUnknown: The connection was lost at COMMIT.
+            DatabaseUnavailable: Nothing was written.
+        """
+        give_up = time.monotonic() + _PATIENCE_S
+        try:
+            return self._attempt(work, repeat_on)
+        except Contended as contended:
+            first = contended
+        try:
+            for again in stamina.retry_context(
+                on=Contended, attempts=_REPEATS, timeout=_PATIENCE_S, wait_initial=0.002, wait_max=0.2, wait_jitter=0.02
+            ):
+                if time.monotonic() > give_up:
+                    raise first
+                with again:
+                    return self._attempt(work, repeat_on)
+        except Contended as contended:
+            cause = contended.__cause__
+            if repeat_on and isinstance(cause, repeat_on):
+                raise cause from None
+            raise DatabaseUnavailable("the database was busy for too long") from cause
+        raise AssertionError("unreachable: retry_context returns or raises")
+
+    def locking(self, query: Any) -> Any:  # peewee's queries share no useful type
+        """Make a SELECT of a writing transaction read the latest rows and hold them until the end."""
+        return self._driver.locking(query)
+
+    def execute(self, statement: str, values: Sequence[Any] = ()) -> Any:
+        """Run one statement within `write` or `reading`: quick, where a query builder takes longer than the engine.
+
+        Args:
+            statement: SQL that every engine knows, with `?` for each value.
+            values: Each as the engine takes it.
+
+        Returns:
+            The engine's cursor. Its `rowcount` counts the rows that an UPDATE found, changed or not.
+        """
+        return self.engine.execute_sql(_worded(statement, self.engine.param), values)
+
+    def execute_many(self, statement: str, rows: Sequence[tuple[Any, ...]]) -> int:
+        """Run a statement once for each row, within `write`; the quick way for many rows.
+
+        Args:
+            statement: SQL that every engine knows, with `?` for each value.
+            rows: The values, each as the engine takes it.
+
+        Returns:
+            How many rows were found in all.
+        """
+        with peewee.__exception_wrapper__:  # type: ignore[attr-defined]
+            cursor = self.engine.cursor()
+            cursor.executemany(_worded(statement, self.engine.param), rows)
+            touched: int = cursor.rowcount
+            return touched
+
+    def insert_many(self, into: str, rows: Sequence[tuple[Any, ...]]) -> None:
+        """Insert rows, many in each statement, within `write`.
+
+        Row by row would let every other thread in between, and a busy process would crawl.
+
+        Args:
+            into: The table and its columns: `sale (order_sn, state)`.
+            rows: The values, each as the engine takes it.
+        """
+        done = 0
+        while done < len(rows):
+            # Only powers of two, so that the database meets few statements and can keep them prepared.
+            some = rows[done : done + min(_ROWS_AT_ONCE, 1 << (len(rows) - done).bit_length() - 1)]
+            statement = _insert_statement(into, len(some), len(some[0]), self.engine.param)
+            self.engine.execute_sql(statement, list(chain.from_iterable(some)))
+            done += len(some)
+
+    def close(self) -> None:
+        """Close every connection, also those in use."""
+        if self._clock is not None:
+            self._clock.close()
+        self.engine.close_all()
+
+    def _attempt(self, work: Callable[[], T], repeat_on: type[Exception] | tuple[type[Exception], ...]) -> T:
+        self._assert_no_transaction()
+        with self._driver.turn(), self.reading():
+            try:
+                return self._in_transaction(work)
+            except repeat_on as error:
+                raise Contended from error
+            except _ENGINES_ERRORS as error:
+                if self._driver.trouble(error) in (Trouble.CONTENDED, Trouble.LOST):
+                    raise Contended from error
+                raise
+
+    def _in_transaction(self, work: Callable[[], T]) -> T:
+        self._driver.begin()
+        with self.engine.manual_commit():
+            try:
+                result = self._guarded(work)
+            except BaseException:
+                self._driver.roll_back()
+                raise
+            try:
+                self._commit()
+            except _ENGINES_ERRORS as error:
+                self._driver.roll_back()
+                if self._driver.trouble(error) is Trouble.CONTENDED:
+                    raise  # the engine says itself that it did not happen
+                raise CommitUnknown("the connection was lost at COMMIT") from error
+            return result
+
+    def _guarded(self, work: Callable[[], T]) -> T:
+        try:
+            return work()
+        except peewee.DatabaseError as error:
+            if self._driver.trouble(error) is Trouble.RULE_BROKEN:
+                raise peewee.IntegrityError(*error.args) from error
+            raise
+
+    def _commit(self) -> None:
+        self.engine.commit()
+
+    def _assert_no_transaction(self) -> None:
+        if not self.engine.is_closed() and self.engine.in_transaction():
+            raise AssertionError("transactions do not nest")
+
+    @contextmanager
+    def _translated(self) -> Iterator[None]:
+        """Let callers see one kind of error for a database that can't serve."""
+        try:
+            yield
+        except MaxConnectionsExceeded as error:
+            raise DatabaseUnavailable("every database connection is in use") from error
+        except _ENGINES_ERRORS as error:
+            if self._driver.trouble(error) in (None, Trouble.RULE_BROKEN):
+                raise
+            raise DatabaseUnavailable(self._driver.explain(error)) from error
+
+
+@cache
+def _worded(statement: str, value: str) -> str:
+    return statement.replace("?", value)
+
+
+@cache
+def _insert_statement(into: str, rows: int, columns: int, value: str) -> str:
+    row = f"({', '.join([value] * columns)})"
+    return f"INSERT INTO {into} VALUES {', '.join([row] * rows)}"  # noqa: S608 made of what this program wrote itself

@@ -1,0 +1,89 @@
+"""MySQL 8 and MariaDB 10.6 or later, by PyMySQL through peewee.
+
+Transactions that write are READ COMMITTED, those that read one moment REPEATABLE READ, single reads autocommit. Text is
+compared character by character, spaces at the end included. A connection is replaced between transactions, never
+inside one.
+"""
+
+from contextlib import AbstractContextManager, nullcontext, suppress
+from datetime import UTC, datetime
+from math import ceil
+from typing import Any, Final
+
+import peewee
+import pymysql
+from playhouse.migrations import Runner
+
+from common.database.mysql_errors import error_number, explanation, trouble_of
+from common.database.mysql_migrations import migrating, resumable
+from common.database.mysql_pool import MysqlPool
+from common.database.mysql_url import MysqlUrl
+from common.database.port import Driver, Trouble
+
+_SNAPSHOT: Final = (
+    "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ",
+    "START TRANSACTION WITH CONSISTENT SNAPSHOT, READ ONLY",
+)
+_GONE: Final = (peewee.DatabaseError, peewee.InterfaceError, pymysql.Error, OSError)
+
+
+class MysqlDriver(Driver):
+    """A database on a server; it has to be there already.
+
+    Args:
+        url: Where it is.
+        connections: How many may be open at once.
+        busy_timeout: Seconds to wait for one of them, and (rounded up) for rows that others hold.
+    """
+
+    for_update = " FOR UPDATE"
+    keeps_time = True
+
+    def __init__(self, url: MysqlUrl, connections: int, busy_timeout: float) -> None:
+        self._url = url
+        self.engine: Any = MysqlPool(
+            url.name,
+            max_connections=connections,
+            timeout=busy_timeout,
+            autoconnect=False,
+            url=url,
+            lock_wait=max(1, ceil(busy_timeout)),
+        )
+
+    def turn(self) -> AbstractContextManager[None]:
+        return nullcontext()  # rows are held one by one
+
+    def begin(self) -> None:
+        self.engine.begin()
+
+    def begin_snapshot(self) -> None:
+        for statement in _SNAPSHOT:
+            self.engine.execute_sql(statement)
+
+    def roll_back(self) -> None:
+        with suppress(*_GONE):  # the server rolls back whatever is open on a connection that is gone
+            if self.engine.connection().open:
+                self.engine.rollback()
+
+    def locking(self, query: Any) -> Any:
+        return query.for_update()
+
+    def trouble(self, error: Exception) -> Trouble | None:
+        return trouble_of(error)
+
+    def explain(self, error: Exception) -> str:
+        return explanation(error_number(error), self._url)
+
+    def migrate(self, runner: Runner) -> list[str]:
+        applied: list[str] = []
+        with migrating(self.engine, self._url.name):
+            for migration in runner.status():
+                if migration.path is not None and not migration.applied:
+                    with resumable(self.engine, migration.name):
+                        applied += runner.up(migration.name)
+        return applied
+
+    def time(self) -> datetime:
+        (now,) = self.engine.execute_sql("SELECT UTC_TIMESTAMP(6)").fetchone()
+        assert isinstance(now, datetime)
+        return now.replace(tzinfo=UTC)

@@ -1,0 +1,134 @@
+"""Connections to a MySQL or MariaDB server: made ready before they are used, looked at before they are used again."""
+
+import select
+import time
+from contextlib import suppress
+from typing import Any, Final
+
+import peewee
+import pymysql
+from playhouse.pool import PooledMySQLDatabase
+from pymysql.constants import CLIENT, SERVER_STATUS
+
+from common.database.mysql_errors import error_number
+from common.database.mysql_url import MysqlUrl
+
+Connection = Any
+"""PyMySQL's, which is not typed."""
+
+_SQL_MODE: Final = (
+    "STRICT_ALL_TABLES,ERROR_FOR_DIVISION_BY_ZERO,NO_ZERO_DATE,NO_ZERO_IN_DATE,NO_ENGINE_SUBSTITUTION,"
+    "ONLY_FULL_GROUP_BY"
+)
+_READ_COMMITTED: Final = "SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED"
+
+_REST_S: Final = 0.5
+"""Seconds after a failure in which nobody tries to connect. One thread connects at a time; where a server does not even
+refuse, each of many threads would wait its whole time after the other."""
+
+_THERE_ALREADY: Final = frozenset({1050, 1060, 1061})  # the table, the column, the index
+
+
+class _Server(peewee.MySQLDatabase):
+    """Opens ready connections to one server."""
+
+    def __init__(self, *args: Any, url: MysqlUrl, lock_wait: int, **kwargs: Any) -> None:
+        self._url = url
+        self._lock_wait = lock_wait
+        self._rest_until = float("-inf")
+        self._failure: Exception | None = None
+        tls = url.tls_context()
+        super().__init__(
+            *args,
+            host=url.host,
+            port=url.port,
+            user=url.user,
+            password=url.password.encode(),  # as text it would have to be Latin
+            connect_timeout=url.connect_timeout,
+            read_timeout=url.connect_timeout,  # for the login; afterwards as the URL says
+            write_timeout=url.write_timeout,
+            ssl=tls,
+            ssl_disabled=tls is None,
+            # An UPDATE counts the rows that it found, as SQLite does. By default it counts those that it changed:
+            # putting what is there already would look like putting what is not there.
+            client_flag=CLIENT.FOUND_ROWS,
+            **kwargs,
+        )
+
+    def _connect(self) -> Connection:
+        if self._failure is not None and time.monotonic() < self._rest_until:
+            raise type(self._failure)(*self._failure.args)
+        try:
+            connection = super()._connect()  # type: ignore[misc]  # the stubs leave it out
+            self._make_ready(connection)
+        except (pymysql.Error, OSError) as failure:
+            self._failure, self._rest_until = failure, time.monotonic() + _REST_S
+            raise
+        self._failure = None
+        return connection
+
+    def _make_ready(self, connection: Connection) -> None:
+        mariadb = "mariadb" in connection.get_server_info().lower()
+        # Whoever was stopped in the middle of a transaction, or is gone without a word, does not hold its rows for
+        # hours. MySQL has that limit only for every idle connection.
+        idle = "idle_transaction_timeout" if mariadb else "wait_timeout"
+        session = {
+            "sql_mode": f"'{_SQL_MODE}'",
+            "time_zone": "'+00:00'",
+            "default_storage_engine": "InnoDB",
+            "innodb_lock_wait_timeout": self._lock_wait,
+            "lock_wait_timeout": self._lock_wait,
+            idle: self._url.idle_transaction,
+        }
+        with connection.cursor() as cursor:
+            cursor.execute("SET " + ", ".join(f"SESSION {name} = {value}" for name, value in session.items()))
+            cursor.execute(_READ_COMMITTED)
+        wait_for_answers(connection, self._url.read_timeout)
+
+
+class MysqlPool(PooledMySQLDatabase, _Server):  # type: ignore[misc]  # playhouse is not typed
+    """A pool of them.
+
+    Attributes:
+        resuming: Whether a statement is passed over that makes what is there already: a migration is made again
+            that was interrupted.
+    """
+
+    resuming = False
+
+    @property
+    def read_timeout(self) -> int:
+        """Seconds that the server may be silent within a statement."""
+        return self._url.read_timeout
+
+    def execute_sql(self, sql: str, params: Any = None) -> Any:
+        try:
+            return super().execute_sql(sql, params)  # type: ignore[no-untyped-call]
+        except (peewee.OperationalError, peewee.ProgrammingError) as error:
+            if self.resuming and error_number(error) in _THERE_ALREADY:
+                return self.cursor()  # type: ignore[no-untyped-call]
+            raise
+
+    def _is_closed(self, conn: Connection) -> bool:
+        # A server that went away, or killed the connection, has said so by now: there is something to read, or the end.
+        # That costs no round trip, and unlike a ping it can't hang while every thread waits for the pool.
+        if not conn.open:
+            return True
+        looking = select.poll()
+        looking.register(conn._sock, select.POLLIN)  # noqa: SLF001 PyMySQL has no other way to it
+        return bool(looking.poll(0))
+
+    def _can_reuse(self, conn: Connection) -> bool:
+        if not conn.open:
+            return False
+        if conn.server_status & SERVER_STATUS.SERVER_STATUS_IN_TRANS:
+            with suppress(pymysql.Error, OSError):
+                conn.rollback()
+                return True
+            return False
+        return True
+
+
+def wait_for_answers(connection: Connection, seconds: int) -> None:
+    """From now on the server may be silent for so long within a statement."""
+    connection._read_timeout = seconds  # noqa: SLF001 PyMySQL takes it only for a connection's whole life

@@ -1,0 +1,76 @@
+"""What `Database` needs of an engine: each driver's own way to begin, to hold rows, to tell what went wrong."""
+
+from abc import ABC, abstractmethod
+from contextlib import AbstractContextManager
+from datetime import datetime
+from enum import Enum, auto
+from typing import Any
+
+from playhouse.migrations import Runner
+
+
+class Trouble(Enum):
+    """What an engine's error means to a transaction."""
+
+    CONTENDED = auto()
+    """Others were in the way: the transaction is to be rolled back, and may be repeated whole."""
+    LOST = auto()
+    """The connection is gone: a transaction that was not told to commit never will be, and may be repeated whole."""
+    UNAVAILABLE = auto()
+    """The engine can't serve: out of reach, full, stopping, or it refuses this client."""
+    RULE_BROKEN = auto()
+    """A guard of a table refused a row, though the engine does not say so by an IntegrityError."""
+
+
+class Driver(ABC):
+    """One engine.
+
+    Attributes:
+        engine: Its pool of connections; a thread has at most one of them.
+        for_update: What a SELECT written as text ends with to read the latest rows and hold them.
+        keeps_time: Whether it has a time of its own, that of a server.
+    """
+
+    engine: Any  # the library's types say little
+    for_update: str
+    keeps_time: bool
+
+    @abstractmethod
+    def turn(self) -> AbstractContextManager[None]:
+        """A block in which this process may write.
+
+        Raises:
+            Contended: Its turn did not come in time.
+        """
+
+    @abstractmethod
+    def begin(self) -> None:
+        """Begin a transaction that writes; each of its statements sees what is committed by then."""
+
+    @abstractmethod
+    def begin_snapshot(self) -> None:
+        """Begin a transaction whose reads all see one moment."""
+
+    @abstractmethod
+    def roll_back(self) -> None:
+        """End the transaction, if it is not over already, without ever raising for a connection that is gone."""
+
+    @abstractmethod
+    def locking(self, query: Any) -> Any:  # peewee's queries share no useful type
+        """The SELECT that reads the latest rows and holds them until the transaction ends."""
+
+    @abstractmethod
+    def trouble(self, error: Exception) -> Trouble | None:
+        """What an error means; None: it is nobody's trouble but a bug's, or a broken rule that says so itself."""
+
+    @abstractmethod
+    def explain(self, error: Exception) -> str:
+        """What to tell of an UNAVAILABLE one; names no secret."""
+
+    @abstractmethod
+    def migrate(self, runner: Runner) -> list[str]:
+        """Apply what is not applied yet, one replica at a time; the names of what this call applied."""
+
+    @abstractmethod
+    def time(self) -> datetime:
+        """The engine's own time, aware, in UTC."""

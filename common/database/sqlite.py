@@ -1,0 +1,103 @@
+"""SQLite: a file in WAL mode, for the processes of one machine."""
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import peewee
+from playhouse.migrations import Runner
+from playhouse.pool import PooledSqliteDatabase
+
+from common.database.errors import Contended
+from common.database.port import Driver, Trouble
+
+
+class SqliteDriver(Driver):
+    """A file.
+
+    Args:
+        url: `sqlite:///relative/path.db`, `sqlite:////absolute/path.db`.
+        connections: How many may be open at once.
+        busy_timeout: Seconds to wait for one of them, and for whoever writes to the file.
+    """
+
+    for_update = ""
+    keeps_time = False
+
+    def __init__(self, url: str, connections: int, busy_timeout: float) -> None:
+        self.engine = _open(url, connections, busy_timeout)
+        self._busy_timeout = busy_timeout
+        # One writer of a file at a time, in the order of coming: SQLite's own busy handler is unfair among threads.
+        self._writer = threading.Lock()
+
+    @contextmanager
+    def turn(self) -> Iterator[None]:
+        if not self._writer.acquire(timeout=self._busy_timeout):
+            raise Contended
+        try:
+            yield
+        finally:
+            self._writer.release()
+
+    def begin(self) -> None:
+        self.engine.begin("IMMEDIATE")
+
+    def begin_snapshot(self) -> None:
+        self.engine.begin("DEFERRED")
+
+    def roll_back(self) -> None:
+        # What failed has often ended the transaction already, and the first error is the one that tells.
+        if self.engine.connection().in_transaction:
+            self.engine.rollback()
+
+    def locking(self, query: Any) -> Any:
+        # A writing transaction holds the whole file, so that every read is the latest, and held.
+        return query
+
+    def trouble(self, error: Exception) -> Trouble | None:
+        if isinstance(error, peewee.OperationalError) and _is_busy(error):
+            return Trouble.CONTENDED
+        if isinstance(error, (peewee.OperationalError, peewee.InterfaceError, OSError)):
+            return Trouble.UNAVAILABLE
+        return None
+
+    def explain(self, error: Exception) -> str:  # noqa: ARG002 a file has one word for it
+        return "the database can't be used"
+
+    def migrate(self, runner: Runner) -> list[str]:
+        with self.engine.atomic("IMMEDIATE"):
+            applied: list[str] = runner.up()
+            return applied
+
+    def time(self) -> datetime:
+        return datetime.now(UTC)  # a library in this process
+
+
+def _open(url: str, connections: int, busy_timeout: float) -> PooledSqliteDatabase:
+    parts = urlsplit(url)
+    if parts.netloc or parts.path in ("", "/"):
+        raise ValueError("a SQLite URL has three slashes before a relative path and four before an absolute one")
+    path = Path(parts.path[1:])
+    path.parent.mkdir(parents=True, exist_ok=True)
+    return PooledSqliteDatabase(
+        str(path),
+        max_connections=connections,
+        timeout=busy_timeout,
+        autoconnect=False,
+        check_same_thread=False,
+        # FULL: a commit survives the machine. A broker that remembers more than the orders would oversell.
+        pragmas={
+            "journal_mode": "wal",
+            "synchronous": "full",
+            "busy_timeout": int(busy_timeout * 1000),
+        },
+    )
+
+
+def _is_busy(error: peewee.OperationalError) -> bool:
+    text = str(error)
+    return "database is locked" in text or "database table is locked" in text

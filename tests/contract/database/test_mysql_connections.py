@@ -1,0 +1,206 @@
+"""Connections to a server: what each is set to, and what becomes of those that are lost."""
+
+import socket
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager, closing
+from urllib.parse import urlsplit
+
+import pytest
+
+from common.database import Database, DatabaseUnavailable
+from tests.contract.database.harness import PATIENCE, MysqlHarness
+from tests.contract.database.notes import add_one, insert, numbers, put
+from tests.databases import SERVER_URL, ask, kill
+
+WRONG = "wr0ng"
+
+
+@pytest.fixture
+def harness() -> Iterator[MysqlHarness]:
+    made = MysqlHarness(SERVER_URL)
+    yield made
+    made.end()
+
+
+@pytest.fixture
+def database(harness: MysqlHarness) -> Database:
+    return harness.open(connections=1)
+
+
+def connection_of(database: Database) -> int:
+    """The number of the pool's only connection."""
+    with database.reading():
+        ((number,),) = database.execute("SELECT CONNECTION_ID()").fetchall()
+        return int(number)
+
+
+def test_a_connection_serves_one_after_the_other(database: Database) -> None:
+    put(database, "a", 0)
+
+    assert connection_of(database) == connection_of(database)
+
+
+def test_a_connection_that_was_lost_between_transactions_is_replaced_before_anybody_notices(
+    harness: MysqlHarness, database: Database
+) -> None:
+    put(database, "a", 0)
+    for _ in range(3):
+        kill(harness.url, connection_of(database))
+        assert numbers(database) == {"a": 0}
+    for sum_after in (1, 2, 3):
+        kill(harness.url, connection_of(database))
+        assert database.write(lambda: add_one(database, "a")) == sum_after
+
+
+def test_a_connection_that_is_lost_before_commit_has_written_nothing_and_the_whole_is_repeated(
+    harness: MysqlHarness, database: Database
+) -> None:
+    put(database, "a", 0)
+    tries: list[int] = []
+
+    def work() -> int:
+        tries.append(1)
+        total = add_one(database, "a")
+        if len(tries) < 3:
+            harness.kill(database)
+        insert(database, f"try {len(tries)}", 1)
+        return total
+
+    assert database.write(work) == 1
+    assert numbers(database) == {"a": 1, "try 3": 1}
+
+
+def test_a_connection_is_never_replaced_inside_a_transaction(harness: MysqlHarness, database: Database) -> None:
+    seen: list[set[int]] = []
+
+    def work() -> None:
+        seen.append(set())
+        for n in range(3):
+            insert(database, f"k{n}", n)
+            seen[-1].add(database.engine.connection().thread_id())
+            if len(seen) == n == 1:
+                harness.kill(database)
+
+    database.write(work)
+
+    assert [len(each) for each in seen] == [1, 1]
+    assert seen[0] != seen[1]
+
+
+def test_reads_whose_connection_is_lost_meanwhile_are_told_unavailable(
+    harness: MysqlHarness, database: Database
+) -> None:
+    def read_while_it_is_lost(hold: Callable[[], AbstractContextManager[None]]) -> None:
+        with hold():
+            numbers(database)
+            harness.kill(database)
+            numbers(database)
+
+    for hold in (database.reading, database.snapshot):
+        with pytest.raises(DatabaseUnavailable):
+            read_while_it_is_lost(hold)
+        assert numbers(database) == {}
+
+
+def test_whoever_holds_rows_and_does_nothing_loses_them_and_does_it_again(harness: MysqlHarness) -> None:
+    """As a replica that is stopped in the middle of a transaction, and continued."""
+    other = harness.open()
+    harness.url += "?idle_transaction=1"
+    sleeper = harness.open()
+    put(other, "a", 0)
+    tries: list[int] = []
+
+    def work() -> int:
+        tries.append(1)
+        total = add_one(sleeper, "a")
+        if len(tries) == 1:
+            with ThreadPoolExecutor(1) as pool:
+                assert pool.submit(other.write, lambda: add_one(other, "a")).result(PATIENCE) == 1
+        insert(sleeper, f"try {len(tries)}", 1)
+        return total
+
+    assert sleeper.write(work) == 2
+    assert numbers(other) == {"a": 2, "try 2": 1}
+
+
+def test_every_connection_is_strict_and_reads_what_is_committed(database: Database) -> None:
+    names = ("sql_mode", "time_zone", "autocommit", "default_storage_engine", "innodb_lock_wait_timeout")
+    with database.reading():
+        (values,) = database.execute("SELECT " + ", ".join(f"@@SESSION.{name}" for name in names)).fetchall()
+    session = dict(zip(names, values, strict=True))
+
+    assert "STRICT_ALL_TABLES" in session.pop("sql_mode")
+    assert session == {
+        "time_zone": "+00:00",
+        "autocommit": 1,
+        "default_storage_engine": "InnoDB",
+        "innodb_lock_wait_timeout": 5,
+    }
+
+
+def other_url(*, password: str | None = None, port: int | None = None, name: str = "nowhere", more: str = "") -> str:
+    parts = urlsplit(SERVER_URL)
+    secret = parts.password if password is None else password
+    return f"mysql://{parts.username}:{secret}@{parts.hostname}:{port or parts.port}/{name}{more}"
+
+
+def refusal_of(database: Database) -> DatabaseUnavailable:
+    with closing(database), pytest.raises(DatabaseUnavailable) as refused:
+        put(database, "a", 1)
+    return refused.value
+
+
+def test_a_database_that_is_not_there_is_told_by_name() -> None:
+    assert "there is no database 'nowhere'" in str(refusal_of(Database(other_url())))
+
+
+def test_a_wrong_password_is_told_and_not_repeated_to_anybody() -> None:
+    error: BaseException | None = refusal_of(Database(other_url(password=WRONG)))
+
+    assert "refuses its user" in str(error)
+    while error is not None:
+        assert WRONG not in str(error)
+        error = error.__cause__ or error.__context__
+
+
+def test_a_server_without_tls_is_refused_by_who_insists_on_it() -> None:
+    ((tls,),) = ask(SERVER_URL, "SELECT @@have_ssl")
+    expected = "there is no database" if tls == "YES" else "no encrypted connection"
+
+    assert expected in str(refusal_of(Database(other_url(more="?tls=required"))))
+
+
+def test_a_server_that_is_not_there_is_told_at_once() -> None:
+    with socket.socket() as nobodys:
+        nobodys.bind(("127.0.0.1", 0))
+        database = Database(other_url(port=nobodys.getsockname()[1]))
+        began = time.monotonic()
+
+        refusal_of(database)
+
+        assert time.monotonic() - began < 3
+
+
+def test_of_a_server_that_never_answers_many_threads_are_told_in_the_time_of_one() -> None:
+    with socket.socket() as silent:
+        silent.bind(("127.0.0.1", 0))
+        silent.listen(64)
+        database = Database(other_url(port=silent.getsockname()[1], more="?connect_timeout=1"), busy_timeout=30)
+        began = time.monotonic()
+        with ThreadPoolExecutor(16) as pool:
+            told = list(pool.map(lambda _: refusal_of(database), range(16)))
+
+        assert {type(error) for error in told} == {DatabaseUnavailable}
+        assert time.monotonic() - began < 8  # one after the other they would take 16 s
+
+
+def test_a_statement_that_gets_no_answer_is_given_up(harness: MysqlHarness) -> None:
+    harness.url += "?read_timeout=1"
+    database = harness.open()
+
+    with pytest.raises(DatabaseUnavailable), database.reading():
+        database.execute("SELECT SLEEP(20)")
+
+    assert numbers(database) == {}

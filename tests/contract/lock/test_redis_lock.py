@@ -1,0 +1,381 @@
+"""What only a lock in Redis does: tokens, expiry, renewal, hand-over, the line of those who wait."""
+
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Any, Final
+from uuid import uuid4
+
+import pytest
+import redis
+
+from common.deadline import Deadline
+from common.lock import redis_connections
+from common.lock.open import open_lock
+from common.lock.port import Held, Lock, LockBusy, LockLost
+from tests.redis_server import PATIENCE, REDIS_URL, wait_until
+
+SHORT_EXPIRY: Final = 1.5
+
+
+class Room:
+    """Locks on one Redis, each as a replica of its own, under a prefix that is this test's alone."""
+
+    def __init__(self) -> None:
+        self.prefix = f"{uuid4().hex}:"
+        self.redis = redis.Redis.from_url(REDIS_URL, decode_responses=True)
+        self._closing = ExitStack()
+        self._closing.callback(self.redis.close)
+        self.pool = self._closing.enter_context(ThreadPoolExecutor(40))
+        self._holders: list[Holder] = []
+
+    def url(self, expiry: float = 15, timeout: float = 5) -> str:
+        return f"{REDIS_URL}?prefix={self.prefix}&expiry={expiry}&timeout={timeout}"
+
+    def replica(self, expiry: float = 15, timeout: float = 5) -> Lock:
+        lock = open_lock(self.url(expiry, timeout))
+        self._closing.callback(lock.close)
+        return lock
+
+    def close(self) -> None:
+        for holder in self._holders:
+            holder.let_go.set()
+        self._closing.close()
+
+    def value(self, key: str) -> str | None:
+        """Whose a key is: the token in Redis."""
+        found = self.redis.get(self.prefix + key)
+        return None if found is None else str(found)
+
+    def left_ms(self, key: str) -> int:
+        return int(self.redis.pttl(self.prefix + key))
+
+    def waiting_for(self, key: str) -> int:
+        return int(self.redis.zcard(f"lock-queue:{self.prefix}{key}"))
+
+    def names(self) -> list[str]:
+        """Every key of this test that is left in Redis, those of the lines too."""
+        return [str(name) for name in self.redis.keys(f"*{self.prefix}*")]
+
+    def hold(self, lock: Lock, *keys: str, deadline: Deadline | None = None) -> "Holder":
+        """Begin to take keys on a thread of its own."""
+        holder = Holder()
+        self._holders.append(holder)
+        holder.outcome = self.pool.submit(holder.run, lock, keys, deadline or Deadline.after(PATIENCE))
+        return holder
+
+    def stand_in_line(self, lock: Lock, *keys: str) -> "Holder":
+        """Begin to take keys that others hold, and wait until the caller stands in line."""
+        before = self.waiting_for(keys[0])
+        holder = self.hold(lock, *keys)
+        wait_until(lambda: self.waiting_for(keys[0]) > before, "it stands in line")
+        return holder
+
+
+class Holder:
+    """Holds keys from when it has them until it is told to let go."""
+
+    outcome: Future[None]
+
+    def __init__(self) -> None:
+        self.has_it = threading.Event()
+        self.let_go = threading.Event()
+        self.held: Held | None = None
+        self.since = 0.0
+
+    def run(self, lock: Lock, keys: tuple[str, ...], deadline: Deadline) -> None:
+        with lock.holding(keys, deadline) as self.held:
+            self.since = time.monotonic()
+            self.has_it.set()
+            assert self.let_go.wait(PATIENCE)
+
+    def end(self) -> None:
+        self.let_go.set()
+        self.outcome.result(PATIENCE)
+
+
+@pytest.fixture
+def room() -> Iterator[Room]:
+    room = Room()
+    try:
+        yield room
+    finally:
+        room.close()
+
+
+def soon() -> Deadline:
+    return Deadline.after(PATIENCE)
+
+
+@contextmanager
+def commands(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
+    """The commands that this thread sends."""
+    sent: list[str] = []
+    me, send = threading.get_ident(), redis_connections._command
+
+    def spied(connection: Any, *words: Any) -> Any:
+        if threading.get_ident() == me:
+            sent.append(words[0])
+        return send(connection, *words)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(redis_connections, "_command", spied)
+        yield sent
+
+
+def test_a_key_nobody_wants_costs_two_trips(room: Room, monkeypatch: pytest.MonkeyPatch) -> None:
+    lock = room.replica()
+    with lock.holding(["tea"], soon()):
+        pass
+    with commands(monkeypatch) as sent, lock.holding(["tea", "milk", "sugar"], soon()):
+        pass
+    assert sent == ["EVALSHA", "EVALSHA"]
+
+
+def test_each_holder_has_a_token_of_its_own_and_leaves_nothing_behind(room: Room) -> None:
+    lock = room.replica()
+    tokens = set()
+    for _ in range(3):
+        with lock.holding(["tea", "milk"], soon()):
+            tokens.add(room.value("tea"))
+            assert room.value("milk") == room.value("tea") is not None
+            assert 14_000 < room.left_ms("tea") <= 15_000
+        assert room.names() == []
+    assert len(tokens) == 3
+
+
+def test_a_batch_of_very_many_keys_is_one_call(room: Room) -> None:
+    keys = [f"sku-{n}" for n in range(10_000)]
+    lock = room.replica(timeout=10)
+    with lock.holding(keys, soon()):
+        waiter = room.stand_in_line(room.replica(timeout=10), *keys)
+    assert waiter.has_it.wait(PATIENCE)
+    waiter.end()
+    assert room.names() == []
+
+
+def test_a_lock_whose_holder_died_is_had_when_it_expires(room: Room) -> None:
+    room.redis.set(f"{room.prefix}tea", "of a dead holder", px=700)
+    began = time.monotonic()
+    with room.replica().holding(["tea"], soon()):
+        waited = time.monotonic() - began
+    assert 0.6 < waited < 1.7 + 1  # a second for a busy machine
+
+
+def test_what_is_held_for_long_is_renewed(room: Room) -> None:
+    lock = room.replica(SHORT_EXPIRY)
+    other = room.replica(SHORT_EXPIRY)
+    until = time.monotonic() + 3 * SHORT_EXPIRY
+    with lock.holding(["tea", "milk"], soon()) as held:
+        token = room.value("tea")
+        while time.monotonic() < until:
+            with pytest.raises(LockBusy), other.holding(["tea"], Deadline.after(SHORT_EXPIRY / 4)):
+                pytest.fail("taken from a living holder")
+        assert room.value("tea") == room.value("milk") == token
+        assert not held.lost
+
+
+def test_what_was_handed_over_is_renewed_as_well(room: Room) -> None:
+    lock, other = room.replica(SHORT_EXPIRY), room.replica(SHORT_EXPIRY)
+    with lock.holding(["tea"], soon()):
+        waiter = room.stand_in_line(other, "tea")
+    assert waiter.has_it.wait(PATIENCE)
+    until = waiter.since + 3 * SHORT_EXPIRY
+    while time.monotonic() < until:
+        with pytest.raises(LockBusy), lock.holding(["tea"], Deadline.after(SHORT_EXPIRY / 4)):
+            pytest.fail("taken from a living holder")
+    waiter.end()
+
+
+def test_many_holders_are_renewed_by_one_thread(room: Room) -> None:
+    lock = room.replica(SHORT_EXPIRY)
+    before = {thread.name for thread in threading.enumerate()}
+    holders = [room.hold(lock, f"sku-{n}") for n in range(30)]
+    for holder in holders:
+        assert holder.has_it.wait(PATIENCE)
+    end = time.monotonic() + 3 * SHORT_EXPIRY
+    wait_until(lambda: time.monotonic() > end, "several expiries pass")
+    started = [thread.name for thread in threading.enumerate() if thread.name not in before]
+    assert started.count("lock-watchdog") == started.count("lock-listener") == 1
+    for holder in holders:
+        holder.end()
+
+
+def test_who_comes_back_after_the_lock_expired_leaves_the_new_owner_alone_and_is_told(room: Room) -> None:
+    lock = room.replica()
+    with pytest.raises(LockLost), lock.holding(["tea", "milk"], soon()):
+        room.redis.set(f"{room.prefix}tea", "of the next owner", px=60_000)
+    assert room.value("tea") == "of the next owner"
+    assert room.value("milk") is None
+
+
+def test_a_renewal_that_finds_another_owner_tells_the_holder_while_it_holds(room: Room) -> None:
+    lock = room.replica(SHORT_EXPIRY)
+    holder = room.hold(lock, "tea")
+    assert holder.has_it.wait(PATIENCE)
+    room.redis.set(f"{room.prefix}tea", "of the next owner", px=60_000)
+    wait_until(lambda: holder.held is not None and holder.held.lost, "the watchdog finds out")
+    with pytest.raises(LockLost):
+        holder.end()
+    assert room.value("tea") == "of the next owner"
+    assert room.left_ms("tea") > 1000
+
+
+def test_the_holders_own_exception_goes_before_the_lost_lock(room: Room) -> None:
+    def lose_it_and_fail() -> None:
+        room.redis.delete(f"{room.prefix}tea")
+        raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError), room.replica().holding(["tea"], soon()):
+        lose_it_and_fail()
+
+
+def test_those_who_wait_are_served_in_the_order_they_came_whichever_replica_they_ask(room: Room) -> None:
+    replicas = [room.replica() for _ in range(3)]
+    first = room.hold(replicas[0], "tea")
+    assert first.has_it.wait(PATIENCE)
+    waiters = [room.stand_in_line(replicas[n % 3], "tea") for n in range(9)]
+    first.end()
+    for waiter in waiters:
+        assert waiter.has_it.wait(PATIENCE)
+        assert sum(each.has_it.is_set() for each in waiters) == waiters.index(waiter) + 1
+        waiter.end()
+
+
+def test_who_wants_many_keys_is_not_passed_over_by_those_who_want_one(room: Room) -> None:
+    one, other = room.replica(), room.replica()
+    tea, milk = room.hold(one, "tea"), room.hold(other, "milk")
+    assert tea.has_it.wait(PATIENCE)
+    assert milk.has_it.wait(PATIENCE)
+    both = room.stand_in_line(other, "tea", "milk")
+    later = room.stand_in_line(one, "tea")
+    tea.end()
+    assert not later.has_it.wait(0.1)
+    milk.end()
+    assert both.has_it.wait(PATIENCE)
+    assert not later.has_it.is_set()
+    both.end()
+    assert later.has_it.wait(PATIENCE)
+    later.end()
+
+
+def test_a_release_hands_over_without_anybody_asking(room: Room) -> None:
+    lock, other = room.replica(), room.replica()
+    delays = []
+    for _ in range(20):
+        holder = room.hold(lock, "tea")
+        assert holder.has_it.wait(PATIENCE)
+        waiter = room.stand_in_line(other, "tea")
+        released = time.monotonic()
+        holder.end()
+        assert waiter.has_it.wait(PATIENCE)
+        delays.append(waiter.since - released)
+        waiter.end()
+    assert sorted(delays)[10] < 0.05  # half a second would be a poll's average
+
+
+def test_pitfall_04_a_wait_ends_at_its_deadline_and_leaves_nothing_behind(room: Room) -> None:
+    holder = room.hold(room.replica(), "milk")
+    assert holder.has_it.wait(PATIENCE)
+    began = time.monotonic()
+    with pytest.raises(LockBusy), room.replica().holding(["tea", "milk"], Deadline.after(0.3)):
+        pytest.fail("held what another holds")
+    assert 0.3 <= time.monotonic() - began < 0.8
+    assert room.value("tea") is None
+    holder.end()
+    assert room.names() == []
+
+
+def test_pitfall_04_an_error_gives_the_keys_back_at_once(room: Room) -> None:
+    lock = room.replica()
+    with pytest.raises(ZeroDivisionError), lock.holding(["tea"], soon()):
+        raise ZeroDivisionError
+    assert room.names() == []
+
+
+def test_who_hangs_up_leaves_the_line_at_once(room: Room) -> None:
+    lock, other = room.replica(), room.replica()
+    holder = room.hold(lock, "milk")
+    assert holder.has_it.wait(PATIENCE)
+    deadline = soon()
+    waiter = room.hold(other, "tea", "milk", deadline=deadline)
+    wait_until(lambda: room.waiting_for("milk") == 1, "it stands in line")
+    behind = room.stand_in_line(lock, "tea")
+    began = time.monotonic()
+    deadline.cancel()
+    with pytest.raises(LockBusy):
+        waiter.outcome.result(PATIENCE)
+    assert behind.has_it.wait(PATIENCE)
+    assert time.monotonic() - began < 0.5
+    behind.end()
+    holder.end()
+
+
+def test_a_waiter_that_died_holds_up_nobody_for_long(room: Room) -> None:
+    lock, other = room.replica(), room.replica()
+    holder = room.hold(lock, "tea")
+    assert holder.has_it.wait(PATIENCE)
+    with process(room, "tea") as dies:
+        wait_until(lambda: room.waiting_for("tea") == 1, "the process stands in line")
+        behind = room.stand_in_line(other, "tea")
+        dies.kill()
+        dies.wait()
+    killed = time.monotonic()
+    holder.end()
+    assert behind.has_it.wait(PATIENCE)
+    assert behind.since - killed < 3 + 3 + 1 + 1  # alive, handed over, asked again; and a busy machine
+    behind.end()
+
+
+def test_a_holder_that_is_stopped_past_its_expiry_loses_to_a_waiter(room: Room) -> None:
+    with process(room, "tea", expiry=SHORT_EXPIRY) as stopped:
+        assert stopped.stdout is not None
+        assert stopped.stdout.readline() == b"held\n"
+        stopped.send_signal(signal.SIGSTOP)
+        with room.replica().holding(["tea"], soon()) as held:
+            token = room.value("tea")
+            stopped.send_signal(signal.SIGCONT)
+            _, errors = stopped.communicate(timeout=PATIENCE)
+            assert b"LockLost" in errors
+            assert room.value("tea") == token
+            assert not held.lost
+
+
+@contextmanager
+def process(room: Room, key: str, expiry: float = 15) -> Iterator["subprocess.Popen[bytes]"]:
+    """A replica that is a process of its own, holding a key or waiting for it."""
+    script = str(Path(__file__).with_name("redis_waiter.py"))
+    command = [sys.executable, script, room.url(expiry), key]
+    pipe = subprocess.PIPE
+    with subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=pipe) as started:
+        try:
+            yield started
+        finally:
+            started.kill()
+
+
+def test_two_replicas_under_load_never_hold_one_key_at_once(room: Room) -> None:
+    replicas = [room.replica(), room.replica()]
+    inside = 0
+    seen: list[int] = []
+
+    def work(number: int) -> None:
+        nonlocal inside
+        keys: Callable[[int], list[str]] = lambda turn: ["tea", f"sku-{turn % 3}"][: 1 + (number + turn) % 2]  # noqa: E731
+        for turn in range(25):
+            with replicas[number % 2].holding(keys(turn), soon()):
+                inside += 1
+                seen.append(inside)
+                time.sleep(0)
+                inside -= 1
+
+    for each in [room.pool.submit(work, number) for number in range(16)]:
+        each.result(PATIENCE)
+    assert seen == [1] * 400
+    assert room.names() == []

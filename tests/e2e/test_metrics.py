@@ -1,0 +1,25 @@
+"""What a service counts, fetched as Prometheus does."""
+
+from pathlib import Path
+from urllib.request import urlopen
+
+import pytest
+
+from scripts.services import ServiceFailed
+from tests.faults.harness import process
+from tests.redis_server import free_port
+from tests.services import inventory_settings, order_settings
+
+
+def test_a_service_serves_its_metrics_where_it_is_told(tmp_path: Path) -> None:
+    listen = f"127.0.0.1:{free_port()}"
+    with process(tmp_path, inventory_settings(tmp_path, metrics_listen=listen)):
+        with urlopen(f"http://{listen}/metrics", timeout=30) as answer:
+            text = answer.read().decode()
+        for name in ("reback_lock_wait_seconds_count", "reback_lock_lost_total", "reback_lock_outages_total"):
+            assert f"\n{name} 0.0\n" in text
+
+        taken = order_settings(tmp_path, "127.0.0.1:1", metrics_listen=listen)
+        said = rf"ORDER_METRICS_LISTEN='{listen}': can't listen on {listen}"
+        with pytest.raises(ServiceFailed, match=said), process(tmp_path, taken):
+            pytest.fail("it serves where another does")
