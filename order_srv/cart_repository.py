@@ -4,6 +4,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
+import peewee
+
 from common.database import Database
 from order_srv.models import CartItemRow
 
@@ -32,7 +34,8 @@ class CartRepository:
             if not CartItemRow.update(**values).where(here).execute():
                 CartItemRow.insert(user_id=item.user_id, sku=item.sku, add_time=item.update_time, **values).execute()
 
-        self._database.write(work)
+        # Of two who put one item the second finds it when it tries again.
+        self._database.write(work, repeat_on=peewee.IntegrityError)
 
     def items(self, user_id: int, after: str | None, limit: int) -> list[CartItem]:
         """Up to `limit` items of a user by sku, those behind `after`."""

@@ -5,6 +5,8 @@ from datetime import datetime
 from functools import cache
 from typing import Any
 
+import peewee
+
 from common.database import Database, from_micros
 from order_srv.models import GoodsRow
 from order_srv.pricing import Goods
@@ -32,7 +34,8 @@ class GoodsRepository:
                 GoodsRow.insert(sku=goods.sku, add_time=goods.create_time, **values).execute()
             return to_goods(GoodsRow.get(GoodsRow.sku == goods.sku))
 
-        return self._database.write(work)
+        # Of two who create one entry the second finds it when it tries again.
+        return self._database.write(work, repeat_on=peewee.IntegrityError)
 
     def find(self, skus: Collection[str]) -> dict[str, Goods]:
         """The entries of these skus; those that are not in the book are left out."""

@@ -1,6 +1,7 @@
 """Connections to a MySQL or MariaDB server: made ready before they are used, looked at before they are used again."""
 
 import select
+import ssl
 import time
 from contextlib import suppress
 from typing import Any, Final
@@ -8,7 +9,7 @@ from typing import Any, Final
 import peewee
 import pymysql
 from playhouse.pool import PooledMySQLDatabase
-from pymysql.constants import CLIENT, SERVER_STATUS
+from pymysql.constants import CLIENT, CR, SERVER_STATUS
 
 from common.database.mysql_errors import error_number
 from common.database.mysql_url import MysqlUrl
@@ -61,9 +62,9 @@ class _Server(peewee.MySQLDatabase):
         try:
             connection = super()._connect()  # type: ignore[misc]  # the stubs leave it out
             self._make_ready(connection)
-        except (pymysql.Error, OSError) as failure:
-            self._failure, self._rest_until = failure, time.monotonic() + _REST_S
-            raise
+        except (pymysql.Error, OSError) as error:
+            self._failure, self._rest_until = _as_it_is(error), time.monotonic() + _REST_S
+            raise type(self._failure)(*self._failure.args) from error
         self._failure = None
         return connection
 
@@ -127,6 +128,14 @@ class MysqlPool(PooledMySQLDatabase, _Server):  # type: ignore[misc]  # playhous
                 return True
             return False
         return True
+
+
+def _as_it_is(error: Exception) -> Exception:
+    """PyMySQL calls a certificate that is not good a server that can't be reached."""
+    cause = getattr(error, "original_exception", None)
+    return (
+        pymysql.OperationalError(CR.CR_SSL_CONNECTION_ERROR, str(cause)) if isinstance(cause, ssl.SSLError) else error
+    )
 
 
 def wait_for_answers(connection: Connection, seconds: int) -> None:

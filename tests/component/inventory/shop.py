@@ -77,7 +77,7 @@ class Shop:
 
     def stock_up(self, **available: int) -> None:
         for sku, units in available.items():
-            self.carry_out(SetStock(f"stock up {sku}", sku, units, ""))
+            self.carry_out(SetStock(f"stock up {sku}"[:64], sku, units, ""))
 
     def carry_out(self, change: Change) -> Any:
         return self.writer.carry_out(change, soon())
