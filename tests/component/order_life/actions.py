@@ -1,0 +1,260 @@
+"""What callers, the broker, operators and the clock do. Numbers choose among what there is, round and round."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Final, TypeVar
+
+from common.errors import DomainError
+from common.messaging.port import Resolution
+from inventory_srv.changes import AdjustStock, SetStock
+from order_srv.create_order import Wish
+from order_srv.order import CloseCause, Outcome, Recipient, RefundReason, State
+from order_srv.pay_order import Received
+from tests.component.order_life.broker import Half, Parcel
+from tests.component.order_life.faults import NO_FAULTS, Action, Faults
+
+if TYPE_CHECKING:
+    from tests.component.order_life.world import World
+
+T = TypeVar("T")
+
+_WHO: Final = Recipient("Ada", "+44 1", "1 Byron Street")
+_PAID_TIME: Final = datetime(2026, 1, 1, tzinfo=UTC)
+
+
+@dataclass(frozen=True)
+class Create:
+    """CreateOrder; without lines, of the cart."""
+
+    user: int
+    request: int
+    lines: tuple[tuple[str, int], ...]
+    faults: Faults = field(default=NO_FAULTS, kw_only=True)
+
+    def __call__(self, world: "World") -> None:
+        request_id = f"request-{self.request}"
+        wish = Wish(self.user, request_id, self.lines, _WHO, note=request_id)
+        world.about_to_create()
+        order = world.create_order(wish, world.deadline(self.user, request_id))
+        world.model.answered_create(self.user, request_id, order)
+
+
+@dataclass(frozen=True)
+class Pay:
+    """PayOrder with the order's total, and perhaps some cents more or less; payment 0 is the same for all orders."""
+
+    order: int
+    payment: int
+    cents_more: int = 0
+    faults: Faults = field(default=NO_FAULTS, kw_only=True)
+
+    def __call__(self, world: "World") -> None:
+        order = world.order(self.order, State.UNPAID)
+        if order is None:
+            return
+        payment_id = f"payment-{self.payment}" + (f"-of-{order.order_sn}" if self.payment else "")
+        amount = order.total_cents + self.cents_more
+        received = Received(payment_id, order.order_sn, amount, order.currency, "card", _PAID_TIME)
+        world.model.asked_to_pay(payment_id, order.order_sn, amount)
+        told, payment = world.pay_order.pay(received)
+        world.model.took_payment(payment)
+        if payment.outcome is Outcome.APPLIED:
+            refunded = told.close_cause is CloseCause.REFUND
+            assert refunded or told.state in {State.PAID, State.FINISHED}, f"{payment} applied, {told.state} told"
+
+
+@dataclass(frozen=True)
+class Cancel:
+    order: int
+    faults: Faults = field(default=NO_FAULTS, kw_only=True)
+
+    def __call__(self, world: "World") -> None:
+        order = world.order(self.order, State.UNPAID)
+        if order is None:
+            return
+        told = world.close_order.cancel(order.user_id, order.order_sn, "no more")
+        assert told.state in {State.CLOSED, State.FAILED}, f"cancelled, and {told.state}"
+        assert world.books().orders[order.order_sn].state is told.state
+
+
+@dataclass(frozen=True)
+class Refund:
+    order: int
+    faults: Faults = field(default=NO_FAULTS, kw_only=True)
+
+    def __call__(self, world: "World") -> None:
+        order = world.order(self.order, State.PAID)
+        if order is None:
+            return
+        told = world.close_order.refund(order.order_sn, "broken")
+        assert (told.state, told.close_cause) == (State.CLOSED, CloseCause.REFUND)
+        reasons = [payment.refund_reason for payment in told.payments]
+        assert reasons.count(RefundReason.ORDER_REFUNDED) == 1, f"refunded: {told.payments}"
+
+
+@dataclass(frozen=True)
+class Finish:
+    order: int
+    faults: Faults = field(default=NO_FAULTS, kw_only=True)
+
+    def __call__(self, world: "World") -> None:
+        order = world.order(self.order, State.PAID)
+        if order is None:
+            return
+        told = world.finish_order(order.order_sn)
+        assert told.state is State.FINISHED
+        assert world.books().orders[order.order_sn].state is State.FINISHED
+
+
+@dataclass(frozen=True)
+class MarkRefunded:
+    payment: int
+    refund: int
+    faults: Faults = field(default=NO_FAULTS, kw_only=True)
+
+    def __call__(self, world: "World") -> None:
+        payments = sorted(world.books().payments.values(), key=lambda each: each.outcome is not Outcome.REFUND_DUE)
+        payment = choose(payments, self.payment)
+        if payment is None:
+            return
+        told = world.pay_order.mark_refunded(payment.payment_id, f"refund-{self.refund}")
+        assert told.outcome is Outcome.REFUNDED
+
+
+@dataclass(frozen=True)
+class PutInCart:
+    user: int
+    sku: str
+    quantity: int
+    faults: Faults = field(default=NO_FAULTS, kw_only=True)
+
+    def __call__(self, world: "World") -> None:
+        world.cart.put(self.user, self.sku, self.quantity, selected=True)
+        world.model.put_in_cart(self.user, self.sku, self.quantity)
+
+
+@dataclass(frozen=True)
+class LetTimePass:
+    seconds: int
+    faults: Faults = field(default=NO_FAULTS, kw_only=True)
+
+    def __call__(self, world: "World") -> None:
+        world.clock.advance(timedelta(seconds=self.seconds))
+
+
+@dataclass(frozen=True)
+class Later:
+    """Time passes, then something happens: for a call that waits meanwhile, as if its process had been stopped."""
+
+    seconds: int
+    action: Action
+    faults: Faults = field(default=NO_FAULTS, kw_only=True)
+
+    def __call__(self, world: "World") -> None:
+        world.clock.advance(timedelta(seconds=self.seconds))
+        world.run(self.action)
+
+
+@dataclass(frozen=True)
+class Sweep:
+    faults: Faults = field(default=NO_FAULTS, kw_only=True)
+
+    def __call__(self, world: "World") -> None:
+        world.sweeper.sweep()
+
+
+@dataclass(frozen=True)
+class Deliver:
+    """The broker delivers a message, out of turn, perhaps early; it comes again when its acknowledgement is lost."""
+
+    message: int
+    acknowledged: bool = True
+    faults: Faults = field(default=NO_FAULTS, kw_only=True)
+
+    def __call__(self, world: "World") -> None:
+        parcel = choose(world.engine.parcels, self.message)
+        if parcel is None:
+            return
+        error = world.engine.deliver(parcel, acknowledged=self.acknowledged)
+        if isinstance(error, DomainError):
+            raise error
+        assert error is None, f"{parcel.message} can't be handled: {error!r}"
+
+
+@dataclass(frozen=True)
+class Lose:
+    """The broker loses a message for good, or asks no more about a half message."""
+
+    message: int
+    faults: Faults = field(default=NO_FAULTS, kw_only=True)
+
+    def __call__(self, world: "World") -> None:
+        messages: list[Parcel | Half] = [*world.engine.parcels, *world.engine.open_halves()]
+        lost = choose(messages, self.message)
+        if isinstance(lost, Half):
+            lost.open = False
+        elif lost is not None:
+            world.engine.lose(lost)
+
+
+@dataclass(frozen=True)
+class Ask:
+    """The broker asks what became of a half message, resolved or not."""
+
+    half: int
+    faults: Faults = field(default=NO_FAULTS, kw_only=True)
+
+    def __call__(self, world: "World") -> None:
+        half = choose(world.engine.halves, self.half)
+        if half is None:
+            return
+        answer = world.engine.ask(half)
+        if answer is Resolution.UNKNOWN and not self.faults:
+            state = world.books().orders[half.message.key].state
+            assert state is State.CREATING, f"{half.message} is {state}, and the broker was told nothing"
+
+
+@dataclass(frozen=True)
+class ArriveLate:
+    """A call whose caller waits no longer arrives at inventory."""
+
+    call: int
+    faults: Faults = field(default=NO_FAULTS, kw_only=True)
+
+    def __call__(self, world: "World") -> None:
+        late = world.inventory.late
+        if late:
+            world.inventory.carry_out(late.pop(self.call % len(late)))
+
+
+@dataclass(frozen=True)
+class CountStock:
+    """SetStock."""
+
+    sku: str
+    quantity: int
+    faults: Faults = field(default=NO_FAULTS, kw_only=True)
+
+    def __call__(self, world: "World") -> None:
+        stock = world.inventory.carry_out(SetStock(world.new_request_id(), self.sku, self.quantity, "counted"))
+        assert stock.available == self.quantity
+        world.model.units_are(self.sku, stock.available + stock.sold)
+
+
+@dataclass(frozen=True)
+class ChangeStock:
+    """AdjustStock."""
+
+    sku: str
+    delta: int
+    faults: Faults = field(default=NO_FAULTS, kw_only=True)
+
+    def __call__(self, world: "World") -> None:
+        world.inventory.carry_out(AdjustStock(world.new_request_id(), self.sku, self.delta, "found or broken"))
+        world.model.units_changed(self.sku, self.delta)
+
+
+def choose(among: Sequence[T], number: int) -> T | None:
+    """The one that the number points at; None: there is none."""
+    return among[number % len(among)] if among else None

@@ -1,0 +1,133 @@
+"""What both databases say, read past the services: plain SQL, one look at a time."""
+
+import sqlite3
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from order_srv.order import CloseCause, Outcome, RefundReason, State
+
+Lines = dict[str, int]
+"""Units by sku."""
+
+
+@dataclass(frozen=True)
+class OrderBook:
+    """An order's row and lines; times in microseconds since 1970."""
+
+    order_sn: str
+    user_id: int
+    state: State
+    total_cents: int
+    currency: str
+    note: str
+    expire_time: int
+    close_time: int | None
+    close_cause: CloseCause | None
+    failure_reason: str
+    return_due: int | None
+    lines: Lines
+
+
+@dataclass(frozen=True)
+class PaymentBook:
+    payment_id: str
+    order_sn: str
+    amount_cents: int
+    currency: str
+    outcome: Outcome
+    refund_reason: RefundReason | None
+
+
+@dataclass(frozen=True)
+class SaleBook:
+    """Inventory's record of an order's sell; a tombstone has no lines."""
+
+    returned: bool
+    lines: Lines
+
+
+@dataclass(frozen=True)
+class Books:
+    """Everything by its key; stocks as (available, sold), carts by (user_id, sku)."""
+
+    orders: dict[str, OrderBook]
+    payments: dict[str, PaymentBook]
+    stocks: dict[str, tuple[int, int]]
+    sales: dict[str, SaleBook]
+    carts: dict[tuple[int, str], int]
+
+
+class Reader:
+    """Reads the books of `order.db` and `inventory.db` in a folder."""
+
+    def __init__(self, folder: Path) -> None:
+        self._order = sqlite3.connect(folder / "order.db", isolation_level=None)
+        self._inventory = sqlite3.connect(folder / "inventory.db", isolation_level=None)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self._order.close()
+        self._inventory.close()
+
+    def read(self) -> Books:
+        return Books(
+            orders=dict(self._orders()),
+            payments=dict(self._payments()),
+            stocks={sku: (available, sold) for sku, available, sold in self._stocks()},
+            sales=dict(self._sales()),
+            carts={(user_id, sku): quantity for user_id, sku, quantity in self._carts()},
+        )
+
+    def _orders(self) -> Iterator[tuple[str, OrderBook]]:
+        lines = _by_order(self._order.execute("SELECT order_sn, sku, quantity FROM order_line"))
+        for order_sn, user_id, state, total, currency, note, expire, close, cause, failure, due in self._order.execute(
+            "SELECT order_sn, user_id, state, total_cents, currency, note, expire_time, close_time, close_cause,"
+            " failure_reason, return_due FROM orders ORDER BY order_sn"
+        ):
+            yield (
+                order_sn,
+                OrderBook(
+                    order_sn,
+                    user_id,
+                    State(state),
+                    total,
+                    currency,
+                    note,
+                    expire,
+                    close,
+                    CloseCause(cause) if cause else None,
+                    failure,
+                    due,
+                    lines.get(order_sn, {}),
+                ),
+            )
+
+    def _payments(self) -> Iterator[tuple[str, PaymentBook]]:
+        for payment_id, order_sn, amount, currency, outcome, reason in self._order.execute(
+            "SELECT payment_id, order_sn, amount_cents, currency, outcome, refund_reason FROM payment"
+        ):
+            refund_reason = RefundReason(reason) if reason else None
+            yield payment_id, PaymentBook(payment_id, order_sn, amount, currency, Outcome(outcome), refund_reason)
+
+    def _sales(self) -> Iterator[tuple[str, SaleBook]]:
+        lines = _by_order(self._inventory.execute("SELECT order_sn, sku, quantity FROM sale_line"))
+        for order_sn, state in self._inventory.execute("SELECT order_sn, state FROM sale"):
+            yield order_sn, SaleBook(state == "RETURNED", lines.get(order_sn, {}))
+
+    def _stocks(self) -> sqlite3.Cursor:
+        return self._inventory.execute("SELECT sku, available, sold FROM stock")
+
+    def _carts(self) -> sqlite3.Cursor:
+        return self._order.execute("SELECT user_id, sku, quantity FROM cart_item")
+
+
+def _by_order(rows: Iterator[Any]) -> dict[str, Lines]:
+    lines: dict[str, Lines] = {}
+    for order_sn, sku, quantity in rows:
+        lines.setdefault(order_sn, {})[sku] = quantity
+    return lines

@@ -1,0 +1,194 @@
+"""What can go wrong during one call. Every place where it can asks the `Weather` what happens there now."""
+
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, fields
+from enum import Enum
+from typing import TYPE_CHECKING, Any, Final, Protocol, TypeVar
+
+import peewee
+
+from common.database import CommitUnknown, Database
+from tests.component.order_life.broker import Send
+
+if TYPE_CHECKING:
+    from tests.component.order_life.world import World
+
+T = TypeVar("T")
+
+COMMIT_UNKNOWN: Final = "commit_unknown"
+"""A point like the crash points: the connection was lost at COMMIT, and nothing was read since."""
+
+
+class Crash(BaseException):
+    """The process was killed here: nothing that it meant to do after this happens."""
+
+
+class _Fate(Enum):
+    def __repr__(self) -> str:  # as it is written in a test
+        return f"{type(self).__name__}.{self.name}"
+
+
+class Commit(_Fate):
+    """What becomes of a COMMIT."""
+
+    KEPT = "kept"
+    LOST_BEFORE = "connection lost before it"
+    LOST_AFTER = "connection lost after it"
+    KILLED_BEFORE = "process killed before it"
+    KILLED_AFTER = "process killed after it"
+
+
+class Call(_Fate):
+    """What becomes of a call to inventory."""
+
+    ANSWERED = "answered"
+    NEVER_ARRIVED = "never arrived"
+    BUSY = "not had in time by inventory, which says so"
+    ANSWER_LOST = "carried out, the answer lost"
+    LATE = "arrives when its caller waits no longer"
+
+
+class Action(Protocol):
+    """Something that a caller, the broker, an operator or the clock does."""
+
+    @property
+    def faults(self) -> "Faults": ...
+
+    def __call__(self, world: "World") -> None: ...
+
+
+@dataclass(frozen=True, repr=False)
+class Faults:
+    """What goes wrong during one call. The first of a tuple meets the first thing of its kind that is done, and so on.
+
+    Attributes:
+        crash_at: The point where the process is killed.
+        meanwhile: What others do while the call is at a point.
+        commits: Of the order service.
+        stock_commits: Of inventory.
+        calls: From order to inventory.
+        sends: To the broker.
+        answer_lost: The broker does not hear what became of the half message.
+    """
+
+    crash_at: str = ""
+    meanwhile: tuple[tuple[str, Action], ...] = ()
+    commits: tuple[Commit, ...] = ()
+    stock_commits: tuple[Commit, ...] = ()
+    calls: tuple[Call, ...] = ()
+    sends: tuple[Send, ...] = ()
+    answer_lost: bool = False
+
+    def __repr__(self) -> str:
+        happens = {each.name: getattr(self, each.name) for each in fields(self)}
+        return f"Faults({', '.join(f'{name}={what!r}' for name, what in happens.items() if what)})"
+
+    def __bool__(self) -> bool:
+        return self != NO_FAULTS
+
+    def __or__(self, other: "Faults") -> "Faults":
+        """Both, as far as they do not speak of the same."""
+        return Faults(*(getattr(self, each.name) or getattr(other, each.name) for each in fields(self)))
+
+
+NO_FAULTS: Final = Faults()
+
+
+class _Left:
+    """What of some faults has not happened yet."""
+
+    def __init__(self, faults: Faults) -> None:
+        self.crash_at = faults.crash_at
+        self.meanwhile = list(faults.meanwhile)
+        self.commits = deque(faults.commits)
+        self.stock_commits = deque(faults.stock_commits)
+        self.calls = deque(faults.calls)
+        self.sends = deque(faults.sends)
+        self.answer_lost = faults.answer_lost
+
+
+class Weather:
+    """The faults of the call that is being made; those of a call that waits for it are put aside."""
+
+    def __init__(self) -> None:
+        self._calls = [_Left(NO_FAULTS)]
+
+    @contextmanager
+    def during(self, faults: Faults) -> Iterator[None]:
+        self._calls.append(_Left(faults))
+        try:
+            yield
+        finally:
+            self._calls.pop()
+
+    @property
+    def _now(self) -> _Left:
+        return self._calls[-1]
+
+    def commit(self) -> Commit:
+        return _next(self._now.commits, Commit.KEPT)
+
+    def stock_commit(self) -> Commit:
+        return _next(self._now.stock_commits, Commit.KEPT)
+
+    def call(self) -> Call:
+        return _next(self._now.calls, Call.ANSWERED)
+
+    def send(self) -> Send:
+        return _next(self._now.sends, Send.TAKEN)
+
+    def answer_lost(self) -> bool:
+        return self._now.answer_lost
+
+    def crashes_at(self, point: str) -> bool:
+        return self._now.crash_at == point
+
+    def meanwhile_at(self, point: str) -> Sequence[Action]:
+        """What others do at this point; they do it once."""
+        here = [action for at, action in self._now.meanwhile if at == point]
+        self._now.meanwhile = [(at, action) for at, action in self._now.meanwhile if at != point]
+        return here
+
+
+def _next(fates: deque[T], otherwise: T) -> T:
+    return fates.popleft() if fates else otherwise
+
+
+class FaultyDatabase(Database):
+    """A database whose connection can be lost, and whose process can be killed, at COMMIT.
+
+    Args:
+        url: As of `Database`.
+        fate: Asked what becomes of each COMMIT.
+        reached: Told `COMMIT_UNKNOWN` when a connection was lost.
+
+    Attributes:
+        unknown: How often one was lost.
+    """
+
+    def __init__(self, url: str, fate: Callable[[], Commit], reached: Callable[[str], None]) -> None:
+        super().__init__(url)
+        self._fate = fate
+        self._reached = reached
+        self.unknown = 0
+
+    def write(self, work: Callable[[], T], **options: Any) -> T:
+        try:
+            return super().write(work, **options)
+        except CommitUnknown:
+            self.unknown += 1
+            self._reached(COMMIT_UNKNOWN)
+            raise
+
+    def _commit(self) -> None:
+        fate = self._fate()
+        if fate in {Commit.KEPT, Commit.LOST_AFTER, Commit.KILLED_AFTER}:
+            super()._commit()
+        else:
+            self._roll_back()
+        if fate in {Commit.KILLED_BEFORE, Commit.KILLED_AFTER}:
+            raise Crash(fate.value)
+        if fate is not Commit.KEPT:
+            raise peewee.OperationalError(fate.value)

@@ -1,0 +1,283 @@
+"""Both services in one process on a manual clock: real use cases and databases, a broker that does as it is told.
+
+Nothing happens by itself: no network, no timer, no thread but the stock writer's, which works only while a call waits
+for it. So a run is told by its actions alone, and the same actions give the same run.
+"""
+
+import itertools
+import shutil
+from collections import Counter
+from contextlib import ExitStack
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any, Final
+from unittest.mock import patch
+
+from common.clock import ManualClock
+from common.crash_points import nothing_happens
+from common.database import Database
+from common.deadline import Deadline
+from common.errors import Aborted, DomainError, Unavailable
+from common.lock.local import LocalLock
+from inventory_srv import bootstrap as inventory_bootstrap
+from inventory_srv.audit import Audit
+from inventory_srv.consumers import GROUP, TOPIC, OrderRebackConsumer
+from inventory_srv.queries import Queries
+from inventory_srv.stock_writer import StockWriter
+from order_srv import bootstrap as order_bootstrap
+from order_srv import consumers, create_order, stock_client
+from order_srv.cart import Cart
+from order_srv.cart_repository import CartRepository
+from order_srv.check_back import CheckBack
+from order_srv.close_order import CloseOrder
+from order_srv.create_order import CreateOrder
+from order_srv.finish_order import FinishOrder
+from order_srv.goods import PriceBook
+from order_srv.goods_repository import GoodsRepository
+from order_srv.messages import ORDER_REBACK
+from order_srv.models import TABLES
+from order_srv.order import State
+from order_srv.pay_order import PayOrder
+from order_srv.pricing import Goods
+from order_srv.repository import Repository
+from order_srv.stock_client import StockClient
+from order_srv.sweeper import Sweeper
+from tests.component.order_life.actions import choose
+from tests.component.order_life.books import Books, OrderBook, Reader
+from tests.component.order_life.broker import Engine, Parcel, ScriptedBroker
+from tests.component.order_life.faults import Action, Crash, FaultyDatabase, Weather
+from tests.component.order_life.inventory import PATIENCE_S, Inventory
+from tests.component.order_life.model import Model
+
+PAY_WITHIN: Final = timedelta(minutes=30)
+CREATING_GRACE: Final = timedelta(seconds=60)
+SWEEP_GRACE: Final = timedelta(seconds=30)
+RETURN_AFTER: Final = timedelta(seconds=30)
+
+PRICES: Final = {"tea": 250, "cup": 900}
+"""The price book, in cents."""
+
+THE_SAME: Final = -1
+"""The number of the order that the call is about which waits meanwhile."""
+
+_IMPATIENT_S: Final = 0.1  # short of what CreateOrder takes for "near the deadline": no wait for another's create
+_ROUNDS: Final = 30  # in which everything must come to rest
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+_A_LONG_TIME: Final = timedelta(hours=1)  # more than any grace and any pause
+
+
+class World:
+    """Everything there is.
+
+    Args:
+        folder: A new folder for the databases, gone when the world is closed.
+        template: Where `prepare` put databases to start from.
+        repository, inventory: The usual ones, or some with a rule taken out.
+
+    Attributes:
+        happened: How often what happened.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        template: Path,
+        *,
+        repository: type[Repository] = Repository,
+        inventory: type[Inventory] = Inventory,
+    ) -> None:
+        shutil.copytree(template, folder)
+        self._folder = folder
+        self._closing = ExitStack()
+        self.happened: Counter[str] = Counter()
+        self.clock = ManualClock()
+        self.weather = Weather()
+        self.engine = Engine(self.clock)
+        self.model = Model()
+        self._about = ""
+        self._changes = itertools.count(1)
+        self._be_told_by_its_actions_alone()
+        self._open_inventory(inventory)
+        self._open_order(repository)
+        self._reader = self._closing.enter_context(Reader(folder))
+
+    def run(self, action: Action) -> None:
+        """Let something happen, with what goes wrong during it.
+
+        Raises:
+            AssertionError: It was answered by an error that nothing explains.
+        """
+        with self.weather.during(action.faults):
+            try:
+                action(self)
+            except Crash:
+                self.happened["crash"] += 1
+            except AssertionError:
+                self.check()  # the books tell more than an odd answer
+                raise
+            except DomainError as error:
+                self.happened[f"{type(action).__name__}: {error.reason}"] += 1
+                if not action.faults:
+                    self._must_be_explained(action, error)
+            else:
+                self.happened[type(action).__name__] += 1
+
+    def reached(self, point: str) -> None:
+        """Let others act at a point of the order service, then perhaps kill it there."""
+        self.happened[f"at {point}"] += 1
+        for action in self.weather.meanwhile_at(point):
+            self.happened[f"meanwhile at {point}"] += 1
+            self.run(action)
+        if self.weather.crashes_at(point):
+            self.happened[f"crash at {point}"] += 1
+            raise Crash(point)
+
+    def books(self) -> Books:
+        """What both databases say now."""
+        return self._reader.read()
+
+    def order(self, number: int, likely: State) -> OrderBook | None:
+        """The order that the number points at: first those in the likely state, oldest first; None: there is none.
+
+        `THE_SAME` is the one that the call is about which waits meanwhile; for a create, the newest.
+        """
+        orders = list(self.books().orders.values())
+        if number == THE_SAME and orders:
+            return next((order for order in orders if order.order_sn == self._about), orders[-1])
+        chosen = choose(sorted(orders, key=lambda order: order.state is not likely), number)
+        self._about = chosen.order_sn if chosen else ""
+        return chosen
+
+    def new_request_id(self) -> str:
+        return f"change-{next(self._changes)}"
+
+    def about_to_create(self) -> None:
+        self._about = ""
+
+    def deadline(self, user_id: int, request_id: str) -> Deadline:
+        """A caller's patience: none for another's create, which goes on only when this call is over."""
+        earlier = self._orders.earlier_order(user_id, request_id)
+        return Deadline.after(_IMPATIENT_S if earlier and earlier.state is State.CREATING else PATIENCE_S)
+
+    def come_to_rest(self) -> None:
+        """Let everything that is on its way arrive, and time pass, until nothing is left to do.
+
+        The sweeper goes first, so that what is late comes after it looked.
+        """
+        for _ in range(_ROUNDS):
+            self.clock.advance(_A_LONG_TIME)
+            self.sweeper.sweep()
+            self._let_late_calls_arrive()
+            for half in self.engine.open_halves():
+                self.engine.ask(half)
+            for parcel in self.engine.due(at_once=1):
+                self._deliver(parcel)
+            if self._at_rest():
+                return
+        raise AssertionError("no rest after so many rounds: something is asked, delivered or owed for ever")
+
+    def check(self) -> Books:
+        """What must be true at any time; the books that were looked at."""
+        books = self.books()
+        self.model.check(books, self.engine.halves)
+        return books
+
+    def check_at_rest(self) -> None:
+        """What must be true when nothing is left to do."""
+        self.model.check_at_rest(self.check(), self._audit.page(1000, "").differences)
+
+    def close(self) -> None:
+        self._closing.close()
+        shutil.rmtree(self._folder)
+
+    def _at_rest(self) -> bool:
+        busy = self.engine.parcels or self.inventory.late or self.engine.open_halves()
+        return not busy and not any(order.return_due for order in self.books().orders.values())
+
+    def _let_late_calls_arrive(self) -> None:
+        while self.inventory.late:
+            try:
+                self.inventory.carry_out(self.inventory.late.pop())
+            except DomainError as refusal:
+                self.happened[f"late: {refusal.reason}"] += 1
+
+    def _deliver(self, parcel: Parcel) -> None:
+        error = self.engine.deliver(parcel)
+        assert error is None, f"nothing goes wrong, and {parcel.message} can't be handled: {error!r}"
+
+    def _must_be_explained(self, action: Action, error: DomainError) -> None:
+        """Nothing went wrong: only a create that died on its way may still keep others out."""
+        unexplained = isinstance(error, Unavailable | Aborted) and error.reason != "ORDER_CREATING"
+        assert not unexplained, f"nothing went wrong, yet {action} was answered {error.reason}: {error}"
+
+    def _be_told_by_its_actions_alone(self) -> None:
+        numbers = itertools.count(1)
+
+        def next_order_sn(now: datetime) -> str:
+            return f"{now:%m%d%H%M%S}-{next(numbers):04}"
+
+        class _Time:
+            """The second that the stock client remembers a refusal for passes with the clock."""
+
+            monotonic = staticmethod(lambda: self.clock.now().timestamp())
+
+        self._closing.enter_context(patch.object(create_order, "new_order_sn", next_order_sn))
+        self._closing.enter_context(patch.object(stock_client, "time", _Time))
+
+    def _open_inventory(self, kind: type[Inventory]) -> None:
+        database = FaultyDatabase(f"sqlite:///{self._folder}/inventory.db", self.weather.stock_commit, nothing_happens)
+        self._closing.callback(database.close)
+        writer = StockWriter(database, LocalLock(), self.clock)
+        writer.start()
+        self._closing.callback(writer.close)
+        self.inventory = kind(writer, Queries(database), self.weather.call)
+        self._audit = Audit(database)
+        broker = ScriptedBroker(self.engine)
+        broker.subscribe(TOPIC, GROUP, OrderRebackConsumer(writer))
+        broker.start()
+
+    def _open_order(self, repository: type[Repository]) -> None:
+        database = FaultyDatabase(f"sqlite:///{self._folder}/order.db", self.weather.commit, self.reached)
+        self._closing.callback(database.close)
+        database.bind(TABLES)
+        broker = ScriptedBroker(self.engine, sending=self.weather.send, answer_lost=self.weather.answer_lost)
+        orders = repository(database, return_after=RETURN_AFTER, reached=self.reached)
+        goods, carts = GoodsRepository(database), CartRepository(database)
+        stock = StockClient(self.inventory)  # type: ignore[arg-type]  # what the client calls of a stub
+        common: dict[str, Any] = {"orders": orders, "clock": self.clock}
+        watched: dict[str, Any] = {**common, "reached": self.reached}
+        self.create_order = CreateOrder(
+            **watched, goods=goods, carts=carts, stock=stock, broker=broker, pay_within=PAY_WITHIN, waiters=1
+        )
+        self.close_order = CloseOrder(**watched, broker=broker, creating_grace=CREATING_GRACE)
+        self.pay_order = PayOrder(**watched)
+        self.finish_order = FinishOrder(**common)
+        self.cart = Cart(carts=carts, goods=goods, clock=self.clock)
+        self.sweeper = Sweeper(
+            **watched, stock=stock, every=SWEEP_GRACE, grace=SWEEP_GRACE, creating_grace=CREATING_GRACE
+        )
+        broker.answer_check_backs(ORDER_REBACK, CheckBack(**watched, creating_grace=CREATING_GRACE))
+        consumers.subscribe(broker, self.close_order)
+        broker.start()
+        self._orders = orders
+
+
+def prepare(template: Path, *, statement: str = "") -> None:
+    """Make a folder with both databases for worlds to start from: their tables and the price book.
+
+    Args:
+        template: Where.
+        statement: SQL that changes the order service's tables.
+    """
+    template.mkdir()
+    inventory, order = (Database(f"sqlite:///{template}/{name}.db") for name in ("inventory", "order"))
+    inventory.migrate(inventory_bootstrap.MIGRATIONS)
+    order.migrate(order_bootstrap.MIGRATIONS)
+    order.bind(TABLES)
+    book = PriceBook(goods=GoodsRepository(order), clock=ManualClock())
+    for sku, price_cents in PRICES.items():
+        book.put(Goods(sku, sku, "", price_cents, "EUR", on_sale=True, create_time=_EPOCH, update_time=_EPOCH))
+    if statement:
+        order.write(lambda: order.execute(statement))
+    inventory.close()
+    order.close()
