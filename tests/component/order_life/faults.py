@@ -187,7 +187,7 @@ class FaultyDatabase(Database):
         if fate in {Commit.KEPT, Commit.LOST_AFTER, Commit.KILLED_AFTER}:
             super()._commit()
         else:
-            self._roll_back()
+            self._driver.roll_back()
         if fate in {Commit.KILLED_BEFORE, Commit.KILLED_AFTER}:
             raise Crash(fate.value)
         if fate is not Commit.KEPT:
