@@ -56,8 +56,9 @@ def _create(user: int, wish: tuple[int, tuple[tuple[str, int], ...]], faults: Fa
 times: Plan = st.builds(do.LetTimePass, _seconds)
 losses: Plan = st.builds(do.Lose, _messages)
 arrivals: Plan = st.builds(do.ArriveLate, _messages)
+carts: Plan = st.builds(do.PutInCart, _users, _skus, st.integers(1, 3))
 shop: Plan = st.one_of(
-    st.builds(do.PutInCart, _users, _skus, st.integers(1, 2)),
+    carts,
     st.builds(do.MarkRefunded, _orders, st.integers(1, 2)),
     st.builds(do.CountStock, _skus, st.integers(0, 9)),
     st.builds(do.ChangeStock, _skus, st.integers(-2, 3)),
@@ -142,6 +143,7 @@ _create_faults = _faults(
         (1, _rival_cancels),
         (1, arrivals),
         (1, losses),
+        (1, carts),
     ],
     more=[(1, _answer_lost), (1, _sends), (2, _sell), (1, _stock_commits)],
 )
