@@ -4,7 +4,6 @@ A fixture says `with databases_on(engine, folder)`; whoever then opens a databas
 process, opens it on that engine.
 """
 
-import os
 import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
@@ -16,11 +15,9 @@ from uuid import uuid4
 import pymysql
 
 from common.database.mysql_url import parse_mysql_url
+from tests.engines import MYSQL_URL
 
-SERVER_URL: Final = os.environ.get("TEST_MYSQL_URL", "")
-"""`mysql://user:password@host:port` of a user who may make databases; empty: there is no server."""
-
-ENGINES: Final = ["sqlite", "mysql"] if SERVER_URL else ["sqlite"]
+ENGINES: Final = ["sqlite", "mysql"] if MYSQL_URL else ["sqlite"]
 """What a suite for every engine is parametrized with."""
 
 _PREFIX: Final = "databases-on-server"  # the file in a folder that holds what their names begin with
@@ -62,7 +59,7 @@ def kill(url: str, connection: int) -> None:
 
 
 @contextmanager
-def own_database(server_url: str = SERVER_URL) -> Iterator[str]:
+def own_database(server_url: str = MYSQL_URL) -> Iterator[str]:
     """The URL of an empty database, which is dropped in the end."""
     name = f"test_{uuid4().hex}"
     ask(server_url, f"CREATE DATABASE {name}")
@@ -83,8 +80,8 @@ def databases_on(engine: str, folder: Path) -> Iterator[None]:
     try:
         yield
     finally:
-        for (name,) in ask(SERVER_URL, f"SHOW DATABASES LIKE '{prefix}%'"):
-            ask(SERVER_URL, f"DROP DATABASE `{name}`")
+        for (name,) in ask(MYSQL_URL, f"SHOW DATABASES LIKE '{prefix}%'"):
+            ask(MYSQL_URL, f"DROP DATABASE `{name}`")
 
 
 def url_of(folder: Path, name: str) -> str:
@@ -93,5 +90,5 @@ def url_of(folder: Path, name: str) -> str:
     if not prefix.exists():
         return f"sqlite:///{folder}/{name}.db"
     on_server = f"{prefix.read_text()}_{name}"
-    ask(SERVER_URL, f"CREATE DATABASE IF NOT EXISTS {on_server}")
-    return f"{SERVER_URL.rstrip('/')}/{on_server}"
+    ask(MYSQL_URL, f"CREATE DATABASE IF NOT EXISTS {on_server}")
+    return f"{MYSQL_URL.rstrip('/')}/{on_server}"

@@ -1,6 +1,5 @@
 """Redis servers and Sentinels of a test's own: they can be killed, stopped and started again."""
 
-import os
 import shutil
 import signal
 import socket
@@ -14,9 +13,6 @@ from uuid import uuid4
 
 import redis
 from redis.exceptions import RedisError
-
-REDIS_URL: Final = os.environ.get("TEST_REDIS_URL", "")
-"""A Redis that is shared by all tests: keys need a prefix. Empty: no Redis here, and no test that needs one."""
 
 PATIENCE: Final = 30.0
 

@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 
 from inventory_srv.bootstrap import InventoryService
-from tests.redis_server import REDIS_URL
+from tests.engines import REDIS_URL
 from tests.services import running_inventory
 
 collect_ignore_glob = [] if REDIS_URL else ["test_redis_*.py"]

@@ -23,8 +23,9 @@ from inventory_srv.crash_points import CrashPoint
 from reback.inventory.v1 import inventory_pb2 as pb
 from reback.inventory.v1.inventory_pb2_grpc import InventoryServiceStub
 from tests.databases import ENGINES, own_database
+from tests.engines import REDIS_URL
 from tests.faults.harness import Process, process, until_done
-from tests.redis_server import REDIS_URL, RedisServer, redis_server
+from tests.redis_server import RedisServer, redis_server
 from tests.services import PATIENCE, inventory_settings, wait_until
 from tests.told import told
 

@@ -5,7 +5,8 @@ import pytest
 
 from common.database import Database
 from tests.contract.database.harness import Harness, make_harness
-from tests.databases import ENGINES, SERVER_URL
+from tests.databases import ENGINES
+from tests.engines import MYSQL_URL
 
 
 @pytest.fixture(params=ENGINES)
@@ -22,4 +23,4 @@ def database(harness: Harness) -> Database:
 
 
 # Without a server there is nothing that these could be skipped for.
-collect_ignore = [] if SERVER_URL else ["test_mysql.py", "test_mysql_connections.py", "test_mysql_restart.py"]
+collect_ignore = [] if MYSQL_URL else ["test_mysql.py", "test_mysql_connections.py", "test_mysql_restart.py"]

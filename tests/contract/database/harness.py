@@ -10,7 +10,8 @@ from typing import Any, Final
 import peewee
 
 from common.database import Database, TimeField
-from tests.databases import SERVER_URL, connect, kill, own_database
+from tests.databases import connect, kill, own_database
+from tests.engines import MYSQL_URL
 
 PATIENCE: Final = 30.0
 """Seconds that a test waits for what must come."""
@@ -129,4 +130,4 @@ class MysqlHarness(Harness):
 
 
 def make_harness(engine: str, folder: Path) -> Harness:
-    return SqliteHarness(folder) if engine == "sqlite" else MysqlHarness(SERVER_URL)
+    return SqliteHarness(folder) if engine == "sqlite" else MysqlHarness(MYSQL_URL)

@@ -12,14 +12,15 @@ import pytest
 from common.database import Database, DatabaseUnavailable
 from tests.contract.database.harness import MIGRATIONS, PATIENCE, MysqlHarness, Note
 from tests.contract.database.notes import add_one, insert, numbers, put
-from tests.databases import SERVER_URL, ask
+from tests.databases import ask
+from tests.engines import MYSQL_URL
 
 KEYS = [f"k{n:02}" for n in range(10)]
 
 
 @pytest.fixture
 def harness() -> Iterator[MysqlHarness]:
-    made = MysqlHarness(SERVER_URL)
+    made = MysqlHarness(MYSQL_URL)
     yield made
     made.end()
 

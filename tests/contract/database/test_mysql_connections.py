@@ -12,14 +12,15 @@ import pytest
 from common.database import Database, DatabaseUnavailable
 from tests.contract.database.harness import PATIENCE, MysqlHarness
 from tests.contract.database.notes import add_one, insert, numbers, put
-from tests.databases import SERVER_URL, ask, kill
+from tests.databases import ask, kill
+from tests.engines import MYSQL_URL
 
 WRONG = "wr0ng"
 
 
 @pytest.fixture
 def harness() -> Iterator[MysqlHarness]:
-    made = MysqlHarness(SERVER_URL)
+    made = MysqlHarness(MYSQL_URL)
     yield made
     made.end()
 
@@ -141,7 +142,7 @@ def test_every_connection_is_strict_and_reads_what_is_committed(database: Databa
 
 
 def other_url(*, password: str | None = None, port: int | None = None, name: str = "nowhere", more: str = "") -> str:
-    parts = urlsplit(SERVER_URL)
+    parts = urlsplit(MYSQL_URL)
     secret = parts.password if password is None else password
     return f"mysql://{parts.username}:{secret}@{parts.hostname}:{port or parts.port}/{name}{more}"
 
@@ -166,7 +167,7 @@ def test_a_wrong_password_is_told_and_not_repeated_to_anybody() -> None:
 
 
 def test_a_server_without_tls_is_refused_by_who_insists_on_it() -> None:
-    ((tls,),) = ask(SERVER_URL, "SELECT @@have_ssl")
+    ((tls,),) = ask(MYSQL_URL, "SELECT @@have_ssl")
     expected = "there is no database" if tls == "YES" else "no encrypted connection"
 
     assert expected in str(refusal_of(Database(other_url(more="?tls=required"))))

@@ -6,7 +6,7 @@ import pytest
 
 from common.lock.open import open_lock
 from common.lock.port import Lock
-from tests.redis_server import REDIS_URL
+from tests.engines import REDIS_URL
 
 DRIVERS: Final = {"local": "local://"} | ({"redis": REDIS_URL} if REDIS_URL else {})
 

@@ -19,7 +19,8 @@ from common.deadline import Deadline
 from common.lock import redis_connections
 from common.lock.open import open_lock
 from common.lock.port import Held, Lock, LockBusy, LockLost
-from tests.redis_server import PATIENCE, REDIS_URL, wait_until
+from tests.engines import REDIS_URL
+from tests.redis_server import PATIENCE, wait_until
 
 SHORT_EXPIRY: Final = 1.5
 
