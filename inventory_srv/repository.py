@@ -33,15 +33,18 @@ _KEYS_AT_ONCE: Final = 1024
 
 
 class Overtaken(Exception):
-    """A row is not as it was read: someone wrote it in between."""
+    """A row is not as it was read, or there though it was not: someone wrote it in between."""
 
 
 REPEAT_ON: Final = (peewee.IntegrityError, Overtaken)
-"""What `write` raises when another replica was first: in a new transaction its rows are there to be read."""
+"""What `write` and `check_refused` raise when another replica was first: in a new transaction its rows are there."""
 
 
 class Repository:
-    """The rows behind every change of stock. `hold` and `write` belong into one transaction of `database`."""
+    """The rows behind every change of stock.
+
+    `hold`, `check_refused` and `write` belong into one transaction of `database`.
+    """
 
     def __init__(self, database: Database) -> None:
         self._database = database
@@ -62,6 +65,22 @@ class Repository:
         skus.update(line.sku for sale in sales if sale.state is SaleState.SOLD for line in sale.lines)
         stocks = [rows.to_stock(row) for row in self._stocks.find(sorted(skus))]
         return Sheet(stocks, sales, requests)
+
+    def check_refused(self, sheet: Sheet, refused: Iterable[Change]) -> None:
+        """Make sure that no change was refused because it had been carried out already, elsewhere.
+
+        Its key is looked for before its stock is held, and another replica may commit in between: what that one took
+        is seen as gone, and not by whom. A change that is not refused writes its key, and finds out by that.
+
+        Raises:
+            Overtaken: One was carried out. In a new transaction it is there to be read, and gives its first answer.
+        """
+        order_sns, request_ids, _ = _keys(refused)
+        # A plain read tells enough: whoever wrote such a key held the same stock, and so is done.
+        late_sales = self._sales.find(sorted(order_sns - sheet.sales.keys()), held=False)
+        late_requests = self._requests.find(sorted(request_ids - sheet.requests.keys()), held=False)
+        if any(late_sales) or any(late_requests):
+            raise Overtaken("what was refused had been carried out")
 
     def write(self, sheet: Sheet) -> None:
         """Write what differs from what was read, in as many statements as there are kinds of rows.

@@ -262,9 +262,15 @@ class StockWriter:
         self._reached(CrashPoint.ROWS_HELD)
         now = self._clock.now()
         outcomes = [waiting.outcome(sheet, now) for waiting in batch]
+        refused = [waiting.change for waiting, outcome in zip(batch, outcomes, strict=True) if _refused(outcome)]
+        self._repository.check_refused(sheet, refused)
         self._repository.write(sheet)
         self._reached(CrashPoint.BATCH_WRITTEN)
         return outcomes
+
+
+def _refused(outcome: Outcome) -> bool:
+    return isinstance(outcome, DomainError)
 
 
 def _too_late() -> DeadlineExceeded:

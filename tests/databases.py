@@ -58,6 +58,15 @@ def kill(url: str, connection: int) -> None:
         time.sleep(0.01)
 
 
+def somebody_waits_for_rows(url: str) -> bool:
+    """Whether a transaction in this database waits for rows that another holds."""
+    waiting = (
+        "SELECT 1 FROM information_schema.innodb_trx JOIN information_schema.processlist ON trx_mysql_thread_id = id"
+        " WHERE trx_state = 'LOCK WAIT' AND db = DATABASE()"
+    )
+    return bool(ask(url, waiting))
+
+
 @contextmanager
 def own_database(server_url: str = MYSQL_URL) -> Iterator[str]:
     """The URL of an empty database, which is dropped in the end."""

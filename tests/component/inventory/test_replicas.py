@@ -8,8 +8,10 @@ from pathlib import Path
 import pytest
 
 from inventory_srv.changes import Change
+from inventory_srv.crash_points import CrashPoint
 from inventory_srv.records import Sale, SaleState
-from tests.component.inventory.shop import PATIENCE, Shop, open_shop
+from tests.component.inventory.shop import PATIENCE, Hold, Shop, open_shop, outcome_of, wait_until
+from tests.databases import somebody_waits_for_rows, url_of
 from tests.unit.inventory.sheets import adjust, reback, sell, set_stock
 
 SKUS = [f"s{n:02}" for n in range(12)]
@@ -51,6 +53,38 @@ def test_pitfall_05_the_same_orders_at_two_replicas_sell_once_and_get_the_same_a
     assert one == other[::-1]
     assert replicas[0].units("tea") == (0, 100)
     assert replicas[1].differences() == []
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        sell("o1", ("tea", 1)),
+        adjust("tea", -1, request_id="r1"),
+        set_stock("tea", 5, request_id="r1", expected=1),
+    ],
+    ids=["sell", "adjust", "set"],
+)
+def test_pitfall_05_a_repeat_that_waits_for_the_rows_of_the_first_gets_the_firsts_answer(
+    engine: str, tmp_path: Path, hold: Hold, change: Change
+) -> None:
+    """On a server it has looked for its key by then, in vain: afterwards the stock alone would refuse it."""
+    file = tmp_path / "inventory.db"
+    with open_shop(file, reached=hold.reached) as one, open_shop(file) as other:
+        one.stock_up(tea=1)
+        hold.arm(CrashPoint.ROWS_HELD)
+        (first,) = one.put([change])
+        hold.wait()
+        (repeat,) = other.put([change])
+        if engine == "mysql":
+            wait_until(lambda: somebody_waits_for_rows(url_of(tmp_path, "inventory")), "the other one waits for rows")
+        else:
+            wait_until(repeat.running, "the other one waits for the file")
+        hold.let_go()
+
+        assert outcome_of(repeat) == outcome_of(first)
+        assert not isinstance(outcome_of(first), Exception)
+        assert len(other.table("movement")) == 2
+        assert other.differences() == []
 
 
 def test_pitfall_06_sells_and_rebacks_of_the_same_orders_at_two_replicas_leave_nothing_sold(
