@@ -1,6 +1,4 @@
-"""Both services in this process, over real gRPC, on embedded drivers in a folder of their own; settings are short.
-
-Their databases are files there, or on a server when the folder's databases are (`tests.databases`).
+"""Both services in this process, over real gRPC, in the world of a test's folder (`tests.worlds`); settings are short.
 
 The order service's tables are bound to one database at a time, so one `Services` can be open in a process.
 """
@@ -29,11 +27,10 @@ from reback.order.v1 import order_pb2 as pb
 from reback.order.v1.order_pb2_grpc import OrderServiceStub
 from tests.books import Books, assert_books_balance
 from tests.databases import url_of
+from tests.worlds import world_of
 
 PATIENCE: Final = 30.0
 """Seconds that a test waits for what must come; only a failing test waits so long."""
-
-SHORT_BROKER: Final = "check_after=1&check_every=0.3&lease=3&retry_after=0.1"
 
 _order_service_is_closed: Final = Lock()
 
@@ -158,7 +155,8 @@ def inventory_settings(folder: Path, **more: Any) -> InventorySettings:
     short = {
         "listen": "127.0.0.1:0",
         "database_url": url_of(folder, "inventory"),
-        "broker_url": f"embedded:///{folder}/broker.db?{SHORT_BROKER}",
+        "lock_url": world_of(folder).lock_url,
+        **world_of(folder).broker(),
         "threads": 32,
     }
     return InventorySettings.model_validate(short | more)  # not from the environment
@@ -168,7 +166,7 @@ def order_settings(folder: Path, inventory_address: str, **more: Any) -> OrderSe
     short = {
         "listen": "127.0.0.1:0",
         "database_url": url_of(folder, "order"),
-        "broker_url": f"embedded:///{folder}/broker.db?{SHORT_BROKER}",
+        **world_of(folder).broker(),
         "discovery_url": f"static://?inventory-srv={inventory_address}",
         "threads": 32,
         "pay_within": 600,

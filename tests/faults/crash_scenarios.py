@@ -10,15 +10,16 @@ import grpc
 import pytest
 
 from common.clock import SystemClock
-from common.messaging.open import open_broker
 from common.messaging.port import Resolution
 from common.rpc.errors import to_domain_error
 from order_srv.crash_points import CrashPoint
-from order_srv.messages import ORDER_TIMEOUT, Reback, Timeout
+from order_srv.messages import Reback, Timeout
 from order_srv.order import Cause, CloseCause, Closing
 from reback.order.v1 import order_pb2 as pb
-from tests.faults.harness import BrokerLock, InventoryProxy, lose_messages, until_done
+from tests.faults.harness import BrokerLock, InventoryProxy, until_done
 from tests.services import Services, create_request, pay_request
+from tests.tables import let_orders_be_due
+from tests.worlds import world_of
 
 STOCK: Final = 10
 WANTED: Final = 3
@@ -78,7 +79,7 @@ class Scene:
 
     def with_broker(self, act: Callable[[Any], object]) -> None:
         """Act as another process that uses the same broker."""
-        broker = open_broker(f"embedded:///{self.folder}/broker.db?{BROKER}", topic_prefix="", clock=SystemClock())
+        broker = world_of(self.folder).open_broker(SystemClock(), BROKER)
         act(broker)
         broker.close()
 
@@ -184,7 +185,7 @@ def timeout_comes_early(scene: Scene) -> None:
 
 def timeout_is_lost(scene: Scene) -> None:
     scene.created()
-    lose_messages(scene.folder, ORDER_TIMEOUT)
+    let_orders_be_due(scene.folder)  # their message comes in ten minutes
 
 
 def timeout_and_answers_are_lost(scene: Scene) -> None:
@@ -232,7 +233,7 @@ class Scenario:
 
 
 _SOON: Final = {"pay_within": timedelta(seconds=2)}
-_SWEEPS: Final = _SOON | {"sweep_every": 0.1, "sweep_grace": 0}
+_SWEEPS: Final = {"sweep_every": 0.1, "sweep_grace": 0}
 _BUSY: Final = {"broker": _BUSY_BROKER}
 
 _cancelled = closed(pb.CLOSE_CAUSE_CANCEL)

@@ -1,4 +1,4 @@
-"""The order service as a process that dies, the files it leaves behind, and an inventory whose answers get lost."""
+"""A service as a process that dies, the broker's file on a bad day, and an inventory whose answers get lost."""
 
 import signal
 import sqlite3
@@ -18,6 +18,7 @@ from inventory_srv.settings import InventorySettings
 from order_srv.settings import OrderSettings
 from scripts.services import Service
 from tests.services import PATIENCE, wait_until
+from tests.worlds import world_of
 
 T = TypeVar("T")
 
@@ -83,38 +84,13 @@ def until_done(call: Callable[[], T]) -> T:
     return answers[0]
 
 
-# The order service's database, read from outside
-
-
-def rows(file: Path, query: str, *values: object) -> list[Any]:
-    with closing(sqlite3.connect(f"file:{file}?mode=ro", uri=True, timeout=PATIENCE)) as database:
-        return database.execute(query, values).fetchall()
-
-
-def unsettled(folder: Path) -> list[Any]:
-    """Orders that are CREATING or owe their stock."""
-    query = "SELECT order_sn, state, return_due FROM orders WHERE state = 'CREATING' OR return_due IS NOT NULL"
-    return rows(folder / "order.db", query)
-
-
-def state_of(folder: Path, order_sn: str) -> str | None:
-    """The state that is committed for an order; None: there is none."""
-    found = rows(folder / "order.db", "SELECT state FROM orders WHERE order_sn = ?", order_sn)
-    return found[0][0] if found else None
-
-
-def states(folder: Path) -> list[str]:
-    """The states of all orders."""
-    return [state for (state,) in rows(folder / "order.db", "SELECT state FROM orders ORDER BY order_sn")]
-
-
 # The broker's file, as a bad day leaves it
 
 
 def half_messages(folder: Path) -> int:
     """How many half messages wait for their resolution."""
     query = "SELECT count(*) FROM entries JOIN queues ON queues.id = queue WHERE consumers = '%check-back'"
-    return int(rows(folder / "broker.db", query)[0][0])
+    return int(_in_broker(folder, query)[0][0])
 
 
 def messages(folder: Path, topic: str, due_until: datetime) -> int:
@@ -122,19 +98,26 @@ def messages(folder: Path, topic: str, due_until: datetime) -> int:
     query = (
         "SELECT count(*) FROM entries JOIN queues ON queues.id = queue WHERE topic = ? AND delivers = 1 AND due <= ?"
     )
-    return int(rows(folder / "broker.db", query, topic, to_micros(due_until))[0][0])
+    return int(_in_broker(folder, query, world_of(folder).prefix + topic, to_micros(due_until))[0][0])
 
 
 def lose_messages(folder: Path, topic: str) -> None:
     """Take every message of a topic out of the broker's file."""
     with closing(sqlite3.connect(folder / "broker.db", timeout=PATIENCE)) as broker, broker:
-        broker.execute("DELETE FROM entries WHERE queue IN (SELECT id FROM queues WHERE topic = ?)", (topic,))
+        of_topic = "DELETE FROM entries WHERE queue IN (SELECT id FROM queues WHERE topic = ?)"
+        broker.execute(of_topic, (world_of(folder).prefix + topic,))
 
 
 def lose_broker(folder: Path) -> None:
     """Delete the broker's file; nobody may have it open."""
     for file in folder.glob("broker.db*"):
         file.unlink()
+
+
+def _in_broker(folder: Path, query: str, *values: object) -> list[Any]:
+    file = f"file:{folder}/broker.db?mode=ro"
+    with closing(sqlite3.connect(file, uri=True, timeout=PATIENCE)) as broker:
+        return broker.execute(query, values).fetchall()
 
 
 class BrokerLock:
@@ -199,6 +182,8 @@ class InventoryProxy(grpc.GenericRpcHandler):
 
     def service(self, handler_call_details: Any) -> Any:
         path = handler_call_details.method
+        if path.startswith("/grpc.health."):
+            return None  # a stream; who serves none counts as healthy
         return grpc.unary_unary_rpc_method_handler(lambda request, context: self._pass_on(path, request, context))
 
     def _pass_on(self, path: str, request: bytes, context: Any) -> Any:

@@ -1,4 +1,7 @@
-"""Both services in this process on a manual clock, where a test can hold anybody at a point and lose any COMMIT."""
+"""Both services in this process on a manual clock, where a test can hold anybody at a point and lose any COMMIT.
+
+The broker is the one in a file, in every world: it follows the clock that it is given.
+"""
 
 from collections import defaultdict
 from collections.abc import Callable, Iterator
@@ -15,14 +18,16 @@ import peewee
 
 from common.clock import Clock, ManualClock
 from common.database import Database, DatabaseUnavailable
-from common.messaging.open import open_broker
 from common.messaging.port import Broker, BrokerUnavailable, Checker, DeadLetter, Decide, Handler, Message, Resolution
 from common.rpc.errors import to_domain_error
 from order_srv.messages import Reback
 from order_srv.order import Cause
 from tests.books import Books
-from tests.faults.harness import InventoryProxy, proxied, state_of, unsettled
-from tests.services import PATIENCE, SHORT_BROKER, Services, running_inventory, running_order, wait_until
+from tests.databases import url_of
+from tests.faults.harness import InventoryProxy, proxied
+from tests.services import PATIENCE, Services, running_inventory, running_order, wait_until
+from tests.tables import state_of, unsettled
+from tests.worlds import SHORT_BROKER, world_of
 
 T = TypeVar("T")
 
@@ -272,9 +277,9 @@ def stage(
 ) -> Iterator[Stage]:
     """Both services on one manual clock; the order service's broker may have another one."""
     clock, points = clock or ManualClock(), Points()
-    broker_url = f"embedded:///{folder}/broker.db?{broker_parameters}"
-    database = LossyDatabase(f"sqlite:///{folder}/order.db")
-    broker = WatchedBroker(open_broker(broker_url, topic_prefix="", clock=broker_clock or clock), folder)
+    broker_settings = world_of(folder).broker(broker_parameters)
+    database = LossyDatabase(url_of(folder, "order"))
+    broker = WatchedBroker(world_of(folder).open_broker(broker_clock or clock, broker_parameters), folder)
     quiet = {
         "pay_within": PAY_WITHIN,
         "creating_grace": CREATING_GRACE,
@@ -284,7 +289,7 @@ def stage(
     }
     with (
         ThreadPoolExecutor(32) as callers,
-        running_inventory(folder, {"broker_url": broker_url}, clock=clock, reached=points) as inventory,
+        running_inventory(folder, broker_settings, clock=clock, reached=points) as inventory,
         proxied(inventory.address) as proxy,
         running_order(
             folder, proxy.address, quiet | settings, clock=clock, reached=points, database=database, broker=broker

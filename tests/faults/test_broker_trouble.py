@@ -1,7 +1,6 @@
 """A broker whose disk is lost, that gives up asking, and that asks about what is resolved already."""
 
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Final
 
 import grpc
@@ -16,7 +15,8 @@ from reback.inventory.v1 import inventory_pb2 as stock_pb
 from reback.order.v1 import order_pb2 as pb
 from tests.faults.harness import half_messages, lose_broker, messages
 from tests.faults.stage import CHECK_AFTER, CREATING_GRACE, PAY_WITHIN, SWEEP_GRACE, Stage, stage, told
-from tests.services import SHORT_BROKER, wait_until
+from tests.services import wait_until
+from tests.worlds import SHORT_BROKER, World
 
 ALL: Final = 10
 ASKS_AGAIN: Final = f"{SHORT_BROKER}&ask_again=1"
@@ -24,9 +24,9 @@ COMMIT, ROLLBACK, UNKNOWN = Resolution.COMMIT, Resolution.ROLLBACK, Resolution.U
 
 
 @pytest.fixture
-def asking_again(tmp_path: Path) -> Iterator[Stage]:
+def asking_again(timed_world: World) -> Iterator[Stage]:
     """With a broker that asks once more about half messages that are resolved, as RocketMQ does."""
-    with stage(tmp_path, ASKS_AGAIN) as made:
+    with stage(timed_world.folder, ASKS_AGAIN) as made:
         yield made
 
 
@@ -107,8 +107,8 @@ def test_asked_again_about_a_refused_create_nothing_is_given_back(asking_again: 
 # A broker that gives up
 
 
-def test_close_whose_check_backs_are_exhausted_is_settled_by_the_sweeper(tmp_path: Path) -> None:
-    with stage(tmp_path, f"{SHORT_BROKER}&check_max=2") as at:
+def test_close_whose_check_backs_are_exhausted_is_settled_by_the_sweeper(timed_world: World) -> None:
+    with stage(timed_world.folder, f"{SHORT_BROKER}&check_max=2") as at:
         order = unpaid(at)
         at.database.lose_commit(
             lambda: OrderRow.select().where(OrderRow.state == State.CLOSED).exists(), happens=True, then_down=True
@@ -124,19 +124,19 @@ def test_close_whose_check_backs_are_exhausted_is_settled_by_the_sweeper(tmp_pat
 # A broker whose disk is lost
 
 
-def test_sweeper_settles_every_order_when_the_brokers_disk_is_lost(tmp_path: Path) -> None:
+def test_sweeper_settles_every_order_when_the_brokers_disk_is_lost(timed_world: World) -> None:
     clock = ManualClock()
-    with stage(tmp_path, clock=clock) as at:
+    with stage(timed_world.folder, clock=clock) as at:
         sku = at.shop.new_sku(ALL * ALL)
         waiting, bought = unpaid(at, sku), at.shop.pay(unpaid(at, sku)).order
         abandoned = left_creating(at, sku)
         closed = left_closed(at, sku)
         users = at.shop.users
-        assert half_messages(tmp_path) == 2
-        assert messages(tmp_path, ORDER_TIMEOUT, clock.now() + PAY_WITHIN + CHECK_AFTER) == 4
-    lose_broker(tmp_path)
+        assert half_messages(timed_world.folder) == 2
+        assert messages(timed_world.folder, ORDER_TIMEOUT, clock.now() + PAY_WITHIN + CHECK_AFTER) == 4
+    lose_broker(timed_world.folder)
     clock.advance(CREATING_GRACE)
-    with stage(tmp_path, clock=clock) as at:
+    with stage(timed_world.folder, clock=clock) as at:
         at.shop.users |= users
         at.settle()
         states = [at.shop.get(order).state for order in (waiting, bought, abandoned, closed)]
@@ -146,7 +146,7 @@ def test_sweeper_settles_every_order_when_the_brokers_disk_is_lost(tmp_path: Pat
         at.settle()
         assert at.shop.get(waiting).close_cause == pb.CLOSE_CAUSE_TIMEOUT
         assert at.shop.available(sku) == ALL * ALL - 3
-        assert not messages(tmp_path, ORDER_REBACK, clock.now())
+        assert not messages(timed_world.folder, ORDER_REBACK, clock.now())
 
 
 def left_creating(at: Stage, sku: str) -> pb.Order:

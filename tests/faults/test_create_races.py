@@ -1,7 +1,6 @@
 """A running create, held at a gap, against the broker's question, the sweeper and its own repeat: both winners."""
 
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
@@ -12,21 +11,22 @@ from reback.inventory.v1 import inventory_pb2 as stock_pb
 from reback.order.v1 import order_pb2 as pb
 from tests.faults.stage import A_MOMENT, CHECK_AFTER, CREATING_GRACE, NOBODY_ASKS, Stage, stage, told
 from tests.services import create_request, wait_until
+from tests.worlds import World
 
 BEFORE_THE_MOVE = (CrashPoint.CREATE_HALF_SENT, CrashPoint.CREATE_SOLD, CrashPoint.CREATE_TIMEOUT_SENT)
 
 
 @pytest.fixture
-def asking(tmp_path: Path) -> Iterator[Stage]:
+def asking(timed_world: World) -> Iterator[Stage]:
     """With a broker that asks about half messages."""
-    with stage(tmp_path) as made:
+    with stage(timed_world.folder) as made:
         yield made
 
 
 @pytest.fixture
-def silent(tmp_path: Path) -> Iterator[Stage]:
+def silent(timed_world: World) -> Iterator[Stage]:
     """With a broker that never asks, so that the sweeper is alone."""
-    with stage(tmp_path, NOBODY_ASKS) as made:
+    with stage(timed_world.folder, NOBODY_ASKS) as made:
         yield made
 
 

@@ -1,24 +1,25 @@
 """kill -9 of the inventory service between taking a batch, COMMIT and answering; then a restart."""
 
 import json
-import sqlite3
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import grpc
 import pytest
 
 from common.clock import SystemClock
-from common.messaging.open import open_broker
+from common.crash_points import Reached
 from common.messaging.port import Message
-from inventory_srv.consumers import GROUP, TOPIC
+from inventory_srv.consumers import TOPIC
 from inventory_srv.crash_points import CrashPoint
 from reback.inventory.v1 import inventory_pb2 as pb
 from reback.inventory.v1.inventory_pb2_grpc import InventoryServiceStub
 from tests.faults.harness import Process, process
 from tests.services import PATIENCE, inventory_settings, running_inventory, wait_until
+from tests.tables import sale_states
+from tests.worlds import World, world_of
 
 LANDED: Final = {
     CrashPoint.BATCH_TAKEN: False,
@@ -35,6 +36,7 @@ CONSUMERS_OWN: Final = {CrashPoint.REBACK_DONE}
 
 SALES: Final = {f"o{n}": {"tea": 1, "mug": 2} for n in range(5)}
 STOCKED: Final = 20
+BROKER: Final = "lease=1"
 
 
 def test_every_crash_point_is_tried() -> None:
@@ -42,14 +44,14 @@ def test_every_crash_point_is_tried() -> None:
 
 
 @pytest.mark.parametrize("point", LANDED)
-def test_a_sell_killed_at_any_gap_and_repeated_is_one_sale(point: CrashPoint, tmp_path: Path) -> None:
+def test_a_sell_killed_at_any_gap_and_repeated_is_one_sale(point: CrashPoint, tmp_path: Path, world: World) -> None:
     stock_up(tmp_path)
     with dying(tmp_path, point) as (service, stub):
         calls = [stub.Sell.future(sell_request(order_sn), timeout=PATIENCE) for order_sn in SALES]
         service.wait_until_killed()
         answered = [call for call in calls if call.exception(PATIENCE) is None]
-    assert bool(sales_in(tmp_path)) is LANDED[point]
-    assert all(call.result().order_sn in sales_in(tmp_path) for call in answered)
+    assert bool(sale_states(tmp_path)) is LANDED[point]
+    assert all(call.result().order_sn in sale_states(tmp_path) for call in answered)
 
     with serving(tmp_path) as stub:
         first = [stub.Sell(sell_request(order_sn), timeout=PATIENCE) for order_sn in SALES]
@@ -63,7 +65,7 @@ def test_a_sell_killed_at_any_gap_and_repeated_is_one_sale(point: CrashPoint, tm
 
 
 @pytest.mark.parametrize("point", LANDED)
-def test_a_reback_killed_at_any_gap_and_repeated_returns_once(point: CrashPoint, tmp_path: Path) -> None:
+def test_a_reback_killed_at_any_gap_and_repeated_returns_once(point: CrashPoint, tmp_path: Path, world: World) -> None:
     stock_up(tmp_path)
     with serving(tmp_path) as stub:
         stub.Sell(sell_request("o1"), timeout=PATIENCE)
@@ -71,7 +73,7 @@ def test_a_reback_killed_at_any_gap_and_repeated_returns_once(point: CrashPoint,
         call = stub.Reback.future(pb.RebackRequest(order_sn="o1", reason="close"), timeout=PATIENCE)
         service.wait_until_killed()
         call.exception(PATIENCE)
-    assert sales_in(tmp_path) == {"o1": "RETURNED" if LANDED[point] else "SOLD"}
+    assert sale_states(tmp_path) == {"o1": "RETURNED" if LANDED[point] else "SOLD"}
 
     with serving(tmp_path) as stub:
         for _ in range(2):
@@ -81,24 +83,28 @@ def test_a_reback_killed_at_any_gap_and_repeated_returns_once(point: CrashPoint,
         assert_books_balance(stub)
 
 
-def test_a_reback_message_killed_before_it_is_acknowledged_comes_again_and_returns_once(tmp_path: Path) -> None:
+def test_a_reback_message_killed_before_it_is_acknowledged_comes_again_and_returns_once(
+    tmp_path: Path, world: World
+) -> None:
     stock_up(tmp_path)
     with serving(tmp_path) as stub:
         stub.Sell(sell_request("o1"), timeout=PATIENCE)
     with dying(tmp_path, CrashPoint.REBACK_DONE) as (service, stub):
         publish_reback(tmp_path, "o1")
         service.wait_until_killed()
-    assert sales_in(tmp_path) == {"o1": "RETURNED"}
-    assert unacknowledged(tmp_path) == 1
+    assert sale_states(tmp_path) == {"o1": "RETURNED"}
 
-    with serving(tmp_path) as stub:
-        wait_until(lambda: unacknowledged(tmp_path) == 0, "the message is handled again and acknowledged")
+    passed: list[str] = []
+    with serving(tmp_path, passed.append) as stub:
+        wait_until(lambda: CrashPoint.REBACK_DONE in passed, "the message is handled again")
         assert units(stub, "tea") == (STOCKED, 0)
         assert len(stub.ListMovements(pb.ListMovementsRequest(order_sn="o1")).movements) == 4
         assert_books_balance(stub)
 
 
-def test_of_two_replicas_on_one_database_one_is_killed_and_no_sale_is_lost_or_doubled(tmp_path: Path) -> None:
+def test_of_two_replicas_on_one_database_one_is_killed_and_no_sale_is_lost_or_doubled(
+    tmp_path: Path, world: World
+) -> None:
     stock_up(tmp_path, units=300)
     orders = {f"o{n}": {"tea": 1, "mug": 1} for n in range(250)}
     with dying(tmp_path) as (killed, stub), serving(tmp_path) as other:
@@ -120,24 +126,20 @@ def test_of_two_replicas_on_one_database_one_is_killed_and_no_sale_is_lost_or_do
 
 @contextmanager
 def dying(folder: Path, crash_at: str = "") -> Iterator[tuple[Process, InventoryServiceStub]]:
-    """The service as a process that can be killed, on the files of `folder`, and a stub of it."""
-    settings = inventory_settings(folder, broker_url=broker_url(folder), crash_at=crash_at)
+    """The service as a process that can be killed, in the world of `folder`, and a stub of it."""
+    settings = inventory_settings(folder, **world_of(folder).broker(BROKER), crash_at=crash_at)
     with process(folder, settings) as service, grpc.insecure_channel(service.address) as channel:
         yield service, InventoryServiceStub(channel)
 
 
 @contextmanager
-def serving(folder: Path) -> Iterator[InventoryServiceStub]:
-    """A stub of the service on the files of `folder`: what is there before a crash and after it."""
+def serving(folder: Path, reached: Reached | None = None) -> Iterator[InventoryServiceStub]:
+    """A stub of the service in the world of `folder`: what is there before a crash and after it."""
     with (
-        running_inventory(folder, {"broker_url": broker_url(folder)}) as service,
+        running_inventory(folder, world_of(folder).broker(BROKER), reached=reached) as service,
         grpc.insecure_channel(service.address) as channel,
     ):
         yield InventoryServiceStub(channel)
-
-
-def broker_url(folder: Path) -> str:
-    return f"embedded:///{folder}/broker.db?lease=1"
 
 
 def stock_up(folder: Path, units: int = STOCKED) -> None:
@@ -152,7 +154,7 @@ def sell_request(order_sn: str, lines: dict[str, int] | None = None) -> pb.SellR
 
 
 def publish_reback(folder: Path, order_sn: str) -> None:
-    broker = open_broker(broker_url(folder), topic_prefix="", clock=SystemClock())
+    broker = world_of(folder).open_broker(SystemClock(), BROKER)
     broker.publish(Message(TOPIC, order_sn, json.dumps({"order_sn": order_sn, "cause": "close"}).encode()))
     broker.close()
 
@@ -164,18 +166,3 @@ def units(stub: InventoryServiceStub, sku: str) -> tuple[int, int]:
 
 def assert_books_balance(stub: InventoryServiceStub) -> None:
     assert list(stub.AuditStock(pb.AuditStockRequest(page_size=1000), timeout=PATIENCE).differences) == []
-
-
-def sales_in(folder: Path) -> dict[str, str]:
-    """The state of each sale that is committed, read from outside."""
-    return dict(read(folder / "inventory.db", "SELECT order_sn, state FROM sale"))
-
-
-def unacknowledged(folder: Path) -> int:
-    query = f"SELECT count(*) FROM entries JOIN queues ON queues.id = queue WHERE consumers = '{GROUP}'"
-    return int(read(folder / "broker.db", query)[0][0])
-
-
-def read(file: Path, query: str) -> list[Any]:
-    with closing(sqlite3.connect(f"file:{file}?mode=ro", uri=True, timeout=PATIENCE)) as database:
-        return database.execute(query).fetchall()

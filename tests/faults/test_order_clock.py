@@ -3,7 +3,6 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from pathlib import Path
 from typing import Final
 
 import pytest
@@ -15,6 +14,7 @@ from reback.order.v1 import order_pb2 as pb
 from tests.faults.harness import messages
 from tests.faults.stage import A_MOMENT, CREATING_GRACE, PAY_WITHIN, SWEEP_GRACE, Stage, stage, told
 from tests.services import wait_until
+from tests.worlds import World
 
 OFF: Final = timedelta(minutes=10)
 ALL: Final = 10
@@ -32,8 +32,8 @@ class OffClock(Clock):
 
 
 @pytest.fixture
-def at(tmp_path: Path) -> Iterator[Stage]:
-    with stage(tmp_path) as made:
+def at(timed_world: World) -> Iterator[Stage]:
+    with stage(timed_world.folder) as made:
         yield made
 
 
@@ -56,10 +56,10 @@ def assert_closed_by_timeout(at: Stage, order: pb.Order) -> None:
 
 
 @pytest.mark.parametrize("ahead", [OFF, -OFF], ids=["ahead", "behind"])
-def test_order_is_closed_in_its_own_time_by_a_broker_whose_clock_is_set(tmp_path: Path, ahead: timedelta) -> None:
+def test_order_is_closed_in_its_own_time_by_a_broker_whose_clock_is_set(timed_world: World, ahead: timedelta) -> None:
     clock = ManualClock()
     broker_clock = OffClock(clock)
-    with stage(tmp_path, clock=clock, broker_clock=broker_clock) as at:
+    with stage(timed_world.folder, clock=clock, broker_clock=broker_clock) as at:
         order = unpaid(at)
         broker_clock.ahead = ahead
         assert_open(at, order, broker_clock)

@@ -10,8 +10,10 @@ from order_srv.crash_points import CrashPoint
 from order_srv.settings import OrderSettings
 from tests.books import assert_books_balance
 from tests.faults.crash_scenarios import BROKER, SCENARIOS, STOCK, Scenario, Scene
-from tests.faults.harness import BrokerLock, InventoryProxy, half_messages, process, proxied, states, unsettled
+from tests.faults.harness import BrokerLock, InventoryProxy, half_messages, process, proxied
 from tests.services import Services, order_settings, running_inventory, running_order, wait_until
+from tests.tables import states, unsettled
+from tests.worlds import World, world_of
 
 CREATING_GRACE: Final = 2.0
 SWEEP_EVERY: Final = 0.3
@@ -23,16 +25,15 @@ _DYING: Final = {"creating_grace": 30, "sweep_every": 3600}  # nobody but the sc
 
 
 @pytest.fixture
-def proxy(tmp_path: Path) -> Iterator[InventoryProxy]:
+def proxy(world: World, tmp_path: Path) -> Iterator[InventoryProxy]:
     """Inventory, which nobody kills here, through a network that may lose answers."""
-    broker_url = {"broker_url": f"embedded:///{tmp_path}/broker.db?{BROKER}"}
-    with running_inventory(tmp_path, broker_url) as inventory, proxied(inventory.address) as passing:
+    with running_inventory(tmp_path, world.broker(BROKER)) as inventory, proxied(inventory.address) as passing:
         yield passing
 
 
 def settings(folder: Path, proxy: InventoryProxy, **more: Any) -> OrderSettings:
     broker = more.pop("broker", BROKER)
-    return order_settings(folder, proxy.address, broker_url=f"embedded:///{folder}/broker.db?{broker}", **more)
+    return order_settings(folder, proxy.address, **world_of(folder).broker(broker), **more)
 
 
 def test_every_crash_point_has_a_scenario() -> None:

@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator
 from datetime import timedelta
-from pathlib import Path
 from threading import Event
 from typing import Final
 
@@ -18,15 +17,16 @@ from reback.inventory.v1 import inventory_pb2 as stock_pb
 from reback.order.v1 import order_pb2 as pb
 from tests.faults.harness import lose_messages, messages
 from tests.faults.stage import A_MOMENT, CREATING_GRACE, PAY_WITHIN, SWEEP_GRACE, Stage, stage, told
-from tests.services import SHORT_BROKER, create_request, wait_until
+from tests.services import create_request, wait_until
+from tests.worlds import SHORT_BROKER, World
 
 ALL: Final = 10
 TIMES: Final = 100
 
 
 @pytest.fixture
-def at(tmp_path: Path) -> Iterator[Stage]:
-    with stage(tmp_path, f"{SHORT_BROKER}&tries=3") as made:
+def at(timed_world: World) -> Iterator[Stage]:
+    with stage(timed_world.folder, f"{SHORT_BROKER}&tries=3") as made:
         yield made
 
 

@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator
 from concurrent.futures import Future
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -15,21 +14,22 @@ from reback.order.v1 import order_pb2 as pb
 from tests.faults.harness import lose_messages
 from tests.faults.stage import CHECK_AFTER, NOBODY_ASKS, PAY_WITHIN, SWEEP_GRACE, Stage, stage, told
 from tests.services import wait_until
+from tests.worlds import World
 
 LEFT = 7
 ALL = 10
 
 
 @pytest.fixture
-def at(tmp_path: Path) -> Iterator[Stage]:
-    with stage(tmp_path) as made:
+def at(timed_world: World) -> Iterator[Stage]:
+    with stage(timed_world.folder) as made:
         yield made
 
 
 @pytest.fixture
-def silent(tmp_path: Path) -> Iterator[Stage]:
+def silent(timed_world: World) -> Iterator[Stage]:
     """With a broker that asks nothing."""
-    with stage(tmp_path, NOBODY_ASKS) as made:
+    with stage(timed_world.folder, NOBODY_ASKS) as made:
         yield made
 
 

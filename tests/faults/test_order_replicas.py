@@ -2,21 +2,19 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import timedelta
 from pathlib import Path
 from typing import Final
 
 import grpc
 import pytest
 
-from common.clock import ManualClock, SystemClock
 from inventory_srv.bootstrap import InventoryService
 from order_srv.bootstrap import OrderService
 from order_srv.crash_points import CrashPoint
-from order_srv.messages import ORDER_TIMEOUT
 from reback.order.v1 import order_pb2 as pb
-from tests.faults.harness import Process, lose_messages, process, states, unsettled, until_done
+from tests.faults.harness import Process, process, until_done
 from tests.services import PATIENCE, Services, create_request, order_settings, running_order, wait_until
+from tests.tables import let_orders_be_due, states, unsettled
 
 ORDERS: Final = 30
 ALL: Final = 100
@@ -33,13 +31,12 @@ def shop_of(folder: Path, inventory: InventoryService, order: Process | OrderSer
 
 
 def test_two_sweepers_close_each_order_and_return_its_stock_once(tmp_path: Path, inventory: InventoryService) -> None:
-    long_ago = ManualClock(SystemClock().now() - timedelta(hours=1))
-    with running_order(tmp_path, inventory.address, clock=long_ago) as order:
+    with running_order(tmp_path, inventory.address) as order:
         shop = Services(tmp_path, inventory, order)
         user, sku = shop.new_user(), shop.new_sku(ALL)
         made = [shop.create(user, {sku: 1}).order_sn for _ in range(ORDERS)]
         shop.close()
-    lose_messages(tmp_path, ORDER_TIMEOUT)
+    let_orders_be_due(tmp_path)
     settings = order_settings(tmp_path, inventory.address, **BUSY_SWEEPER)
     with process(tmp_path, settings) as first, process(tmp_path, settings) as second:
         with shop_of(tmp_path, inventory, first) as shop:

@@ -17,7 +17,7 @@ from reback.inventory.v1.inventory_pb2_grpc import InventoryServiceStub
 from reback.order.v1 import order_pb2 as pb
 from reback.order.v1.order_pb2_grpc import OrderServiceStub
 from tests.books import Books, assert_books_balance
-from tests.faults.harness import process, rows, unsettled, until_done
+from tests.faults.harness import process, until_done
 from tests.services import (
     PATIENCE,
     Services,
@@ -28,6 +28,8 @@ from tests.services import (
     running_order,
     wait_until,
 )
+from tests.tables import sale_states, unsettled
+from tests.worlds import World
 
 CALLERS: Final = 16
 WARM: Final = 100  # answers before anything happens
@@ -87,8 +89,8 @@ def loading(address: str, call: Callable[[grpc.Channel, str], Any]) -> Iterator[
 
 
 @pytest.fixture
-def sku(tmp_path: Path) -> str:
-    """Goods that are in stock, in both services' files."""
+def sku(world: World, tmp_path: Path) -> str:
+    """Goods that are in stock, in both services' databases."""
     with running_inventory(tmp_path) as inventory, running_order(tmp_path, inventory.address) as order:
         shop = Services(tmp_path, inventory, order)
         made = shop.new_sku(STOCK)
@@ -141,7 +143,7 @@ def test_inventory_stopped_under_load_answers_every_call_that_it_accepted(tmp_pa
     ):
         service.stop()  # and its exit code is 0
     assert set(load.errors.values()) <= {grpc.StatusCode.UNAVAILABLE}
-    sold = {order_sn for (order_sn,) in rows(tmp_path / "inventory.db", "SELECT order_sn FROM sale")}
+    sold = set(sale_states(tmp_path))
     assert sold == set(load.answers)
     with running_inventory(tmp_path) as inventory, grpc.insecure_channel(inventory.address) as channel:
         stub = InventoryServiceStub(channel)

@@ -21,7 +21,6 @@ from tests.component.order.holds import Holds
 from tests.faults.harness import BrokerLock
 from tests.services import (
     PATIENCE,
-    SHORT_BROKER,
     Services,
     create_request,
     running_inventory,
@@ -29,6 +28,7 @@ from tests.services import (
     wait_until,
 )
 from tests.told import Told, told
+from tests.worlds import SHORT_BROKER
 
 GRACE = 4
 """Seconds of creating grace: CreateOrder then has at most half of them, whatever its caller allows."""

@@ -1,0 +1,85 @@
+"""The worlds that the same tests are run in: what the services of a test's folder stand on.
+
+    embedded   SQLite, a broker in a file, a local lock
+    servers    MariaDB and Redis, and the broker in a file still: a test can hold its clock and look into it
+    cluster    MariaDB, Redis and RocketMQ
+
+Each test has its own: databases, and prefixes for the keys of locks and for topics. A world is there when the variables
+of `tests.engines` name what it needs. In the end the books are read from the databases themselves, whatever was tested.
+
+A fixture says `with in_world(name, folder)`; settings that are then made for the folder (`tests.services`) are for it.
+"""
+
+import json
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+from uuid import uuid4
+
+from common.clock import Clock
+from common.messaging.open import open_broker
+from common.messaging.port import Broker
+from tests.databases import databases_on
+from tests.engines import MYSQL_URL, REDIS_URL
+from tests.tables import problems_in_tables
+
+SHORT_BROKER: Final = "check_after=1&check_every=0.3&lease=3&retry_after=0.1"
+"""Parameters of the broker in a file that make a test short."""
+
+_SERVERS: Final = ["servers"] if MYSQL_URL and REDIS_URL else []
+
+WORLDS: Final = ["embedded", *_SERVERS]
+"""Where whole services are tried."""
+
+FILE_BROKER_WORLDS: Final = ["embedded", *_SERVERS]
+"""Where a test can look into the broker, and time passes for it as the test says."""
+
+_FILE: Final = "world"  # in a folder, what its world is
+
+
+@dataclass(frozen=True)
+class World:
+    """What the services of a folder stand on.
+
+    Attributes:
+        folder: The test's own.
+        name: Which world.
+        prefix: Before all that is shared with other tests.
+    """
+
+    folder: Path
+    name: str = "embedded"
+    prefix: str = ""
+
+    @property
+    def lock_url(self) -> str:
+        return "local://" if self.name == "embedded" else f"{REDIS_URL}?prefix={self.prefix}"
+
+    def broker(self, parameters: str = SHORT_BROKER) -> dict[str, Any]:
+        """The settings that lead to the broker; `parameters` are those of a broker in a file."""
+        return {"broker_url": f"embedded:///{self.folder}/broker.db?{parameters}", "topic_prefix": self.prefix}
+
+    def open_broker(self, clock: Clock, parameters: str = SHORT_BROKER) -> Broker:
+        """A client of the broker, as the services have one each."""
+        settings = self.broker(parameters)
+        return open_broker(settings["broker_url"], topic_prefix=settings["topic_prefix"], clock=clock)
+
+
+def world_of(folder: Path) -> World:
+    """The world of a folder; embedded unless a fixture says otherwise."""
+    file = folder / _FILE
+    return World(folder, **json.loads(file.read_text())) if file.exists() else World(folder)
+
+
+@contextmanager
+def in_world(name: str, folder: Path) -> Iterator[World]:
+    """Let the services of `folder` be in this world; at the end its books have to balance."""
+    with ExitStack() as closing:
+        closing.enter_context(databases_on("sqlite" if name == "embedded" else "mysql", folder))
+        prefix = "" if name == "embedded" else f"t{uuid4().hex[:12]}-"
+        (folder / _FILE).write_text(json.dumps({"name": name, "prefix": prefix}))
+        yield world_of(folder)
+        problems = problems_in_tables(folder)
+        assert not problems, "the tables do not balance:\n  " + "\n  ".join(problems)
