@@ -36,6 +36,8 @@ WORLDS: Final = ["embedded", *_SERVERS]
 FILE_BROKER_WORLDS: Final = ["embedded", *_SERVERS]
 """Where a test can look into the broker, and time passes for it as the test says."""
 
+_LOCK_EXPIRY_S: Final = 2  # so long a killed holder keeps its skus from the others
+
 _FILE: Final = "world"  # in a folder, what its world is
 
 
@@ -55,7 +57,7 @@ class World:
 
     @property
     def lock_url(self) -> str:
-        return "local://" if self.name == "embedded" else f"{REDIS_URL}?prefix={self.prefix}"
+        return "local://" if self.name == "embedded" else f"{REDIS_URL}?prefix={self.prefix}&expiry={_LOCK_EXPIRY_S}"
 
     def broker(self, parameters: str = SHORT_BROKER) -> dict[str, Any]:
         """The settings that lead to the broker; `parameters` are those of a broker in a file."""
