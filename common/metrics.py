@@ -20,6 +20,9 @@ LOCK_OUTAGES: Final = Counter("reback_lock_outages", "How often the stock lock's
 LOCK_UNGUARDED: Final = Counter(
     "reback_lock_unguarded", "Batches that went on without the stock lock, guarded by their rows alone."
 )
+DATABASE_REPEATS: Final = Counter(
+    "reback_database_repeats", "Transactions that were tried again: others were in the way, or the connection was lost."
+)
 
 
 def serve_metrics(listen: str) -> Callable[[], None]:

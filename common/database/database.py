@@ -4,17 +4,17 @@ A use case hands a piece of work to `Database.write` and it happens as one trans
 in the way. Nothing outside this room opens a connection.
 """
 
+import random
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 from functools import cache
-from itertools import chain
+from itertools import chain, count
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
 import peewee
-import stamina
 from playhouse.migrations import Runner
 from playhouse.pool import MaxConnectionsExceeded
 
@@ -22,12 +22,15 @@ from common.clock import Clock, DatabaseClock, SystemClock
 from common.database.errors import CommitUnknown, Contended, DatabaseUnavailable
 from common.database.open import open_driver
 from common.database.port import Trouble
+from common.metrics import DATABASE_REPEATS
 
 T = TypeVar("T")
 
 _BUSY_TIMEOUT_S: Final = 5.0
-_REPEATS: Final = 20
 _PATIENCE_S: Final = 15.0
+_TRIES_TOLD: Final = 10  # of work that names itself what to repeat it for
+_FIRST_PAUSE_S: Final = 0.01
+_LONGEST_PAUSE_S: Final = 0.5
 _ROWS_AT_ONCE: Final = 128
 
 _ENGINES_ERRORS: Final = (peewee.DatabaseError, peewee.InterfaceError, OSError)
@@ -41,9 +44,18 @@ class Database:
             the parameters of `MysqlUrl`.
         connections: How many may be open at once; one more waits `busy_timeout` and is then `DatabaseUnavailable`.
         busy_timeout: Seconds that one try waits for what others hold (whole ones on a server, at least 1).
+        patience: Seconds in which a transaction is tried again while others are in its way.
     """
 
-    def __init__(self, url: str, *, connections: int = 80, busy_timeout: float = _BUSY_TIMEOUT_S) -> None:
+    def __init__(
+        self,
+        url: str,
+        *,
+        connections: int = 80,
+        busy_timeout: float = _BUSY_TIMEOUT_S,
+        patience: float = _PATIENCE_S,
+    ) -> None:
+        self._patience = patience
         self._driver = open_driver(url, connections, busy_timeout)
         self._clock: DatabaseClock | None = None
         self.engine: Any = self._driver.engine
@@ -111,9 +123,9 @@ class Database:
     def write(self, work: Callable[[], T], *, repeat_on: type[Exception] | tuple[type[Exception], ...] = ()) -> T:
         """Run `work` in one transaction that holds what it reads by `locking`, and commit.
 
-        The whole of it is repeated, a bounded number of times and with jitter, when others were in the way, or when
-        the connection was lost before COMMIT was sent. So it must have no effect outside the database. Transactions
-        do not nest.
+        The whole of it is repeated, after random pauses and not for ever, when others were in the way, or when the
+        connection was lost before COMMIT was sent. So it must have no effect outside the database. Transactions do not
+        nest.
 
         Args:
             work: Reads and writes; what it raises rolls the transaction back.
@@ -126,25 +138,20 @@ class Database:
             CommitUnknown: The connection was lost at COMMIT.
             DatabaseUnavailable: Nothing was written.
         """
-        give_up = time.monotonic() + _PATIENCE_S
-        try:
-            return self._attempt(work, repeat_on)
-        except Contended as contended:
-            first = contended
-        try:
-            for again in stamina.retry_context(
-                on=Contended, attempts=_REPEATS, timeout=_PATIENCE_S, wait_initial=0.002, wait_max=0.2, wait_jitter=0.02
-            ):
-                if time.monotonic() > give_up:
-                    raise first
-                with again:
-                    return self._attempt(work, repeat_on)
-        except Contended as contended:
-            cause = contended.__cause__
-            if repeat_on and isinstance(cause, repeat_on):
-                raise cause from None
-            raise DatabaseUnavailable("the database was busy for too long") from cause
-        raise AssertionError("unreachable: retry_context returns or raises")
+        give_up = time.monotonic() + self._patience
+        for tries in count(1):
+            try:
+                return self._attempt(work, repeat_on)
+            except Contended as contended:
+                cause = contended.__cause__
+            if isinstance(cause, repeat_on) and tries == _TRIES_TOLD:
+                raise cause
+            pause = _pause(tries)
+            if time.monotonic() + pause > give_up:
+                raise DatabaseUnavailable("the database was busy for too long") from cause
+            DATABASE_REPEATS.inc()
+            time.sleep(pause)
+        raise AssertionError("unreachable: the loop has no end of its own")
 
     def locking(self, query: Any) -> Any:  # peewee's queries share no useful type
         """Make a SELECT of a writing transaction read the latest rows and hold them until the end."""
@@ -256,6 +263,11 @@ class Database:
             if self._driver.trouble(error) in (None, Trouble.RULE_BROKEN):
                 raise
             raise DatabaseUnavailable(self._driver.explain(error)) from error
+
+
+def _pause(tries: int) -> float:
+    # All of it at random: with a fixed part, those who met once meet again.
+    return random.uniform(0, min(_LONGEST_PAUSE_S, _FIRST_PAUSE_S * 2 ** (tries - 1)))  # noqa: S311 no secret
 
 
 @cache

@@ -102,18 +102,18 @@ def test_a_deadlock_is_repeated_whole(harness: MysqlHarness) -> None:
 def test_pitfall_03_a_storm_of_reversed_lists_ends_with_every_addition(harness: MysqlHarness) -> None:
     databases = [harness.open(), harness.open()]
     databases[0].write(lambda: databases[0].insert_many("note (word, number)", [(key, 0) for key in KEYS]))
-    started = threading.Barrier(8)
+    started = threading.Barrier(16)
 
     def storm(turn: int) -> None:
-        database, keys = databases[turn % 2], KEYS if turn < 4 else KEYS[::-1]
+        database, keys = databases[turn % 2], KEYS if turn < 8 else KEYS[::-1]
         started.wait(PATIENCE)
         for _ in range(10):
             database.write(lambda: [add_one(database, key) for key in keys])
 
-    with ThreadPoolExecutor(8) as pool:
-        list(pool.map(storm, range(8)))
+    with ThreadPoolExecutor(16) as pool:
+        list(pool.map(storm, range(16)))
 
-    assert numbers(databases[0]) == dict.fromkeys(KEYS, 80)
+    assert numbers(databases[0]) == dict.fromkeys(KEYS, 160)
 
 
 def test_a_broken_guard_of_a_table_is_an_integrity_error_and_rolls_everything_back(database: Database) -> None:
