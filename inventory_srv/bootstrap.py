@@ -101,7 +101,15 @@ def build(
     clock = clock or database.clock()
     lock = lock or open_lock(settings.lock_url, settings.lock_outage)
     broker = broker or open_broker(settings.broker_url, topic_prefix=settings.topic_prefix, clock=clock)
-    writer = StockWriter(database, lock, clock, queue=settings.queue, batch=settings.batch, reached=reached)
+    writer = StockWriter(
+        database,
+        lock,
+        clock,
+        queue=settings.queue,
+        batch=settings.batch,
+        lock_outage=settings.lock_outage,
+        reached=reached,
+    )
     broker.subscribe(TOPIC, GROUP, OrderRebackConsumer(writer, reached=reached))
     server = Server("inventory", settings.listen, threads=settings.threads, reflection=settings.reflection)
     servicer = InventoryServicer(writer, Queries(database), Audit(database))

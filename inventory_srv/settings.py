@@ -21,7 +21,8 @@ class InventorySettings(ServiceSettings):
 
     Attributes:
         lock_url: Which lock keeps replicas from queueing on the same rows.
-        lock_outage: What to do while the lock's engine is down: go on, guarded by the database alone, or refuse.
+        lock_outage: What to do while the lock's engine is down, or a holder does not give it back: go on, guarded by
+            the database alone, or refuse.
         queue: How many changes of stock may wait.
         batch: How many changes are merged into one transaction at most; 1: no merging.
     """

@@ -19,7 +19,8 @@ from common.crash_points import Reached, nothing_happens
 from common.database import CommitUnknown, Database
 from common.deadline import Deadline
 from common.errors import DeadlineExceeded, DomainError, Unavailable
-from common.lock.port import Lock, LockLost
+from common.lock.port import Lock, LockBusy, LockLost, Outage
+from common.metrics import LOCK_UNGUARDED
 from inventory_srv.changes import AdjustStock, Answer, Change, Reback, Sell, SetStock, Sheet
 from inventory_srv.crash_points import CrashPoint
 from inventory_srv.records import Sale, Stock
@@ -82,7 +83,9 @@ class StockWriter:
     Args:
         queue: How many changes may wait.
         batch: How many are merged at most; 1: no merging.
-        lock_patience: How long a batch waits for the lock of its skus before its callers are told STOCK_BUSY.
+        lock_patience: How long a batch waits for the lock of its skus. A living holder gives it back within
+            milliseconds, a dead one keeps it until it expires.
+        lock_outage: What then: `database`, go on guarded by the rows alone; or `refuse`, tell the callers STOCK_BUSY.
         reached: Told of every crash point that is passed.
     """
 
@@ -94,7 +97,8 @@ class StockWriter:
         *,
         queue: int = 4096,
         batch: int = 256,
-        lock_patience: timedelta = timedelta(seconds=5),
+        lock_patience: timedelta = timedelta(seconds=1),
+        lock_outage: Outage = "database",
         reached: Reached = nothing_happens,
     ) -> None:
         self._database = database
@@ -104,6 +108,7 @@ class StockWriter:
         self._limit = queue
         self._batch = batch
         self._lock_patience = lock_patience.total_seconds()
+        self._lock_outage = lock_outage
         self._reached = reached
         self._queue: deque[_Waiting] = deque()
         self._news = threading.Condition()
@@ -219,6 +224,17 @@ class StockWriter:
         keys = self._lock_keys([waiting.change for waiting in batch])
         latest = max(waiting.deadline.at for waiting in batch)
         patience = Deadline(min(latest, Deadline.after(self._lock_patience).at))
+        try:
+            return self._holding(keys, patience, batch)
+        except LockBusy:
+            if self._lock_outage == "refuse" or Deadline(latest).passed:
+                raise
+            # Its holder may be dead, and the lock its own until it expires: nobody's sales wait for that.
+            LOCK_UNGUARDED.inc()
+            log.warning("the stock lock was not had in time: its batch is guarded by its rows", changes=len(batch))
+        return self._committed(batch)
+
+    def _holding(self, keys: set[str], patience: Deadline, batch: Sequence[_Waiting]) -> Sequence[Outcome]:
         outcomes: Sequence[Outcome] = ()
         try:
             with self._lock.holding(keys, patience):

@@ -12,7 +12,7 @@ from common.deadline import Deadline
 from common.errors import Aborted, DomainError, Unavailable
 
 Outage = Literal["database", "refuse"]
-"""What to do while the lock's engine is down: go on, guarded by the database's rows alone, or refuse."""
+"""What to do without the lock, its engine down or its holder dead: go on, guarded by the database's rows, or refuse."""
 
 
 class LockBusy(Aborted):

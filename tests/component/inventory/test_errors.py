@@ -172,9 +172,9 @@ def test_a_full_queue_is_told_at_once_as_stock_busy(tmp_path: Path, hold: Hold) 
         assert [being_done.result(PATIENCE).order_sn, waiting.result(PATIENCE).order_sn] == ["o1", "o2"]
 
 
-def test_a_lock_not_had_by_the_deadline_is_stock_busy(tmp_path: Path) -> None:
+def test_told_to_refuse_a_lock_that_is_not_had_is_stock_busy(tmp_path: Path) -> None:
     lock = LocalLock()
-    with open_door(tmp_path, lock=lock) as door:
+    with open_door(tmp_path, {"lock_outage": "refuse"}, lock=lock) as door:
         door.stock_up(tea=5)
         door.service.writer._lock_patience = 0.05
         with lock.holding(["lock:stock:tea"], soon()):

@@ -6,6 +6,7 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
+from prometheus_client import REGISTRY
 
 from common.deadline import Deadline
 from common.lock.local import LocalLock
@@ -16,6 +17,10 @@ from tests.component.inventory.shop import Hold, open_shop, outcome_of, soon, wa
 from tests.unit.inventory.sheets import adjust, reback, sell, set_stock
 
 pytestmark = pytest.mark.usefixtures("engine")
+
+
+def _unguarded() -> float:
+    return REGISTRY.get_sample_value("reback_lock_unguarded_total") or 0.0
 
 
 class SpiedLock(Lock):
@@ -110,9 +115,23 @@ def test_a_lost_lock_is_noted_and_its_batch_counts(tmp_path: Path) -> None:
         assert shop.units("tea") == (3, 2)
 
 
-def test_without_the_lock_in_time_the_callers_are_told_and_nothing_is_sold(tmp_path: Path) -> None:
+def test_a_batch_that_does_not_get_its_lock_goes_on_guarded_by_its_rows(tmp_path: Path) -> None:
+    """A holder that was killed keeps the lock until it expires; nobody's sales wait so long."""
     lock = LocalLock()
     with open_shop(tmp_path / "inventory.db", lock=lock, lock_patience=timedelta(milliseconds=50)) as shop:
+        shop.stock_up(tea=5)
+        before = _unguarded()
+        with lock.holding(["lock:stock:tea"], soon()):
+            outcomes = shop.outcomes([sell("o1", ("tea", 2)), sell("o2", ("tea", 2)), sell("o3", ("tea", 2))])
+
+        assert [getattr(outcome, "reason", "sold") for outcome in outcomes] == ["sold", "sold", "NO_STOCK"]
+        assert shop.units("tea") == (1, 4)
+        assert _unguarded() > before
+
+
+def test_told_to_refuse_the_callers_are_told_that_the_lock_was_not_had_and_nothing_is_sold(tmp_path: Path) -> None:
+    lock, patience = LocalLock(), timedelta(milliseconds=50)
+    with open_shop(tmp_path / "inventory.db", lock=lock, lock_patience=patience, lock_outage="refuse") as shop:
         shop.stock_up(tea=5)
         with lock.holding(["lock:stock:tea"], soon()):
             outcomes = shop.outcomes([sell("o1", ("tea", 1)), sell("o2", ("tea", 1))])
