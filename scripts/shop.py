@@ -11,9 +11,15 @@ from reback.order.v1.order_pb2_grpc import OrderServiceStub
 PATIENCE_S: Final = 10.0
 """How long a script waits for one answer."""
 
+_TAKES_TURNS: Final = (("grpc.lb_policy_name", "round_robin"),)
+
 
 class Shop:
     """A connection to each service; a context manager, which closes them.
+
+    Args:
+        inventory_address, order_address: `host:port`; of several replicas, which are called in turns:
+            `ipv4:host:port,host:port`.
 
     Attributes:
         inventory: The inventory service's calls.
@@ -21,7 +27,8 @@ class Shop:
     """
 
     def __init__(self, inventory_address: str, order_address: str) -> None:
-        self._channels = [grpc.insecure_channel(address) for address in (inventory_address, order_address)]
+        addresses = (inventory_address, order_address)
+        self._channels = [grpc.insecure_channel(address, _TAKES_TURNS) for address in addresses]
         self.inventory = InventoryServiceStub(self._channels[0])
         self.order = OrderServiceStub(self._channels[1])
 

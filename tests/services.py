@@ -32,6 +32,8 @@ from tests.worlds import world_of
 PATIENCE: Final = 30.0
 """Seconds that a test waits for what must come; only a failing test waits so long."""
 
+_TAKES_TURNS: Final = (("grpc.lb_policy_name", "round_robin"), ("grpc.max_reconnect_backoff_ms", 1_000))
+
 _order_service_is_closed: Final = Lock()
 
 RECIPIENT: Final = pb.Recipient(name="Ada", mobile="+44 1", address="1 Byron Street")
@@ -239,5 +241,5 @@ class _Patience(grpc.UnaryUnaryClientInterceptor):
 
 
 def patient_channel(address: str) -> grpc.Channel:
-    """A client's channel to one service."""
-    return grpc.intercept_channel(grpc.insecure_channel(address), _Patience())
+    """A client's channel to one service; `ipv4:host:port,host:port`: to its replicas, in turns."""
+    return grpc.intercept_channel(grpc.insecure_channel(address, _TAKES_TURNS), _Patience())

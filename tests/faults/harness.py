@@ -40,6 +40,12 @@ class Process(Service):
         code = self._started().wait(PATIENCE)
         assert code == -signal.SIGKILL, f"it ended with {code}:\n{self.log.read_text()}"
 
+    def start_at(self, address: str) -> None:
+        """Start it, listening where it is told."""
+        prefix = self.module.removesuffix("_srv").upper()
+        self._settings[f"{prefix}_LISTEN"] = address
+        self.start()
+
     def terminate(self) -> None:
         """Ask it to stop, and do not wait."""
         self._started().send_signal(signal.SIGTERM)

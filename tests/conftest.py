@@ -1,0 +1,22 @@
+"""The worlds that whole services are tried in."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.worlds import FILE_BROKER_WORLDS, WORLDS, World, in_world
+
+
+@pytest.fixture(params=WORLDS)
+def world(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[World]:
+    """What the services of the test's folder stand on; a test that uses it is run in each world."""
+    with in_world(request.param, tmp_path) as made:
+        yield made
+
+
+@pytest.fixture(params=FILE_BROKER_WORLDS)
+def timed_world(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[World]:
+    """As `world`, where time passes for the broker as a test says, and a test can look into it."""
+    with in_world(request.param, tmp_path) as made:
+        yield made
