@@ -24,7 +24,6 @@ from order_srv.finish_order import FinishOrder
 from order_srv.goods import PriceBook
 from order_srv.goods_repository import GoodsRepository
 from order_srv.messages import ORDER_REBACK
-from order_srv.models import TABLES
 from order_srv.pay_order import PayOrder
 from order_srv.queries import Queries
 from order_srv.repository import Repository
@@ -108,7 +107,6 @@ def build(
     """Make the service of these settings; what is given is used instead of what the settings name."""
     reached = reached or killed_at(settings.crash_at)
     database = database or Database(settings.database_url, connections=settings.threads + _MORE_CONNECTIONS)
-    database.bind(TABLES)
     clock = clock or database.clock()
     broker = broker or open_broker(settings.broker_url, topic_prefix=settings.topic_prefix, clock=clock)
     discovery = discovery or open_discovery(settings.discovery_url)

@@ -31,8 +31,9 @@ class CartRepository:
         def work() -> None:
             values = {"quantity": item.quantity, "selected": item.selected, "update_time": item.update_time}
             here = (CartItemRow.user_id == item.user_id) & (CartItemRow.sku == item.sku)
-            if not CartItemRow.update(**values).where(here).execute():
-                CartItemRow.insert(user_id=item.user_id, sku=item.sku, add_time=item.update_time, **values).execute()
+            if not self._database.run(CartItemRow.update(**values).where(here)):
+                key = {"user_id": item.user_id, "sku": item.sku, "add_time": item.update_time}
+                self._database.run(CartItemRow.insert(**key, **values))
 
         # Of two who put one item the second finds it when it tries again.
         self._database.write(work, repeat_on=peewee.IntegrityError)
@@ -43,19 +44,20 @@ class CartRepository:
             page = CartItemRow.select().where(CartItemRow.user_id == user_id)
             if after is not None:
                 page = page.where(CartItemRow.sku > after)
-            return [_to_item(row) for row in page.order_by(CartItemRow.sku).limit(limit)]
+            return [_to_item(row) for row in self._database.select(page.order_by(CartItemRow.sku).limit(limit))]
 
     def selected(self, user_id: int, limit: int) -> list[CartItem]:
         """Up to `limit` selected items of a user, by sku."""
         with self._database.reading():
             chosen = CartItemRow.select().where(CartItemRow.user_id == user_id, CartItemRow.selected)
-            return [_to_item(row) for row in chosen.order_by(CartItemRow.sku).limit(limit)]
+            return [_to_item(row) for row in self._database.select(chosen.order_by(CartItemRow.sku).limit(limit))]
 
     def delete(self, user_id: int, skus: Sequence[str]) -> None:
         """Take items out of the cart; those that are not in it are passed over."""
 
         def work() -> None:
-            CartItemRow.delete().where(CartItemRow.user_id == user_id, CartItemRow.sku.in_(list(skus))).execute()
+            here = (CartItemRow.user_id == user_id) & CartItemRow.sku.in_(list(skus))
+            self._database.run(CartItemRow.delete().where(here))
 
         self._database.write(work)
 

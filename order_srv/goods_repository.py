@@ -30,9 +30,10 @@ class GoodsRepository:
                 "delete_time": None,
                 "update_time": goods.update_time,
             }
-            if not GoodsRow.update(**values).where(GoodsRow.sku == goods.sku).execute():
-                GoodsRow.insert(sku=goods.sku, add_time=goods.create_time, **values).execute()
-            return to_goods(GoodsRow.get(GoodsRow.sku == goods.sku))
+            run, here = self._database.run, GoodsRow.sku == goods.sku
+            if not run(GoodsRow.update(**values).where(here)):
+                run(GoodsRow.insert(sku=goods.sku, add_time=goods.create_time, **values))
+            return to_goods(self._database.select(GoodsRow.select().where(here))[0])
 
         # Of two who create one entry the second finds it when it tries again.
         return self._database.write(work, repeat_on=peewee.IntegrityError)
@@ -49,15 +50,14 @@ class GoodsRepository:
             page = GoodsRow.select().where(GoodsRow.delete_time.is_null())
             if after is not None:
                 page = page.where(GoodsRow.sku > after)
-            return [to_goods(row) for row in page.order_by(GoodsRow.sku).limit(limit)]
+            return [to_goods(row) for row in self._database.select(page.order_by(GoodsRow.sku).limit(limit))]
 
     def delete(self, sku: str, now: datetime) -> None:
         """Take an entry out of the book; one that is not there is passed over."""
 
         def work() -> None:
-            GoodsRow.update(delete_time=now, update_time=now).where(
-                GoodsRow.sku == sku, GoodsRow.delete_time.is_null()
-            ).execute()
+            there = (GoodsRow.sku == sku) & GoodsRow.delete_time.is_null()
+            self._database.run(GoodsRow.update(delete_time=now, update_time=now).where(there))
 
         self._database.write(work)
 

@@ -1,4 +1,7 @@
-"""The order service's tables, as they are now. How they came to be: `migrations/`."""
+"""The order service's tables, as they are now. How they came to be: `migrations/`.
+
+They are bound to no database: a query is run by the `Database` of the service that asks.
+"""
 
 from peewee import (
     BigAutoField,

@@ -21,10 +21,11 @@ class Queries:
             OrderNotFound: There is none, or it is not this user's.
         """
         with self._database.snapshot():
-            row = OrderRow.get_or_none((OrderRow.order_sn == order_sn) & (OrderRow.user_id == user_id))
-            if row is None:
+            here = (OrderRow.order_sn == order_sn) & (OrderRow.user_id == user_id)
+            found = self._database.select(OrderRow.select().where(here))
+            if not found:
                 raise OrderNotFound(order_sn)
-            return rows.load([row])[0]
+            return rows.load(self._database, found)[0]
 
     def orders(self, user_id: int, state: State | None, page_size: int, page_token: str) -> tuple[list[Order], str]:
         """A page of a user's orders, newest first, and the token of the next one."""
@@ -36,9 +37,9 @@ class Queries:
         if before is not None:
             page = page.where(OrderRow.order_sn < before[0])
         with self._database.snapshot():
-            found = list(page.order_by(OrderRow.order_sn.desc()).limit(size + 1))
+            found = self._database.select(page.order_by(OrderRow.order_sn.desc()).limit(size + 1))
             shown, token = paging.cut(found, size, lambda row: (row.order_sn,))
-            return rows.load(shown), token
+            return rows.load(self._database, shown), token
 
     def payments(self, outcome: Outcome | None, page_size: int, page_token: str) -> tuple[list[Payment], str]:
         """A page of payments, newest first, and the token of the next one."""
@@ -53,7 +54,7 @@ class Queries:
             page = page.where((PaymentRow.add_time < time) | (PaymentRow.payment_id < payment_id))
         newest_first = page.order_by(PaymentRow.add_time.desc(), PaymentRow.payment_id.desc())
         with self._database.reading():
-            found = list(newest_first.limit(size + 1))
+            found = self._database.select(newest_first.limit(size + 1))
         shown, token = paging.cut(found, size, lambda row: (to_micros(row.add_time), row.payment_id))
         return [rows.to_payment(row) for row in shown], token
 
@@ -69,7 +70,7 @@ class Queries:
         if after is not None:
             page = page.where(OrderEventRow.id > after[0])
         with self._database.reading():
-            found = list(page.order_by(OrderEventRow.id).limit(size + 1))
+            found = self._database.select(page.order_by(OrderEventRow.id).limit(size + 1))
             if not found and after is None:
                 raise OrderNotFound(order_sn)  # an order has at least its first step
         shown, token = paging.cut(found, size, lambda row: (row.id,))

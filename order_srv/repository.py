@@ -71,7 +71,7 @@ class Repository:
     """Orders and payments.
 
     Args:
-        database: Bound to `models.TABLES`.
+        database: Where they are.
         return_after: How long after an order died the sweeper asks whether its stock is back.
         reached: Told when a crash point is reached.
     """
@@ -85,8 +85,8 @@ class Repository:
     def get(self, order_sn: str) -> Order | None:
         """Read one order as it is now."""
         with self._database.snapshot():
-            row = OrderRow.get_or_none(OrderRow.order_sn == order_sn)
-            return rows.load([row])[0] if row is not None else None
+            found = self._database.select(OrderRow.select().where(OrderRow.order_sn == order_sn))
+            return rows.load(self._database, found)[0] if found else None
 
     # Create
 
@@ -260,7 +260,7 @@ class Repository:
                 .order_by(OrderRow.return_due)
                 .limit(limit)
             )
-            return [OwedReturn(row.order_sn, row.return_tries) for row in due]
+            return [OwedReturn(row.order_sn, row.return_tries) for row in self._database.select(due)]
 
     def stock_returned(self, order_sns: Sequence[str], now: datetime) -> None:
         """Clear what these orders owe: inventory said that their sales are RETURNED."""

@@ -2,12 +2,13 @@
 
 from collections.abc import Iterable, Sequence
 
+from common.database import Database
 from order_srv.models import GoodsRow, OrderLineRow, OrderRow, PaymentRow
 from order_srv.order import CloseCause, Line, Order, Outcome, Payment, Recipient, RefundReason, State
 from order_srv.pricing import Goods
 
 
-def load(orders: Sequence[OrderRow]) -> list[Order]:
+def load(database: Database, orders: Sequence[OrderRow]) -> list[Order]:
     """Read what belongs to these orders: two reads, however many there are."""
     if not orders:
         return []
@@ -15,7 +16,7 @@ def load(orders: Sequence[OrderRow]) -> list[Order]:
     line, payment = OrderLineRow, PaymentRow
     lines = line.select().where(line.order_sn.in_(order_sns)).order_by(line.order_sn, line.sku)
     payments = payment.select().where(payment.order_sn.in_(order_sns)).order_by(payment.order_sn, payment.add_time)
-    return to_orders(orders, lines, payments)
+    return to_orders(orders, database.select(lines), database.select(payments))
 
 
 def to_orders(orders: Sequence[OrderRow], lines: Iterable[OrderLineRow], payments: Iterable[PaymentRow]) -> list[Order]:

@@ -70,9 +70,8 @@ class Statements:
         """Take exactly what was bought out of the cart: same sku, same quantity."""
         item = CartItemRow
         for line in order.lines:
-            item.delete().where(
-                (item.user_id == order.user_id) & (item.sku == line.sku) & (item.quantity == line.quantity)
-            ).execute()
+            bought = (item.user_id == order.user_id) & (item.sku == line.sku) & (item.quantity == line.quantity)
+            self._database.run(item.delete().where(bought))
 
     def fail_order(
         self, order_sn: str, reason: str, now: datetime, return_due: datetime, steps: Sequence[Event] = ()
@@ -98,10 +97,9 @@ class Statements:
         if not self._close(order_sn, State.PAID, closing, now, return_due):
             return False
         applied = (PaymentRow.order_sn == order_sn) & (PaymentRow.outcome == Outcome.APPLIED)
-        for payment in list(self._database.locking(PaymentRow.select().where(applied))):
-            PaymentRow.update(
-                outcome=Outcome.REFUND_DUE, refund_reason=RefundReason.ORDER_REFUNDED, update_time=now
-            ).where(PaymentRow.payment_id == payment.payment_id).execute()
+        for payment in self._held(PaymentRow.select().where(applied)):
+            refund = {"outcome": Outcome.REFUND_DUE, "refund_reason": RefundReason.ORDER_REFUNDED, "update_time": now}
+            self._database.run(PaymentRow.update(**refund).where(PaymentRow.payment_id == payment.payment_id))
             self._note(order_sn, [Event(EventKind.REFUND_DUE, now, payment.payment_id)])
         return True
 
@@ -128,11 +126,9 @@ class Statements:
         return recorded
 
     def mark_refunded(self, payment_id: str, refund_id: str, now: datetime) -> Payment | None:
-        moved = (
-            PaymentRow.update(outcome=Outcome.REFUNDED, refund_id=refund_id, refund_time=now, update_time=now)
-            .where((PaymentRow.payment_id == payment_id) & (PaymentRow.outcome == Outcome.REFUND_DUE))
-            .execute()
-        )
+        refunded = {"outcome": Outcome.REFUNDED, "refund_id": refund_id, "refund_time": now, "update_time": now}
+        due = (PaymentRow.payment_id == payment_id) & (PaymentRow.outcome == Outcome.REFUND_DUE)
+        moved = self._database.run(PaymentRow.update(**refunded).where(due))
         payment = self.payment(payment_id)
         if moved and payment is not None:
             self._note(payment.order_sn, [Event(EventKind.REFUNDED, now, payment_id)])
@@ -144,22 +140,22 @@ class Statements:
     def note_returned(self, order_sns: Sequence[str], now: datetime) -> None:
         """Clear what these orders owe; one that owes nothing any more is passed over."""
         owing = OrderRow.select(OrderRow.order_sn).where(OrderRow.order_sn.in_(order_sns), _owing())
-        for order_sn in [row.order_sn for row in self._database.locking(owing)]:
-            OrderRow.update(return_due=None, update_time=now).where(OrderRow.order_sn == order_sn).execute()
-            self._note(order_sn, [Event(EventKind.STOCK_RETURNED, now)])
+        for row in self._held(owing):
+            settled = OrderRow.update(return_due=None, update_time=now).where(OrderRow.order_sn == row.order_sn)
+            self._database.run(settled)
+            self._note(row.order_sn, [Event(EventKind.STOCK_RETURNED, now)])
 
     def put_off_return(self, order_sn: str, until: datetime) -> None:
-        OrderRow.update(return_due=until, return_tries=OrderRow.return_tries + 1).where(
-            OrderRow.order_sn == order_sn, _owing()
-        ).execute()
+        later = OrderRow.update(return_due=until, return_tries=OrderRow.return_tries + 1)
+        self._database.run(later.where(OrderRow.order_sn == order_sn, _owing()))
 
     def locked_page(self, due: peewee.Expression, oldest: "peewee.Field[Any]", limit: int) -> list[str]:
         """The order_sns of a page of orders, held until the end of the transaction."""
         page = OrderRow.select(OrderRow.order_sn).where(due).order_by(oldest).limit(limit)
-        return [row.order_sn for row in self._database.locking(page)]
+        return [row.order_sn for row in self._held(page)]
 
     def order(self, order_sn: str) -> OrderRow | None:
-        return next(iter(self._database.locking(OrderRow.select().where(OrderRow.order_sn == order_sn))), None)
+        return next(iter(self._held(OrderRow.select().where(OrderRow.order_sn == order_sn))), None)
 
     def state(self, order_sn: str) -> State | None:
         found = self._database.execute(_STATE + self._database.for_update, (order_sn,)).fetchone()
@@ -167,8 +163,12 @@ class Statements:
 
     def payment(self, payment_id: str) -> Payment | None:
         payment = PaymentRow.select().where(PaymentRow.payment_id == payment_id)
-        row = next(iter(self._database.locking(payment)), None)
+        row = next(iter(self._held(payment)), None)
         return None if row is None else rows.to_payment(row)
+
+    def _held(self, query: "peewee.ModelSelect[Any]") -> list[Any]:
+        """Its rows as they are by now, held until the end of the transaction."""
+        return self._database.select(self._database.locking(query))
 
     def _payable(self, order_sn: str) -> Order:
         row = self.order(order_sn)
@@ -180,7 +180,7 @@ class Statements:
         return order
 
     def _insert_payment(self, payment: Payment) -> None:
-        PaymentRow.insert(
+        row = PaymentRow.insert(
             payment_id=payment.payment_id,
             order_sn=payment.order_sn,
             amount_cents=payment.amount_cents,
@@ -191,7 +191,8 @@ class Statements:
             refund_reason=payment.refund_reason,
             add_time=payment.create_time,
             update_time=payment.create_time,
-        ).execute()
+        )
+        self._database.run(row)
 
     def _close(self, order_sn: str, state: State, closing: Closing, now: datetime, return_due: datetime) -> bool:
         changes = {

@@ -62,10 +62,6 @@ class Database:
         self.for_update = self._driver.for_update
         """What a SELECT written as text ends with to be `locking`."""
 
-    def bind(self, models: Sequence[type[peewee.Model]]) -> None:
-        """Let these tables be read and written here."""
-        self.engine.bind(models)
-
     def migrate(self, directory: Path) -> list[str]:
         """Apply the migrations that are not applied yet, in order; safe when several replicas start at once.
 
@@ -156,6 +152,15 @@ class Database:
     def locking(self, query: Any) -> Any:  # peewee's queries share no useful type
         """Make a SELECT of a writing transaction read the latest rows and hold them until the end."""
         return self._driver.locking(query)
+
+    def select(self, query: Any) -> list[Any]:
+        """The rows of a SELECT that is made of models, which are bound to no database; within `write` or `reading`."""
+        return list(query.execute(self.engine))
+
+    def run(self, query: Any) -> int:
+        """Run an UPDATE, DELETE or INSERT that is made of models, within `write`; how many rows the first two found."""
+        found: int = query.execute(self.engine)
+        return found
 
     def execute(self, statement: str, values: Sequence[Any] = ()) -> Any:
         """Run one statement within `write` or `reading`: quick, where a query builder takes longer than the engine.

@@ -110,9 +110,8 @@ def test_asked_again_about_a_refused_create_nothing_is_given_back(asking_again: 
 def test_close_whose_check_backs_are_exhausted_is_settled_by_the_sweeper(timed_world: World) -> None:
     with stage(timed_world.folder, f"{SHORT_BROKER}&check_max=2") as at:
         order = unpaid(at)
-        at.database.lose_commit(
-            lambda: OrderRow.select().where(OrderRow.state == State.CLOSED).exists(), happens=True, then_down=True
-        )
+        closed = OrderRow.select().where(OrderRow.state == State.CLOSED)
+        at.database.lose_commit(lambda: closed.exists(at.database.engine), happens=True, then_down=True)
         assert told(at.calling(lambda: cancel(at, order))) == "OUTCOME_UNKNOWN"
         at.pass_time_until(lambda: bool(at.broker.dead_letters(ORDER_REBACK, "%check-back")), "the broker gives up")
         at.database.down = False
@@ -153,7 +152,7 @@ def left_creating(at: Stage, sku: str) -> pb.Order:
     """An order whose stock is sold, and whose half message waits."""
     user = at.shop.new_user()
     last = OrderRow.select().where((OrderRow.user_id == user) & (OrderRow.state == State.UNPAID))
-    at.database.lose_commit(last.exists, happens=False)
+    at.database.lose_commit(lambda: last.exists(at.database.engine), happens=False)
     assert told(at.calling(lambda: at.shop.create(user, {sku: 3}))) == "OUTCOME_UNKNOWN"
     (order,) = at.shop.orders_of(user)
     assert order.state == pb.ORDER_STATE_CREATING
@@ -164,7 +163,7 @@ def left_closed(at: Stage, sku: str) -> pb.Order:
     """An order that is closed, and whose half message waits."""
     order = unpaid(at, sku)
     closed = OrderRow.select().where(OrderRow.state == State.CLOSED)
-    at.database.lose_commit(closed.exists, happens=True, then_down=True)
+    at.database.lose_commit(lambda: closed.exists(at.database.engine), happens=True, then_down=True)
     with pytest.raises(grpc.RpcError):
         cancel(at, order)
     at.database.down = False

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import grpc
+import peewee
 import pytest
 
 from common.database import DatabaseUnavailable
@@ -59,8 +60,13 @@ def down(request: pytest.FixtureRequest) -> bool:
     return bool(request.param)
 
 
-def an_order_is(state: State) -> Callable[[], bool]:
-    return lambda: OrderRow.select().where(OrderRow.state == state).exists()
+def an_order_is(at: Stage, state: State) -> Callable[[], bool]:
+    return there_is(at, OrderRow.state == state)
+
+
+def there_is(at: Stage, what: peewee.Expression) -> Callable[[], bool]:
+    """Whether there is an order of that kind, as the transaction sees it that is about to commit."""
+    return lambda: bool(at.database.select(OrderRow.select().where(what)))
 
 
 def answer(at: Stage, call: Callable[[], Any]) -> Any:
@@ -102,7 +108,7 @@ def past_the_grace(at: Stage) -> None:
 
 def test_create_whose_insert_is_unclear_goes_no_further(at: Stage, happens: bool, down: bool) -> None:
     create = creating(at)
-    at.database.lose_commit(an_order_is(State.CREATING), happens=happens, then_down=down)
+    at.database.lose_commit(an_order_is(at, State.CREATING), happens=happens, then_down=down)
     assert answer(at, create) in UNKNOWN_YET
     assert at.proxy.calls["Sell"] == 0
     assert not at.broker.resolutions
@@ -115,7 +121,7 @@ def test_create_whose_insert_is_unclear_goes_no_further(at: Stage, happens: bool
 
 def test_create_whose_move_to_unpaid_is_unclear_is_what_the_row_says(at: Stage, happens: bool, down: bool) -> None:
     create = creating(at)
-    at.database.lose_commit(an_order_is(State.UNPAID), happens=happens, then_down=down)
+    at.database.lose_commit(an_order_is(at, State.UNPAID), happens=happens, then_down=down)
     said = answer(at, create)
     (order_sn,) = order_sns(at)
     if happens and not down:
@@ -134,7 +140,7 @@ def test_create_whose_move_to_unpaid_is_unclear_is_what_the_row_says(at: Stage, 
 def test_create_whose_failure_is_unclear_gives_its_stock_back(at: Stage, happens: bool, down: bool) -> None:
     at.proxy.lose_answers("Sell")
     create = creating(at)
-    at.database.lose_commit(an_order_is(State.FAILED), happens=happens, then_down=down)
+    at.database.lose_commit(an_order_is(at, State.FAILED), happens=happens, then_down=down)
     said = answer(at, create)
     (order_sn,) = order_sns(at)
     if happens and not down:
@@ -150,7 +156,7 @@ def test_create_whose_failure_is_unclear_gives_its_stock_back(at: Stage, happens
 
 def test_create_whose_refusal_is_unclear_sells_nothing(at: Stage, happens: bool, down: bool) -> None:
     create = creating(at, ALL + 1)
-    at.database.lose_commit(an_order_is(State.FAILED), happens=happens, then_down=down)
+    at.database.lose_commit(an_order_is(at, State.FAILED), happens=happens, then_down=down)
     said = answer(at, create)
     (order_sn,) = order_sns(at)
     if happens and not down:
@@ -167,7 +173,7 @@ def test_create_whose_refusal_is_unclear_sells_nothing(at: Stage, happens: bool,
 def test_cancel_whose_move_is_unclear_ends_closed(at: Stage, happens: bool, down: bool) -> None:
     order = unpaid(at)
     request = pb.CancelOrderRequest(user_id=order.user_id, order_sn=order.order_sn, reason="not mine")
-    at.database.lose_commit(an_order_is(State.CLOSED), happens=happens, then_down=down)
+    at.database.lose_commit(an_order_is(at, State.CLOSED), happens=happens, then_down=down)
     said = answer(at, lambda: at.shop.order.CancelOrder(request))
     assert_closed_as_the_row_says(at, order, Cause.CLOSE, said, sure=happens and not down)
     assert at.shop.order.CancelOrder(request).close_cause == pb.CLOSE_CAUSE_CANCEL
@@ -176,7 +182,7 @@ def test_cancel_whose_move_is_unclear_ends_closed(at: Stage, happens: bool, down
 def test_refund_whose_move_is_unclear_ends_closed(at: Stage, happens: bool, down: bool) -> None:
     order = paid(at)
     request = pb.RefundOrderRequest(order_sn=order.order_sn, reason="broken")
-    at.database.lose_commit(an_order_is(State.CLOSED), happens=happens, then_down=down)
+    at.database.lose_commit(an_order_is(at, State.CLOSED), happens=happens, then_down=down)
     said = answer(at, lambda: at.shop.order.RefundOrder(request))
     assert_closed_as_the_row_says(at, order, Cause.REFUND, said, sure=happens and not down)
     refunded = at.shop.order.RefundOrder(request)
@@ -199,7 +205,7 @@ def assert_closed_as_the_row_says(at: Stage, order: pb.Order, cause: Cause, said
 
 def test_timeout_whose_move_is_unclear_closes_the_order_once(at: Stage, happens: bool, down: bool) -> None:
     order = unpaid(at)
-    at.database.lose_commit(an_order_is(State.CLOSED), happens=happens, then_down=down)
+    at.database.lose_commit(an_order_is(at, State.CLOSED), happens=happens, then_down=down)
     at.pass_time(PAY_WITHIN + timedelta(seconds=1))
     wait_until(lambda: at.database.lost, "the timeout")
     at.database.down = False
@@ -212,7 +218,7 @@ def test_timeout_whose_move_is_unclear_closes_the_order_once(at: Stage, happens:
 
 def test_payment_whose_commit_is_unclear_is_recorded_once(at: Stage, happens: bool, down: bool) -> None:
     request = pay_request(unpaid(at))
-    at.database.lose_commit(an_order_is(State.PAID), happens=happens, then_down=down)
+    at.database.lose_commit(an_order_is(at, State.PAID), happens=happens, then_down=down)
     said = answer(at, lambda: at.shop.order.PayOrder(request))
     if down:
         assert said in UNKNOWN_YET
@@ -227,7 +233,7 @@ def test_payment_whose_commit_is_unclear_is_recorded_once(at: Stage, happens: bo
 def test_finish_whose_move_is_unclear_is_what_the_row_says(at: Stage, happens: bool, down: bool) -> None:
     order = paid(at)
     request = pb.FinishOrderRequest(order_sn=order.order_sn)
-    at.database.lose_commit(an_order_is(State.FINISHED), happens=happens, then_down=down)
+    at.database.lose_commit(an_order_is(at, State.FINISHED), happens=happens, then_down=down)
     said = answer(at, lambda: at.shop.order.FinishOrder(request))
     if happens and not down:
         assert said.state == pb.ORDER_STATE_FINISHED
@@ -243,7 +249,7 @@ def test_refund_of_money_whose_commit_is_unclear_is_recorded_once(at: Stage, hap
     at.shop.order.RefundOrder(pb.RefundOrderRequest(order_sn=order.order_sn, reason="broken"))
     request = pb.MarkRefundedRequest(payment_id=order.payments[0].payment_id, refund_id="back")
     at.database.lose_commit(
-        lambda: PaymentRow.select().where(PaymentRow.outcome == Outcome.REFUNDED).exists(),
+        lambda: bool(at.database.select(PaymentRow.select().where(PaymentRow.outcome == Outcome.REFUNDED))),
         happens=happens,
         then_down=down,
     )
@@ -261,7 +267,7 @@ def test_sweep_whose_close_is_unclear_goes_on_next_time(at: Stage, happens: bool
     order = unpaid(at)
     lose_messages(at.folder, ORDER_TIMEOUT)
     at.pass_time(PAY_WITHIN + SWEEP_GRACE + CHECK_AFTER)
-    at.database.lose_commit(an_order_is(State.CLOSED), happens=happens, then_down=down)
+    at.database.lose_commit(an_order_is(at, State.CLOSED), happens=happens, then_down=down)
     assert_swept_in_two_rounds(at, order, "CLOSED")
 
 
@@ -271,7 +277,7 @@ def test_sweep_whose_failure_is_unclear_goes_on_next_time(silent: Stage, happens
     held.wait()
     (order,) = silent.shop.orders_of(min(silent.shop.users))
     silent.pass_time(CREATING_GRACE + CHECK_AFTER)
-    silent.database.lose_commit(an_order_is(State.FAILED), happens=happens, then_down=down)
+    silent.database.lose_commit(an_order_is(silent, State.FAILED), happens=happens, then_down=down)
     assert_swept_in_two_rounds(silent, order, "FAILED")
     held.release()
     assert told(create) == "ORDER_FAILED"
@@ -287,11 +293,7 @@ def test_sweep_whose_note_is_unclear_goes_on_next_time(at: Stage, happens: bool,
         noted = OrderRow.return_tries > 0
     else:
         noted = (OrderRow.state == State.CLOSED) & OrderRow.return_due.is_null()
-    at.database.lose_commit(
-        lambda: OrderRow.select().where(noted).exists(),
-        happens=happens,
-        then_down=down,
-    )
+    at.database.lose_commit(there_is(at, noted), happens=happens, then_down=down)
     assert_swept_in_two_rounds(at, order, "CLOSED")
 
 
@@ -313,7 +315,7 @@ def test_check_back_whose_move_is_unclear_is_asked_again(at: Stage, happens: boo
     request = pb.CancelOrderRequest(user_id=order.user_id, order_sn=order.order_sn, reason="not mine")
     cancels = at.calling(lambda: at.shop.order.CancelOrder(request))
     held.wait()
-    at.database.lose_commit(an_order_is(State.CLOSED), happens=happens, then_down=down)
+    at.database.lose_commit(an_order_is(at, State.CLOSED), happens=happens, then_down=down)
     at.pass_time(CHECK_AFTER)
     wait_until(lambda: at.database.lost, "the question")
     at.database.down = False

@@ -50,7 +50,7 @@ def owed(services: Services) -> dict[str, int]:
     """How often inventory was asked in vain for the stock of each order that owes it."""
     database = services.order_service._database
     with database.reading():
-        rows = OrderRow.select().where(OrderRow.return_due.is_null(is_null=False))
+        rows = database.select(OrderRow.select().where(OrderRow.return_due.is_null(is_null=False)))
         return {row.order_sn: row.return_tries for row in rows}
 
 

@@ -35,7 +35,6 @@ from order_srv.finish_order import FinishOrder
 from order_srv.goods import PriceBook
 from order_srv.goods_repository import GoodsRepository
 from order_srv.messages import ORDER_REBACK
-from order_srv.models import TABLES
 from order_srv.order import State
 from order_srv.pay_order import PayOrder
 from order_srv.pricing import Goods
@@ -239,7 +238,6 @@ class World:
     def _open_order(self, repository: type[Repository]) -> None:
         database = FaultyDatabase(f"sqlite:///{self._folder}/order.db", self.weather.commit, self.reached)
         self._closing.callback(database.close)
-        database.bind(TABLES)
         broker = ScriptedBroker(self.engine, sending=self.weather.send, answer_lost=self.weather.answer_lost)
         orders = repository(database, return_after=RETURN_AFTER, reached=self.reached)
         goods, carts = GoodsRepository(database), CartRepository(database)
@@ -273,7 +271,6 @@ def prepare(template: Path, *, statement: str = "") -> None:
     inventory, order = (Database(f"sqlite:///{template}/{name}.db") for name in ("inventory", "order"))
     inventory.migrate(inventory_bootstrap.MIGRATIONS)
     order.migrate(order_bootstrap.MIGRATIONS)
-    order.bind(TABLES)
     book = PriceBook(goods=GoodsRepository(order), clock=ManualClock())
     for sku, price_cents in PRICES.items():
         book.put(Goods(sku, sku, "", price_cents, "EUR", on_sale=True, create_time=_EPOCH, update_time=_EPOCH))

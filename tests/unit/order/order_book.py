@@ -12,7 +12,6 @@ from common.database import Database
 from order_srv.bootstrap import MIGRATIONS
 from order_srv.cart_repository import CartRepository
 from order_srv.goods_repository import GoodsRepository
-from order_srv.models import TABLES
 from order_srv.order import CloseCause, Closing, Event, EventKind, Line, Order, Outcome, Payment, Recipient, State
 from order_srv.pricing import Goods
 from order_srv.queries import Queries
@@ -121,7 +120,6 @@ class OrderBook:
 @contextmanager
 def order_book(folder: Path) -> Iterator[OrderBook]:
     database = Database(f"sqlite:///{folder}/order.db")
-    database.bind(TABLES)
     database.migrate(MIGRATIONS)
     try:
         yield OrderBook(database)

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from common.database import Database
 from order_srv import rows
 from order_srv.models import OrderRow
 from order_srv.order import Order, Outcome, State
@@ -42,10 +43,10 @@ def test_an_order_that_is_paid_while_it_is_read_is_not_seen_half_paid(
     order = book.unpaid()
     load = rows.load
 
-    def paid_before_its_payments_are_read(orders: Sequence[OrderRow]) -> list[Order]:
+    def paid_before_its_payments_are_read(database: Database, orders: Sequence[OrderRow]) -> list[Order]:
         with ThreadPoolExecutor(1) as other:
             assert other.submit(book.pay, order).result().outcome is Outcome.APPLIED
-        return load(orders)
+        return load(database, orders)
 
     monkeypatch.setattr(rows, "load", paid_before_its_payments_are_read)
     seen = read(book, order)
