@@ -19,9 +19,12 @@ from pydantic import AfterValidator, BeforeValidator, Field, ValidationError
 from pydantic_core import ErrorDetails
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from common.addresses import split_address
+from common.addresses import split_address, split_advertised
 from common.database.mysql_url import ALLOWED_URL as ALLOWED_MYSQL_URL
 from common.database.mysql_url import parse_mysql_url
+from common.discovery.consul_url import ALLOWED_URL as ALLOWED_CONSUL_URL
+from common.discovery.consul_url import SCHEMES as CONSUL_SCHEMES
+from common.discovery.consul_url import parse_consul_url
 from common.discovery.static import parse_static_url
 from common.lock.redis_url import SCHEMES as REDIS_SCHEMES
 from common.lock.redis_url import parse_redis_url
@@ -34,12 +37,15 @@ _WRONG_SETTINGS: Final = 2  # the exit code of a program that was called wrongly
 # What Kubernetes sets for a service that is called as our prefix is: ORDER_SRV_SERVICE_HOST, ORDER_PORT_50051_TCP.
 _OF_KUBERNETES: Final = re.compile(r"_(SERVICE_HOST|SERVICE_PORT(_\w+)?|PORT|PORT_\d+_(TCP|UDP)(_\w+)?)$")
 
+_CONSUL_TOKEN: Final = re.compile(r"^(consul(?:\+https)?://).*@")  # all that stands before the host is the token
 _PASSWORD: Final = re.compile(r"(?<=://)([^:/?#]*):.*@")  # to the last @: what is not sure is masked as well
 _SECRET_PARAMETER: Final = re.compile(r"([?&][^=&]*(?:password|secret|token)[^=&]*=)[^&#]*", re.IGNORECASE)
 
 
 def mask(url: str) -> str:
     """The URL as logs may have it: without passwords and tokens."""
+    if url.startswith("consul"):
+        url = _CONSUL_TOKEN.sub(r"\1***@", _SECRET_PARAMETER.sub(r"\1***", url))
     return _SECRET_PARAMETER.sub(r"\1***", _PASSWORD.sub(r"\1:***@", url))
 
 
@@ -89,8 +95,17 @@ def _lock_url(url: str) -> str:
 
 
 def _discovery_url(url: str) -> str:
-    parse_static_url(url)
+    if urlsplit(url).scheme in CONSUL_SCHEMES:
+        parse_consul_url(url)
+    else:
+        parse_static_url(url)
     return url
+
+
+def _advertised(value: str) -> str:
+    if value:
+        split_advertised(value)
+    return value
 
 
 def _database_url(url: str) -> str:
@@ -124,6 +139,11 @@ OptionalAddress = Annotated[
     AfterValidator(lambda value: value and _listen_address(value)),
     Field(description="host:port, such as 127.0.0.1:9464, or empty: none"),
 ]
+AdvertisedAddress = Annotated[
+    str,
+    AfterValidator(_advertised),
+    Field(description="host:port or a host, such as 10.0.0.5, or empty: the address that it listens on"),
+]
 DatabaseUrl = Annotated[
     str,
     AfterValidator(of_scheme("sqlite", "mysql")),
@@ -148,9 +168,12 @@ LockUrl = Annotated[
 ]
 DiscoveryUrl = Annotated[
     str,
-    AfterValidator(of_scheme("static")),
+    AfterValidator(of_scheme("static", *CONSUL_SCHEMES)),
     AfterValidator(_discovery_url),
-    Field(description="static://?SERVICE=HOST:PORT, several as SERVICE=HOST:PORT,HOST:PORT&SERVICE=…"),
+    Field(
+        description="static://?SERVICE=HOST:PORT, several as SERVICE=HOST:PORT,HOST:PORT&SERVICE=…, or "
+        f"{ALLOWED_CONSUL_URL}, with ?name=value&… for its parameters"
+    ),
 ]
 
 
@@ -159,6 +182,8 @@ class ServiceSettings(BaseSettings):
 
     Attributes:
         listen: Where to serve gRPC, `host:port`.
+        advertise: What others are told to call, `host:port` or a host; empty: where it listens, and for 0.0.0.0 the
+            machine's own address.
         database_url: Which database.
         broker_url: Which message broker.
         discovery_url: Which registry.
@@ -174,6 +199,7 @@ class ServiceSettings(BaseSettings):
     model_config = SettingsConfigDict(env_file=_ENV_FILE, env_ignore_empty=True, extra="ignore", frozen=True)
 
     listen: Address
+    advertise: AdvertisedAddress = ""
     database_url: DatabaseUrl
     broker_url: BrokerUrl = "embedded:///.run/broker.db"
     discovery_url: DiscoveryUrl = "static://?inventory-srv=127.0.0.1:50052"

@@ -1,9 +1,11 @@
 """Wires the service by hand: the only place that picks drivers."""
 
 from collections.abc import Callable
+from functools import cached_property
 from pathlib import Path
 from typing import Final
 
+from common.addresses import advertised_address
 from common.clock import Clock
 from common.crash_points import Reached, killed_at
 from common.database import Database
@@ -48,6 +50,7 @@ class InventoryService:
         lock: Lock,
         broker: Broker,
         discovery: Discovery,
+        advertise: str,
         writer: StockWriter,
     ) -> None:
         self.writer = writer
@@ -56,10 +59,15 @@ class InventoryService:
         self._lock = lock
         self._broker = broker
         self._discovery = discovery
+        self._advertise = advertise
 
     @property
     def address(self) -> str:
         return self._server.address
+
+    @cached_property
+    def _advertised(self) -> str:
+        return advertised_address(self.address, self._advertise)
 
     def start(self) -> None:
         """Bring the tables up to date, serve, listen to the broker, tell the registry."""
@@ -67,11 +75,11 @@ class InventoryService:
         self.writer.start()
         self._server.start()
         self._broker.start()
-        self._discovery.register(SERVICE, self.address)
+        self._discovery.register(SERVICE, self._advertised)
 
     def stop(self) -> None:
         """Leave the registry, finish what was accepted, close everything."""
-        self._discovery.deregister(SERVICE, self.address)
+        self._discovery.deregister(SERVICE, self._advertised)
         self._server.drain()
         self._broker.close()
         self.writer.close()
@@ -120,6 +128,7 @@ def build(
         lock=lock,
         broker=broker,
         discovery=discovery or open_discovery(settings.discovery_url),
+        advertise=settings.advertise,
         writer=writer,
     )
 

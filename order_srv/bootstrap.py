@@ -1,10 +1,12 @@
 """Wires the service by hand: the only place that picks drivers."""
 
+from functools import cached_property
 from pathlib import Path
 from typing import Final
 
 import grpc
 
+from common.addresses import advertised_address
 from common.clock import Clock
 from common.crash_points import Reached, killed_at
 from common.database import Database
@@ -58,6 +60,7 @@ class OrderService:
         database: Database,
         broker: Broker,
         discovery: Discovery,
+        advertise: str,
         inventory: grpc.Channel,
         use_cases: UseCases,
         check_back: CheckBack,
@@ -70,11 +73,16 @@ class OrderService:
         self._database = database
         self._broker = broker
         self._discovery = discovery
+        self._advertise = advertise
         self._inventory = inventory
 
     @property
     def address(self) -> str:
         return self._server.address
+
+    @cached_property
+    def _advertised(self) -> str:
+        return advertised_address(self.address, self._advertise)
 
     def start(self) -> None:
         """Bring the tables up to date, serve, listen to the broker, sweep, tell the registry."""
@@ -82,11 +90,11 @@ class OrderService:
         self._server.start()
         self._broker.start()
         self.sweeper.start()
-        self._discovery.register(SERVICE, self.address)
+        self._discovery.register(SERVICE, self._advertised)
 
     def stop(self) -> None:
         """Leave the registry, finish what was accepted, close everything."""
-        self._discovery.deregister(SERVICE, self.address)
+        self._discovery.deregister(SERVICE, self._advertised)
         self._server.drain()
         self.sweeper.stop()
         self._broker.close()
@@ -131,6 +139,7 @@ def build(
         database=database,
         broker=broker,
         discovery=discovery,
+        advertise=settings.advertise,
         inventory=inventory,
         use_cases=use_cases,
         check_back=check_back,

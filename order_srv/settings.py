@@ -15,7 +15,7 @@ INVENTORY = "inventory-srv"
 
 
 def _names_inventory(url: str) -> str:
-    if INVENTORY not in parse_static_url(url):
+    if url.startswith("static:") and INVENTORY not in parse_static_url(url):
         raise ValueError(f"names no {INVENTORY}, which orders need")
     return url
 

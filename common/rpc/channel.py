@@ -44,6 +44,10 @@ _RETRIES: Final = {
     "retryableStatusCodes": ["UNAVAILABLE", "CANCELLED"],
 }
 
+# Each connection watches its server's health: one that stops says so before it refuses calls. The whole server's, which
+# serves until it stops, and not one service's: that one may be unwell without being the wrong instance to call.
+_HEALTH: Final = {"serviceName": ""}
+
 _ASK_FOR_ALL_DETAILS: Final = (ROOM_KEY, str(LARGEST_ROOM))
 
 _log = structlog.get_logger(__name__)
@@ -250,7 +254,8 @@ def _service_config(never_repeated: Collection[str]) -> str:
     methods: list[dict[str, Any]] = [{"name": [{}], "retryPolicy": _RETRIES}]
     if once:
         methods.append({"name": once})
-    return json.dumps({"loadBalancingConfig": [{"round_robin": {}}], "methodConfig": methods})
+    balancing: list[dict[str, Any]] = [{"round_robin": {}}]
+    return json.dumps({"loadBalancingConfig": balancing, "methodConfig": methods, "healthCheckConfig": _HEALTH})
 
 
 def _target(addresses: Addresses) -> str:

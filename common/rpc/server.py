@@ -15,6 +15,9 @@ from common.rpc.interceptor import Interceptor
 MAX_WAITING: Final = 1024
 """How many calls may wait for a thread; the next one gets RESOURCE_EXHAUSTED at once."""
 
+MAX_WATCHERS: Final = 1024
+"""How many clients may watch health."""
+
 GRACE: Final = timedelta(seconds=60)
 """How long calls that were accepted may take to finish when the server stops."""
 
@@ -32,6 +35,10 @@ _OPTIONS: Final = (
     ("grpc.keepalive_time_ms", 30_000),
     ("grpc.keepalive_timeout_ms", 10_000),
 )
+
+# Who watches health keeps a thread, of these. The library can do without, but then it holds a lock while it sends, and
+# sending waits for gRPC's serving thread, which waits for that lock when a watcher leaves: the server stands still.
+_WATCHERS: Final = ThreadPoolExecutor(MAX_WATCHERS, thread_name_prefix="health-watch")
 
 _log = structlog.get_logger(__name__)
 
@@ -73,7 +80,7 @@ class Server:
             options=_OPTIONS,
             maximum_concurrent_rpcs=threads + max_waiting,
         )
-        self._health = health.HealthServicer()
+        self._health = health.HealthServicer(experimental_non_blocking=False, experimental_thread_pool=_WATCHERS)
         self.add(health.SERVICE_NAME, health_pb2_grpc.add_HealthServicer_to_server, self._health)
 
     def add(self, service: str, register: Callable[[Any, grpc.Server], None], servicer: object) -> None:

@@ -28,6 +28,7 @@ def test_the_defaults_are_those_of_one_machine() -> None:
     inventory, order = read_settings(InventorySettings), read_settings(OrderSettings)
     assert inventory.model_dump() == {
         "listen": "127.0.0.1:50052",
+        "advertise": "",
         "database_url": "sqlite:///.run/inventory.db",
         "broker_url": "embedded:///.run/broker.db",
         "discovery_url": "static://?inventory-srv=127.0.0.1:50052",
@@ -113,7 +114,10 @@ def test_the_longest_create_follows_the_grace(monkeypatch: pytest.MonkeyPatch) -
         ("ORDER_DATABASE_URL", "orders.db", "sqlite:///relative.db"),
         ("ORDER_BROKER_URL", "rocketmq://host:8081", "embedded:///relative.db"),
         ("ORDER_BROKER_URL", "embedded:///b.db?leese=1", "embedded:///relative.db"),
-        ("ORDER_DISCOVERY_URL", "consul://host:8500", "static://?SERVICE=HOST:PORT"),
+        ("ORDER_DISCOVERY_URL", "zoo://host:8500", "static://?SERVICE=HOST:PORT"),
+        ("ORDER_DISCOVERY_URL", "consul://host:8500?intervall=1", "consul://[token@]host:8500"),
+        ("ORDER_ADVERTISE", "host:0", "host:port or a host"),
+        ("ORDER_ADVERTISE", "a b", "host:port or a host"),
         ("ORDER_DISCOVERY_URL", "static://?inventory-srv=nowhere", "static://?SERVICE=HOST:PORT"),
         ("ORDER_DISCOVERY_URL", "static://?order-srv=127.0.0.1:1", "static://?SERVICE=HOST:PORT"),
     ],
@@ -144,6 +148,19 @@ def test_inventory_checks_what_only_it_has(monkeypatch: pytest.MonkeyPatch, name
     monkeypatch.setenv(f"INVENTORY_{name}", value)
     (line,) = wrong(InventorySettings)
     assert line.startswith(f"INVENTORY_{name}={value!r}: ")
+
+
+@pytest.mark.parametrize("name", ["ORDER_ADVERTISE", "INVENTORY_ADVERTISE"])
+@pytest.mark.parametrize("value", ["10.0.0.5", "10.0.0.5:1234", "inventory-1", "[::1]:5"])
+def test_a_service_may_be_told_what_others_call(monkeypatch: pytest.MonkeyPatch, name: str, value: str) -> None:
+    monkeypatch.setenv(name, value)
+    settings = OrderSettings if name.startswith("ORDER") else InventorySettings
+    assert read_settings(settings).advertise == value
+
+
+def test_a_registry_that_is_asked_needs_no_addresses_in_its_url(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ORDER_DISCOVERY_URL", "consul://abc@host:8500?dc=eu")
+    assert read_settings(OrderSettings).discovery_url == "consul://abc@host:8500?dc=eu"
 
 
 def test_every_wrong_variable_is_named_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -210,6 +227,9 @@ def test_a_wrong_setting_ends_the_program_with_2_and_says_so_on_stderr(
         ("mysql://app:a@b/c?d@db/order", "mysql://app:***@db/order"),
         ("redis://:secret@cache/0", "redis://:***@cache/0"),
         ("consul://host:8500?token=abc&dc=eu", "consul://host:8500?token=***&dc=eu"),
+        ("consul://host:8500?token=a@b", "consul://host:8500?token=***"),
+        ("consul://abc@host:8500?dc=eu", "consul://***@host:8500?dc=eu"),
+        ("consul+https://:abc@host", "consul+https://***@host"),
         ("x://h?Db_Password=abc#f", "x://h?Db_Password=***#f"),
         ("sqlite:///.run/order.db", "sqlite:///.run/order.db"),
         ("static://?inventory-srv=127.0.0.1:50052", "static://?inventory-srv=127.0.0.1:50052"),

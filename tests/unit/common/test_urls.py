@@ -36,7 +36,7 @@ def test_a_malformed_static_url_names_the_part(url: str, part: str) -> None:
 
 
 def test_an_unknown_driver_is_refused_with_what_is_allowed() -> None:
-    with pytest.raises(ValueError, match=r"'zoo'.*static://"):
+    with pytest.raises(ValueError, match=r"'zoo'.*static://.*consul://"):
         open_discovery("zoo://host")
     with pytest.raises(ValueError, match=r"'zoo'.*local://"):
         open_lock("zoo://host")
