@@ -15,8 +15,10 @@ from typing import Any, Final
 
 from inventory_srv.settings import InventorySettings
 from order_srv.settings import OrderSettings
+from tests.consul_server import ConsulServer, consul_server
 from tests.faults.harness import Process
 from tests.services import Services, inventory_settings, order_settings
+from tests.worlds import world_of
 
 COUNT: Final = 2
 
@@ -42,6 +44,7 @@ class Site:
     Attributes:
         folder: Whose world they are in; each replica works and logs in a folder of its own below it.
         inventories, orders: The processes.
+        consul: By which they find each other, in a world that has it.
         shop: Calls both services, taking turns between their replicas.
     """
 
@@ -49,7 +52,9 @@ class Site:
         self.folder = folder
         self.inventories: list[Process] = []
         self.orders: list[Process] = []
+        self.consul: ConsulServer | None = None
         self._closing = closing
+        self._registry: dict[str, str] = {}
 
     @property
     def processes(self) -> list[Process]:
@@ -57,14 +62,15 @@ class Site:
 
     def start(self, inventory: Mapping[str, Any], order: Mapping[str, Any]) -> None:
         """Start all replicas of a service at once, inventory first: without a registry, orders are told where it is."""
-        named = [
-            self._process(f"inventory-{n}", inventory_settings(self.folder, **inventory)) for n in range(1, COUNT + 1)
-        ]
-        self._start_all(named)
-        self.inventories = named
+        if world_of(self.folder).has_registry:
+            self.consul = self._closing.enter_context(consul_server(self.folder))
+            self._registry = {"discovery_url": self.consul.url}
+        settings = inventory_settings(self.folder, **self._registry, **inventory)
+        self.inventories = [self._process(f"inventory-{n}", settings) for n in range(1, COUNT + 1)]
+        self._start_all(self.inventories)
         addresses = ",".join(each.address for each in self.inventories)
-        settings = order_settings(self.folder, addresses, **order)
-        self.orders = [self._process(f"order-{n}", settings) for n in range(1, COUNT + 1)]
+        of_orders = order_settings(self.folder, addresses, **self._registry, **order)
+        self.orders = [self._process(f"order-{n}", of_orders) for n in range(1, COUNT + 1)]
         self._start_all(self.orders)
         self.shop = self._closing.enter_context(self._calling(Replicas(self.inventories), Replicas(self.orders)))
 

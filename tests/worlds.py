@@ -22,7 +22,7 @@ from common.clock import Clock
 from common.messaging.open import open_broker
 from common.messaging.port import Broker
 from tests.databases import databases_on
-from tests.engines import MYSQL_URL, REDIS_URL
+from tests.engines import CONSUL_URL, MYSQL_URL, REDIS_URL
 from tests.tables import problems_in_tables
 
 SHORT_BROKER: Final = "check_after=1&check_every=0.3&lease=3&retry_after=0.1"
@@ -35,8 +35,6 @@ WORLDS: Final = ["embedded", *_SERVERS]
 
 FILE_BROKER_WORLDS: Final = ["embedded", *_SERVERS]
 """Where a test can look into the broker, and time passes for it as the test says."""
-
-_LOCK_EXPIRY_S: Final = 2  # so long a killed holder keeps its skus from the others
 
 _FILE: Final = "world"  # in a folder, what its world is
 
@@ -57,7 +55,12 @@ class World:
 
     @property
     def lock_url(self) -> str:
-        return "local://" if self.name == "embedded" else f"{REDIS_URL}?prefix={self.prefix}&expiry={_LOCK_EXPIRY_S}"
+        return "local://" if self.name == "embedded" else f"{REDIS_URL}?prefix={self.prefix}"
+
+    @property
+    def has_registry(self) -> bool:
+        """Whether replicas find each other by Consul; by a list of addresses otherwise."""
+        return self.name != "embedded" and bool(CONSUL_URL)
 
     def broker(self, parameters: str = SHORT_BROKER) -> dict[str, Any]:
         """The settings that lead to the broker; `parameters` are those of a broker in a file."""
