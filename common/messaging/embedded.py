@@ -16,11 +16,12 @@ import structlog
 
 from common.clock import Clock
 from common.messaging.delay_levels import pause_before_retry
-from common.messaging.embedded_consumer import Consumer, micros, micros_since_epoch, moment_at, one_line
+from common.messaging.embedded_consumer import Consumer, micros, micros_since_epoch, moment_at
 from common.messaging.embedded_options import EmbeddedOptions
 from common.messaging.embedded_store import ASK_AGAIN, CHECK_BACK, NOBODY, Store, Taken
 from common.messaging.embedded_watcher import Watcher
 from common.messaging.embedded_writer import Write, Writer
+from common.messaging.error_text import one_line
 from common.messaging.port import (
     Broker,
     BrokerUnavailable,

@@ -1,7 +1,6 @@
 """Takes the entries of one queue and has them worked on by a few threads."""
 
 import time
-import traceback
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from queue import SimpleQueue
@@ -13,7 +12,6 @@ from common.messaging.port import BrokerUnavailable
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _FOR_EVER = 1 << 62
-_LONGEST_ERROR = 500
 
 
 def micros(span: timedelta) -> int:
@@ -32,12 +30,6 @@ def moment_at(micros_since: int) -> datetime:
 def tick() -> int:
     """Microseconds on the machine's monotonic clock, the same for all processes."""
     return time.monotonic_ns() // 1000
-
-
-def one_line(error: BaseException) -> str:
-    """What a dead letter and the log say of a failure; any text can be stored."""
-    text = " ".join("".join(traceback.format_exception_only(error)).split())
-    return text.encode("utf-8", "replace").decode()[:_LONGEST_ERROR]
 
 
 class Consumer:

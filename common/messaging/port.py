@@ -148,6 +148,13 @@ class Broker(ABC):
         Call it before `start`. A checker that raises counts as UNKNOWN.
         """
 
+    def on_reachable(self, listener: Callable[[bool], None]) -> None:  # noqa: B027 - most have nothing to tell
+        """Let `listener` be told when the broker is cut off (False), and when it is back (True).
+
+        It is reachable until something else is told. Told from a thread of the driver's; a broker that can't be cut off
+        tells nothing. Call it before `start`.
+        """
+
     @abstractmethod
     def start(self) -> None:
         """Begin to deliver and to answer."""

@@ -9,16 +9,29 @@ from common.messaging.embedded import EmbeddedBroker
 from common.messaging.embedded_options import parse_url
 from tests.contract.messaging.embedded_files import Open
 from tests.contract.messaging.harness import EmbeddedHarness, Harness
+from tests.contract.messaging.rocketmq_harness import RocketmqHarness
+from tests.contract.messaging.rocketmq_native_harness import NativeHarness
+from tests.engines import ROCKETMQ_NAMESERVER, ROCKETMQ_URL
 
-DRIVERS = ("embedded", "embedded asking again")
+DRIVERS = [
+    *("embedded", "embedded asking again"),
+    *(["rocketmq"] if ROCKETMQ_URL and ROCKETMQ_NAMESERVER else []),
+    *(["rocketmq-native"] if ROCKETMQ_NAMESERVER else []),
+]
+
+
+def _harness(driver: str, prefix: str, folder: Path) -> Harness:
+    if driver == "rocketmq":
+        return RocketmqHarness(prefix, proxy=ROCKETMQ_URL, nameserver=ROCKETMQ_NAMESERVER)
+    if driver == "rocketmq-native":
+        return NativeHarness(prefix, nameserver=ROCKETMQ_NAMESERVER)
+    return EmbeddedHarness(prefix, folder=folder, asks_again=driver == "embedded asking again")
 
 
 @pytest.fixture(params=DRIVERS)
 def harness(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Harness]:
     """The driver under test; the suite runs once for each."""
-    made = EmbeddedHarness(
-        prefix=f"{uuid4().hex}.", folder=tmp_path, asks_again=request.param == "embedded asking again"
-    )
+    made = _harness(request.param, f"{uuid4().hex}-", tmp_path)
     try:
         yield made
     finally:

@@ -109,7 +109,7 @@ def test_handler_may_publish(harness: Harness) -> None:
 def test_topics_and_prefixes_are_kept_apart(harness: Harness) -> None:
     topic, other_topic, received, other = harness.topic(), harness.topic(), Received(), Received()
     broker = harness.started(handlers={(topic, "order"): received, (other_topic, "order"): other})
-    environment, harness.prefix = harness.prefix, harness.prefix + "other."
+    environment, harness.prefix = harness.prefix, harness.prefix + "other-"
     elsewhere = harness.started(handlers={(topic, "order"): other})
     harness.prefix = environment
 

@@ -20,6 +20,7 @@ from collections.abc import Callable
 from threading import Event, Lock, Thread
 
 from common.clock import SystemClock
+from common.log import set_up_logs
 from common.messaging.open import open_broker
 from common.messaging.port import Broker, Delivery, Message, Resolution
 
@@ -111,6 +112,7 @@ ROLES: dict[str, Callable[..., None]] = {
 
 
 def main(url: str, prefix: str, role: str, *arguments: str) -> None:
+    set_up_logs(role)  # to stderr: stdout is for what happens
     broker = open_broker(url, topic_prefix=prefix, clock=SystemClock())
     ROLES[role](broker, *arguments)
     tell("ready")

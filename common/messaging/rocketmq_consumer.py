@@ -1,0 +1,194 @@
+"""Takes the messages of one subscription and has them handled by a few threads, each hidden from others meanwhile.
+
+Messages are taken when a thread is free, no more than there are free threads: what nobody works on stays with the
+broker.
+"""
+
+import math
+from collections.abc import Callable
+from contextlib import suppress
+from datetime import timedelta
+from queue import SimpleQueue
+from threading import Condition, Event, Lock, Thread, current_thread
+from typing import Final
+
+import structlog
+
+from common.messaging.port import BrokerUnavailable
+from common.messaging.rocketmq_client import Receiver, unavailable
+from common.messaging.rocketmq_connection import Connection
+from common.messaging.rocketmq_import import BadRequestException, ClientMessage
+
+log = structlog.get_logger(__name__)
+
+_MOST_AT_ONCE: Final = 32
+_LONGEST_HIDDEN: Final = timedelta(hours=12)  # the proxy's own limit
+_PAUSE_AFTER_ERROR_S: Final = 0.2
+_RENEWALS_A_LEASE: Final = 3
+
+
+class Held:
+    """A message that this process works on: others don't get it until it is let go, or its lease is over."""
+
+    def __init__(self, message: ClientMessage, connection: Connection[Receiver]) -> None:
+        self.message = message
+        self._connection = connection
+        self._lock = Lock()
+        self._over = False
+
+    def done(self) -> None:
+        """It is handled: nobody of the group gets it again."""
+        with self._lock:
+            self._over = True
+            self._try(lambda client: client.ack(self.message))
+
+    def again_after(self, pause: timedelta) -> None:
+        """Let it come again."""
+        with self._lock:
+            self._over = True
+            self._hide(pause)
+
+    def leave(self) -> None:
+        """Do nothing more: it comes again when its lease is over."""
+        with self._lock:
+            self._over = True
+
+    def renew(self, lease: timedelta) -> None:
+        with self._lock:
+            if not self._over:
+                self._hide(lease)
+
+    def _hide(self, span: timedelta) -> None:
+        seconds = math.ceil(min(span, _LONGEST_HIDDEN).total_seconds())
+        handle = self.message.receipt_handle
+        if not self._try(lambda client: client.change_invisible_duration(self.message, seconds)):
+            self.message.receipt_handle = handle  # the client takes an empty one from a refusal
+
+    def _try(self, call: Callable[[Receiver], None]) -> bool:
+        """Call the broker; where that fails, the message comes again."""
+        try:
+            call(self._connection.client)
+        except BadRequestException as error:
+            self._over = True  # somebody else has it by now
+            log.info("the lease of a message was over", message_id=self.message.message_id, error=str(error))
+        except Exception as error:  # noqa: BLE001 - whatever the client raises when it is cut off
+            log.warning(
+                "the broker was not told what became of a message, and brings it again",
+                message_id=self.message.message_id,
+                error=str(unavailable(error)),
+            )
+        else:
+            return True
+        return False
+
+
+class Subscription:
+    """One subscription's messages, each worked on by one of a few threads.
+
+    Args:
+        name: For threads and logs.
+        connection: The receiver.
+        threads: How many messages are worked on at once.
+        lease: How long a message is hidden when it is taken, and each time that is renewed.
+        work: Does all that a message asks for, and lets it go. It must not raise.
+        failed: Is told when messages can't be received.
+    """
+
+    def __init__(
+        self,
+        *,
+        name: str,
+        connection: Connection[Receiver],
+        threads: int,
+        lease: timedelta,
+        work: Callable[[Held], None],
+        failed: Callable[[], None],
+    ) -> None:
+        self._name = name
+        self._connection = connection
+        self._lease = lease
+        self._work = work
+        self._failed = failed
+        self._inbox: SimpleQueue[Held | None] = SimpleQueue()
+        self._held: set[Held] = set()
+        self._free = threads
+        self._changed = Condition()
+        self._closing = Event()
+        self._taker = Thread(target=self._take, name=f"rocketmq-{name}-take", daemon=True)
+        self._renewer = Thread(target=self._renew, name=f"rocketmq-{name}-renew", daemon=True)
+        self._workers = [
+            Thread(target=self._handle, name=f"rocketmq-{name}-{number}", daemon=True) for number in range(threads)
+        ]
+        self._done = Event()
+
+    def start(self) -> None:
+        for thread in (self._taker, self._renewer, *self._workers):
+            thread.start()
+
+    def stop_taking(self) -> None:
+        """Take no more. What was taken is still handled."""
+        self._closing.set()
+        with self._changed:
+            self._changed.notify_all()
+        with suppress(BrokerUnavailable):  # then nothing is being received
+            self._connection.client.stop_receiving()
+
+    def wait(self) -> None:
+        """Wait for what is being worked on."""
+        if self._taker.ident is None:
+            return
+        self._taker.join()
+        for _ in self._workers:
+            self._inbox.put(None)
+        for thread in self._workers:
+            if thread is not current_thread():
+                thread.join()
+        self._done.set()
+        self._renewer.join()
+
+    # The taker's thread.
+
+    def _take(self) -> None:
+        while (free := self._wait_for_a_free_thread()) > 0:
+            for message in self._received(min(free, _MOST_AT_ONCE)):
+                held = Held(message, self._connection)
+                with self._changed:
+                    self._free -= 1
+                    self._held.add(held)
+                self._inbox.put(held)
+
+    def _wait_for_a_free_thread(self) -> int:
+        with self._changed:
+            self._changed.wait_for(lambda: self._free > 0 or self._closing.is_set())
+            return 0 if self._closing.is_set() else self._free
+
+    def _received(self, most: int) -> list[ClientMessage]:
+        try:
+            messages: list[ClientMessage] = self._connection.client.receive(
+                most, math.ceil(self._lease.total_seconds())
+            )
+        except Exception as error:  # noqa: BLE001 - whatever the client raises when it is cut off
+            log.debug("nothing received", subscription=self._name, error=str(unavailable(error)))
+            self._failed()
+            self._closing.wait(_PAUSE_AFTER_ERROR_S)
+            return []
+        return messages
+
+    # The workers' threads.
+
+    def _handle(self) -> None:
+        while (held := self._inbox.get()) is not None:
+            self._work(held)
+            with self._changed:
+                self._held.discard(held)
+                self._free += 1
+                self._changed.notify_all()
+
+    # The renewer's thread.
+
+    def _renew(self) -> None:
+        while not self._done.wait(self._lease.total_seconds() / _RENEWALS_A_LEASE):
+            with self._changed:
+                held = list(self._held)
+            for each in held:
+                each.renew(self._lease)

@@ -1,0 +1,71 @@
+"""The one place that imports RocketMQ's official client, and puts right what its import does.
+
+- It makes a folder for log files in the home folder, and fails where it can't. Here it finds its logger ready-made;
+  what it says goes to this process's logs, at the level debug alone: the driver tells of all that matters.
+- It shares the package `rocketmq` with the binding of the native client. Which of the two has its `__init__.py` there
+  depends on the order in which they were installed; the official client needs one name of its own one.
+"""
+
+import logging
+import sys
+from types import ModuleType
+from typing import Final
+
+_LOG_MODULE: Final = "rocketmq.v5.log.log_config"
+
+
+def _only_for_debugging(_record: logging.LogRecord) -> bool:
+    return logging.getLogger().isEnabledFor(logging.DEBUG)
+
+
+def _keep_out_of_the_home_folder() -> None:
+    if _LOG_MODULE in sys.modules:
+        return
+    logger = logging.getLogger("rocketmq-python-client")
+    logger.addFilter(_only_for_debugging)
+    module = ModuleType(_LOG_MODULE)
+    module.logger = logger  # type: ignore[attr-defined] # what the client takes from it
+    sys.modules[_LOG_MODULE] = module
+
+
+def _complete_the_shared_package() -> None:
+    import rocketmq  # noqa: PLC0415 - not before the logger is there
+    from rocketmq.v5.client import ClientConfiguration  # noqa: PLC0415
+
+    if not hasattr(rocketmq, "ClientConfiguration"):
+        rocketmq.ClientConfiguration = ClientConfiguration
+
+
+_keep_out_of_the_home_folder()
+_complete_the_shared_package()
+
+from rocketmq.grpc_protocol import (  # noqa: E402 - only now can it be imported
+    Code,
+    MessageType,
+    QueryRouteRequest,
+    TransactionResolution,
+    TransactionSource,
+)
+from rocketmq.v5.client import ClientConfiguration, Credentials  # noqa: E402
+from rocketmq.v5.consumer import SimpleConsumer  # noqa: E402
+from rocketmq.v5.exception import BadRequestException, ClientException, IllegalArgumentException  # noqa: E402
+from rocketmq.v5.model import FilterExpression  # noqa: E402
+from rocketmq.v5.model import Message as ClientMessage  # noqa: E402
+from rocketmq.v5.producer import Producer  # noqa: E402
+
+__all__ = [
+    "BadRequestException",
+    "ClientConfiguration",
+    "ClientException",
+    "ClientMessage",
+    "Code",
+    "Credentials",
+    "FilterExpression",
+    "IllegalArgumentException",
+    "MessageType",
+    "Producer",
+    "QueryRouteRequest",
+    "SimpleConsumer",
+    "TransactionResolution",
+    "TransactionSource",
+]

@@ -1,0 +1,70 @@
+"""Answers the broker's questions about half messages, in threads of its own: the client's own has but one."""
+
+from collections.abc import Mapping
+from queue import SimpleQueue
+from threading import Thread, current_thread
+from typing import Final
+
+import structlog
+
+from common.messaging.error_text import one_line
+from common.messaging.port import BrokerUnavailable, Checker, Resolution
+from common.messaging.rocketmq_client import Question
+from common.messaging.rocketmq_messages import to_port
+from common.messaging.rocketmq_sending import Sending
+
+log = structlog.get_logger(__name__)
+
+_THREADS: Final = 4
+
+
+class Questions:
+    """Takes questions, and has the topics' checkers answer them.
+
+    Args:
+        checkers: By topic with its prefix: the topic without it, and its checker.
+        sending: Where answers go.
+    """
+
+    def __init__(self, checkers: Mapping[str, tuple[str, Checker]], sending: Sending) -> None:
+        self._checkers = checkers
+        self._sending = sending
+        self._asked: SimpleQueue[Question | None] = SimpleQueue()
+        self._threads = [
+            Thread(target=self._run, name=f"rocketmq-check-back-{number}", daemon=True) for number in range(_THREADS)
+        ]
+
+    def start(self) -> None:
+        for thread in self._threads:
+            thread.start()
+
+    def put(self, question: Question) -> None:
+        """Answer a question soon. Does not wait."""
+        self._asked.put(question)
+
+    def close(self) -> None:
+        """Answer what is being answered; the broker asks others about the rest, or asks again."""
+        for _ in self._threads:
+            self._asked.put(None)
+        for thread in self._threads:
+            if thread.ident is not None and thread is not current_thread():
+                thread.join()
+
+    def _run(self) -> None:
+        while (question := self._asked.get()) is not None:
+            try:
+                self._sending.answer(question, self._answer(question))
+            except BrokerUnavailable as error:
+                log.info("answer not sent, the broker will ask again", error=str(error))
+            except Exception:  # whatever the client raises: others are to be answered
+                log.exception("a question of the broker was not answered")
+
+    def _answer(self, question: Question) -> Resolution:
+        half = question[1]
+        topic, checker = self._checkers[half.topic]
+        message = to_port(topic, half)
+        try:
+            return checker(message)
+        except BaseException as error:  # noqa: BLE001 - whatever a checker raises means UNKNOWN
+            log.warning("checker failed", topic=topic, key=message.key, error=one_line(error))
+            return Resolution.UNKNOWN
