@@ -15,7 +15,7 @@ from common.lock.open import open_lock
 from common.lock.port import Lock
 from common.messaging.open import open_broker
 from common.messaging.port import Broker
-from common.rpc.server import Server
+from common.rpc.server import BROKER, Server
 from inventory_srv.audit import Audit
 from inventory_srv.consumers import GROUP, TOPIC, OrderRebackConsumer
 from inventory_srv.queries import Queries
@@ -122,6 +122,8 @@ def build(
     server = Server("inventory", settings.listen, threads=settings.threads, reflection=settings.reflection)
     servicer = InventoryServicer(writer, Queries(database), Audit(database))
     server.add(_FULL_NAME, inventory_pb2_grpc.add_InventoryServiceServicer_to_server, servicer)
+    server.tell_health(BROKER, serving=True)
+    broker.on_reachable(lambda reachable: server.tell_health(BROKER, serving=reachable))
     return InventoryService(
         server=server,
         database=database,

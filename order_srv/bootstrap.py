@@ -15,7 +15,7 @@ from common.discovery.port import Discovery
 from common.messaging.open import open_broker
 from common.messaging.port import Broker
 from common.rpc.channel import open_channel
-from common.rpc.server import Server
+from common.rpc.server import BROKER, Server
 from order_srv import consumers
 from order_srv.cart import Cart
 from order_srv.cart_repository import CartRepository
@@ -134,8 +134,10 @@ def build(
         creating_grace=settings.creating_grace,
         reached=reached,
     )
+    server = _server(settings, use_cases)
+    _tell_health(broker, server)
     return OrderService(
-        server=_server(settings, use_cases),
+        server=server,
         database=database,
         broker=broker,
         discovery=discovery,
@@ -190,3 +192,17 @@ def _server(settings: OrderSettings, use_cases: UseCases) -> Server:
     )
     server.add(_FULL_NAME, add_OrderServiceServicer_to_server, OrderServicer(use_cases))
     return server
+
+
+def _tell_health(broker: Broker, server: Server) -> None:
+    """Without the broker no order can be created; who asks for the service's health is told to try another replica.
+
+    Orders can still be read, paid and finished: the health of the whole server, by which it is called, is not touched.
+    """
+
+    def tell(reachable: bool) -> None:  # noqa: FBT001 - what the port's listeners are
+        server.tell_health(BROKER, serving=reachable)
+        server.tell_health(_FULL_NAME, serving=reachable)
+
+    tell(True)  # noqa: FBT003
+    broker.on_reachable(tell)

@@ -18,6 +18,9 @@ MAX_WAITING: Final = 1024
 MAX_WATCHERS: Final = 1024
 """How many clients may watch health."""
 
+BROKER: Final = "broker"
+"""The name to ask health checking for: whether this process reaches its message broker."""
+
 GRACE: Final = timedelta(seconds=60)
 """How long calls that were accepted may take to finish when the server stops."""
 
@@ -94,6 +97,14 @@ class Server:
         register(servicer, self._server)
         self._services.append(service)
         self._health.set(service, health_pb2.HealthCheckResponse.SERVING)
+
+    def tell_health(self, name: str, *, serving: bool) -> None:
+        """Answer who asks for the health of `name`, a service or something that services stand on.
+
+        The health of the whole server (no name) is not touched: it serves until it drains.
+        """
+        status = health_pb2.HealthCheckResponse
+        self._health.set(name, status.SERVING if serving else status.NOT_SERVING)
 
     def start(self) -> None:
         """Listen and serve.

@@ -57,6 +57,18 @@ def test_every_service_is_healthy_while_it_serves(serve: Serve, service: str) ->
     assert answer.status == SERVING
 
 
+def test_one_name_can_be_unwell_while_the_server_serves(serve: Serve) -> None:
+    served = serve()
+    for serving in (False, True):
+        served.server.tell_health("broker", serving=serving)
+
+        told = {
+            name: health(served).Check(health_pb2.HealthCheckRequest(service=name), timeout=PATIENCE).status
+            for name in ("", SERVICE, "broker")
+        }
+        assert told == {"": SERVING, SERVICE: SERVING, "broker": SERVING if serving else NOT_SERVING}
+
+
 def test_the_health_of_an_unknown_service_is_not_found(serve: Serve) -> None:
     with pytest.raises(grpc.RpcError) as error:
         health(serve()).Check(health_pb2.HealthCheckRequest(service="nobody"), timeout=PATIENCE)
