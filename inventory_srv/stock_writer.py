@@ -6,6 +6,7 @@ There is no timer: an idle writer takes a single change at once, a busy one find
 """
 
 import threading
+import time
 from collections import deque
 from collections.abc import Sequence
 from concurrent.futures import CancelledError, Future
@@ -31,6 +32,9 @@ log = structlog.get_logger(__name__)
 
 _COMMITS: Final = 3
 """How often a batch is tried whose COMMIT got no answer."""
+
+_NOT_WAITED_FOR: Final = 5.0
+"""Seconds in which a key is tried but not waited for, after a wait for it was in vain."""
 
 Outcome = Answer | Exception
 """What one change came to: its caller is told, or is refused."""
@@ -109,6 +113,7 @@ class StockWriter:
         self._batch = batch
         self._lock_patience = lock_patience.total_seconds()
         self._lock_outage = lock_outage
+        self._in_vain: dict[str, float] = {}  # keys not had, and until when they are not waited for
         self._reached = reached
         self._queue: deque[_Waiting] = deque()
         self._news = threading.Condition()
@@ -223,7 +228,7 @@ class StockWriter:
     def _under_lock(self, batch: Sequence[_Waiting]) -> Sequence[Outcome]:
         keys = self._lock_keys([waiting.change for waiting in batch])
         latest = max(waiting.deadline.at for waiting in batch)
-        patience = Deadline(min(latest, Deadline.after(self._lock_patience).at))
+        patience = Deadline(min(latest, Deadline.after(self._lock_patience_for(keys)).at))
         try:
             return self._holding(keys, patience, batch)
         except LockBusy:
@@ -231,8 +236,21 @@ class StockWriter:
                 raise
             # Its holder may be dead, and the lock its own until it expires: nobody's sales wait for that.
             LOCK_UNGUARDED.inc()
-            log.warning("the stock lock was not had in time: its batch is guarded by its rows", changes=len(batch))
+            self._note_in_vain(keys, len(batch))
         return self._committed(batch)
+
+    def _lock_patience_for(self, keys: set[str]) -> float:
+        now = time.monotonic()
+        in_vain = any(self._in_vain.get(key, now) > now for key in keys)
+        return 0.0 if in_vain and self._lock_outage == "database" else self._lock_patience
+
+    def _note_in_vain(self, keys: set[str], changes: int) -> None:
+        now = time.monotonic()
+        known = {key: until for key, until in self._in_vain.items() if until > now}
+        if known.keys().isdisjoint(keys):
+            log.warning("the stock lock was not had in time: the rows alone guard for now", changes=changes)
+            known |= dict.fromkeys(keys, now + _NOT_WAITED_FOR)
+        self._in_vain = known
 
     def _holding(self, keys: set[str], patience: Deadline, batch: Sequence[_Waiting]) -> Sequence[Outcome]:
         outcomes: Sequence[Outcome] = ()

@@ -1,5 +1,6 @@
 """The stock writer and its lock: the lock spares the rows, the rows guard themselves."""
 
+import time
 from collections.abc import Collection, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from datetime import timedelta
@@ -127,6 +128,23 @@ def test_a_batch_that_does_not_get_its_lock_goes_on_guarded_by_its_rows(tmp_path
         assert [getattr(outcome, "reason", "sold") for outcome in outcomes] == ["sold", "sold", "NO_STOCK"]
         assert shop.units("tea") == (1, 4)
         assert _unguarded() > before
+
+
+def test_what_was_waited_for_in_vain_is_tried_but_not_waited_for_again_at_once(tmp_path: Path) -> None:
+    lock, patience = LocalLock(), timedelta(seconds=0.5)
+    with open_shop(tmp_path / "inventory.db", lock=lock, lock_patience=patience) as shop:
+        shop.stock_up(tea=50)
+        with lock.holding(["lock:stock:tea"], soon()):
+            began = time.monotonic()
+            for each in range(20):
+                shop.carry_out(sell(f"o{each}", ("tea", 1)))
+            took = time.monotonic() - began
+        before = _unguarded()
+        shop.carry_out(sell("o20", ("tea", 1)))
+
+        assert took < 10 * patience.total_seconds()
+        assert _unguarded() == before
+        assert shop.units("tea") == (29, 21)
 
 
 def test_told_to_refuse_the_callers_are_told_that_the_lock_was_not_had_and_nothing_is_sold(tmp_path: Path) -> None:
