@@ -1,11 +1,19 @@
-"""The worlds that whole services are tried in."""
+"""Where tests run: on which engine a database is, in which world whole services are."""
 
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from tests.databases import ENGINES, databases_on
 from tests.worlds import FILE_BROKER_WORLDS, WORLDS, World, in_world
+
+
+@pytest.fixture(params=ENGINES)
+def engine(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
+    """Where the databases of this test's folder are; a test that uses it is run once for each engine."""
+    with databases_on(request.param, tmp_path):
+        yield request.param
 
 
 @pytest.fixture(params=WORLDS)

@@ -6,20 +6,12 @@ import structlog
 
 from tests.component.inventory.door import Door, open_door
 from tests.component.inventory.shop import Hold, Shop, open_shop
-from tests.databases import ENGINES, databases_on
 
 
 @pytest.fixture(scope="session", autouse=True)
 def plain_logs() -> None:
     """The default rendering of a traceback takes longer than most tests."""
     structlog.configure(processors=[structlog.processors.format_exc_info, structlog.processors.KeyValueRenderer()])
-
-
-@pytest.fixture(params=ENGINES)
-def engine(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
-    """Where the databases of this test's folder are; a test that uses it is run once for each engine."""
-    with databases_on(request.param, tmp_path):
-        yield request.param
 
 
 @pytest.fixture

@@ -14,23 +14,23 @@ Open = Callable[..., Services]
 
 
 @pytest.fixture(scope="module", params=ENGINES)
-def services(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Services]:
+def shop_folder(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A folder for the tests of a file, which are run once for each engine that its databases can be on."""
+    folder = tmp_path_factory.mktemp("shop")
+    with databases_on(request.param, folder):
+        yield folder
+
+
+@pytest.fixture(scope="module")
+def services(shop_folder: Path) -> Iterator[Services]:
     """Both services, shared by the tests of a file, each with its own users and skus; the books balance at the end.
 
     A file that uses it can't use `open_services`.
     """
-    folder = tmp_path_factory.mktemp("shop")
-    never_asks = f"embedded:///{folder}/broker.db?check_after=600"
-    with databases_on(request.param, folder), running_services(folder, {"broker_url": never_asks}) as shared:
+    never_asks = f"embedded:///{shop_folder}/broker.db?check_after=600"
+    with running_services(shop_folder, {"broker_url": never_asks}) as shared:
         yield shared
         shared.assert_books_balance()
-
-
-@pytest.fixture(params=ENGINES)
-def engine(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
-    """Where the databases of this test's folder are; a test that uses it is run once for each engine."""
-    with databases_on(request.param, tmp_path):
-        yield request.param
 
 
 @pytest.fixture

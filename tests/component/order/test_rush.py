@@ -4,6 +4,7 @@ import random
 from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
 import grpc
@@ -12,7 +13,6 @@ import pytest
 from reback.order.v1 import order_pb2 as pb
 from reback.order.v1.order_pb2_grpc import OrderServiceStub
 from tests.component.order import lives
-from tests.databases import ENGINES, databases_on
 from tests.services import Services, create_request, running_services
 from tests.told import read
 
@@ -21,13 +21,12 @@ PATIENCE = 100.0
 TOLD_TO_COME_AGAIN = {grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.RESOURCE_EXHAUSTED}
 
 
-@pytest.fixture(scope="module", params=ENGINES)
-def services(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Services]:
+@pytest.fixture(scope="module")
+def services(shop_folder: Path) -> Iterator[Services]:
     """Both services, patient: on a slow machine some of many callers wait long for their turn."""
-    folder = tmp_path_factory.mktemp("shop")
-    never_asks = f"embedded:///{folder}/broker.db?check_after=600"
+    never_asks = f"embedded:///{shop_folder}/broker.db?check_after=600"
     patient = {"broker_url": never_asks, "creating_grace": 2 * PATIENCE}
-    with databases_on(request.param, folder), running_services(folder, patient) as shared:
+    with running_services(shop_folder, patient) as shared:
         yield shared
 
 

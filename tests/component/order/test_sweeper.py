@@ -29,6 +29,9 @@ def clock() -> ManualClock:
     return ManualClock()
 
 
+pytestmark = pytest.mark.usefixtures("engine")
+
+
 @pytest.fixture
 def deaf_folder(tmp_path: Path) -> str:
     """A broker of the order service's own: inventory hears nothing, and only the sweeper gives stock back."""
