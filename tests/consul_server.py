@@ -28,17 +28,21 @@ class ConsulServer:
         folder: Where it works.
         config: Over its own configuration.
         token: What a client has to tell, when the configuration asks for one.
+        https: Whether it also serves TLS, at `https_port`; the configuration says with which files.
     """
 
-    def __init__(self, folder: Path, config: dict[str, Any] | None = None, token: str = "") -> None:
+    def __init__(
+        self, folder: Path, config: dict[str, Any] | None = None, token: str = "", *, https: bool = False
+    ) -> None:
         self.folder = folder / f"consul-{uuid4().hex[:8]}"
         self.folder.mkdir(parents=True)
         self.port = free_port()
+        self.https_port = free_port() if https else -1
         self.session = requests.Session()
         self.session.trust_env = False
         if token:
             self.session.headers["X-Consul-Token"] = token
-        self._config = _configuration(self.port, self.folder / "data") | (config or {})
+        self._config = _configuration(self.port, self.https_port, self.folder / "data") | (config or {})
         self._process: subprocess.Popen[bytes] | None = None
 
     @property
@@ -52,7 +56,7 @@ class ConsulServer:
         file = self.folder / "config.json"
         file.write_text(json.dumps(self._config), encoding="utf-8")
         with (self.folder / "log").open("ab") as log:
-            command = [_program(), "agent", "-config-file", str(file)]
+            command = [consul_program(), "agent", "-config-file", str(file)]
             self._process = subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT)
         wait_until(self.answers, f"Consul on port {self.port} answers; its log is in {self.folder}")
 
@@ -94,9 +98,11 @@ class ConsulServer:
 
 
 @contextmanager
-def consul_server(folder: Path, config: dict[str, Any] | None = None, token: str = "") -> Iterator[ConsulServer]:
+def consul_server(
+    folder: Path, config: dict[str, Any] | None = None, token: str = "", *, https: bool = False
+) -> Iterator[ConsulServer]:
     """A started agent, killed at the end."""
-    server = ConsulServer(folder, config, token)
+    server = ConsulServer(folder, config, token, https=https)
     try:
         server.start()
         yield server
@@ -104,7 +110,7 @@ def consul_server(folder: Path, config: dict[str, Any] | None = None, token: str
         server.close()
 
 
-def _configuration(port: int, data: Path) -> dict[str, Any]:
+def _configuration(port: int, https_port: int, data: Path) -> dict[str, Any]:
     off = dict.fromkeys(("dns", "grpc", "grpc_tls", "serf_wan"), -1)
     return {
         "server": True,
@@ -115,11 +121,12 @@ def _configuration(port: int, data: Path) -> dict[str, Any]:
         "client_addr": "127.0.0.1",
         "disable_update_check": True,
         "performance": {"raft_multiplier": 1},
-        "ports": {"http": port, "serf_lan": free_port(), "server": free_port(), **off},
+        "ports": {"http": port, "https": https_port, "serf_lan": free_port(), "server": free_port(), **off},
     }
 
 
-def _program() -> str:
+def consul_program() -> str:
+    """The program's path."""
     cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
     engines = Path(os.environ.get("REBACK_ENGINES") or cache / "reback" / "engines")
     built = engines / f"consul-{_VERSION}" / "consul"

@@ -156,6 +156,22 @@ def test_a_watcher_of_health_sees_the_end_and_does_not_delay_it(serve: Serve, po
     drained.result(PATIENCE)
 
 
+def test_a_server_answers_while_watchers_of_its_health_come_and_go(serve: Serve, pool: ThreadPoolExecutor) -> None:
+    served = serve()
+
+    def come_and_go() -> None:
+        for _ in range(100):
+            with grpc.insecure_channel(served.server.address, [("grpc.use_local_subchannel_pool", 1)]) as channel:
+                watch = health_pb2_grpc.HealthStub(channel).Watch(health_pb2.HealthCheckRequest(), timeout=PATIENCE)
+                assert next(watch).status == SERVING
+
+    watchers = [pool.submit(come_and_go) for _ in range(8)]
+    while not all(each.done() for each in watchers):
+        assert served.get().sku == "tea"
+    for each in watchers:
+        each.result()
+
+
 def test_a_drain_loses_no_call_however_many_are_on_their_way(serve: Serve, pool: ThreadPoolExecutor) -> None:
     served = serve()
     begun, codes = threading.Barrier(17), list[grpc.StatusCode]()
