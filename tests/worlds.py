@@ -2,7 +2,7 @@
 
     embedded   SQLite, a broker in a file, a local lock
     servers    MariaDB and Redis, and the broker in a file still: a test can hold its clock and look into it
-    cluster    MariaDB, Redis and RocketMQ
+    cluster    MariaDB, Redis, RocketMQ, and Consul where there are replicas
 
 Each test has its own: databases, and prefixes for the keys of locks and for topics. A world is there when the variables
 of `tests.engines` name what it needs. In the end the books are read from the databases themselves, whatever was tested.
@@ -18,24 +18,34 @@ from pathlib import Path
 from typing import Any, Final
 from uuid import uuid4
 
+import inventory_srv.consumers
+import order_srv.consumers
 from common.clock import Clock
 from common.messaging.open import open_broker
 from common.messaging.port import Broker
+from order_srv.messages import ORDER_REBACK, ORDER_TIMEOUT
 from tests.databases import databases_on
-from tests.engines import CONSUL_URL, MYSQL_URL, REDIS_URL
+from tests.engines import CONSUL_URL, MYSQL_URL, REDIS_URL, ROCKETMQ_NAMESERVER, ROCKETMQ_URL
+from tests.rocketmq_topics import Topics
 from tests.tables import problems_in_tables
 
 SHORT_BROKER: Final = "check_after=1&check_every=0.3&lease=3&retry_after=0.1"
 """Parameters of the broker in a file that make a test short."""
 
-_SERVERS: Final = ["servers"] if MYSQL_URL and REDIS_URL else []
+_HAS_SERVERS: Final = bool(MYSQL_URL and REDIS_URL)
+_HAS_ALL: Final = bool(_HAS_SERVERS and ROCKETMQ_URL and ROCKETMQ_NAMESERVER and CONSUL_URL)
 
-WORLDS: Final = ["embedded", *_SERVERS]
+WORLDS: Final = ["embedded", *(["cluster"] if _HAS_ALL else ["servers"] if _HAS_SERVERS else [])]
 """Where whole services are tried."""
 
-FILE_BROKER_WORLDS: Final = ["embedded", *_SERVERS]
+FILE_BROKER_WORLDS: Final = ["embedded", *(["servers"] if _HAS_SERVERS else [])]
 """Where a test can look into the broker, and time passes for it as the test says."""
 
+_TOPICS: Final = {ORDER_REBACK: "TRANSACTION", ORDER_TIMEOUT: "DELAY"}
+_DEAD_LETTERS: Final = (
+    f"{ORDER_REBACK}-{inventory_srv.consumers.GROUP}",
+    f"{ORDER_TIMEOUT}-{order_srv.consumers.GROUP}",
+)
 _FILE: Final = "world"  # in a folder, what its world is
 
 
@@ -60,10 +70,18 @@ class World:
     @property
     def has_registry(self) -> bool:
         """Whether replicas find each other by Consul; by a list of addresses otherwise."""
-        return self.name != "embedded" and bool(CONSUL_URL)
+        return self.name == "cluster"
+
+    @property
+    def has_broker_in_file(self) -> bool:
+        """Whether a test can look into the broker, and keep it from writing."""
+        return self.name != "cluster"
 
     def broker(self, parameters: str = SHORT_BROKER) -> dict[str, Any]:
         """The settings that lead to the broker; `parameters` are those of a broker in a file."""
+        if not self.has_broker_in_file:
+            url = f"{ROCKETMQ_URL}?nameserver={ROCKETMQ_NAMESERVER}"
+            return {"broker_url": url, "topic_prefix": self.prefix}
         return {"broker_url": f"embedded:///{self.folder}/broker.db?{parameters}", "topic_prefix": self.prefix}
 
     def open_broker(self, clock: Clock, parameters: str = SHORT_BROKER) -> Broker:
@@ -85,6 +103,23 @@ def in_world(name: str, folder: Path) -> Iterator[World]:
         closing.enter_context(databases_on("sqlite" if name == "embedded" else "mysql", folder))
         prefix = "" if name == "embedded" else f"t{uuid4().hex[:12]}-"
         (folder / _FILE).write_text(json.dumps({"name": name, "prefix": prefix}))
-        yield world_of(folder)
+        world = world_of(folder)
+        if not world.has_broker_in_file:
+            closing.enter_context(_topics(world))
+        yield world
         problems = problems_in_tables(folder)
         assert not problems, "the tables do not balance:\n  " + "\n  ".join(problems)
+
+
+@contextmanager
+def _topics(world: World) -> Iterator[None]:
+    topics = Topics(ROCKETMQ_NAMESERVER)
+    kinds = {world.prefix + name: kind for name, kind in _TOPICS.items()}
+    of_dead_letters = [f"%DLQ%{world.prefix}{name}" for name in _DEAD_LETTERS]
+    for topic, kind in kinds.items():
+        topics.make(topic, kind)
+    for topic in of_dead_letters:
+        topics.make(topic, "NORMAL")
+    yield
+    for topic in (*kinds, *of_dead_letters):
+        topics.delete(topic)

@@ -228,6 +228,11 @@ class Scenario:
     check: Callable[[Scene], None]
     settings: dict[str, Any] = field(default_factory=dict)
 
+    @property
+    def locks_broker(self) -> bool:
+        """Whether the broker is kept from writing, which only one in a file can be."""
+        return "broker" in self.settings
+
     def __str__(self) -> str:
         return f"{self.point}-{self.act.__name__}"
 
