@@ -14,10 +14,22 @@ from datetime import timedelta
 from threading import Event, Lock
 from typing import Final
 
+import structlog
+
 from common.clock import Clock
 from common.errors import Unavailable
 from common.messaging.hops import FOR_GROUP, Hops, longest_step
-from common.messaging.port import Broker, BrokerUnavailable, Checker, DeadLetter, Decide, Handler, Message, Resolution
+from common.messaging.port import (
+    Broker,
+    BrokerUnavailable,
+    Checker,
+    DeadLetter,
+    Decide,
+    Handler,
+    Message,
+    MessagingError,
+    Resolution,
+)
 from common.messaging.rocketmq_client import Receiver, Sender, configuration, start
 from common.messaging.rocketmq_connection import Connection, Keeper
 from common.messaging.rocketmq_consumer import Subscription
@@ -27,6 +39,8 @@ from common.messaging.rocketmq_import import MessageType
 from common.messaging.rocketmq_questions import Questions
 from common.messaging.rocketmq_sending import Sending
 from common.messaging.rocketmq_url import RocketmqOptions
+
+log = structlog.get_logger(__name__)
 
 _PATIENCE_AT_START_S: Final = 5.0
 _PAUSE_AT_START_S: Final = 0.2
@@ -119,6 +133,8 @@ class RocketmqBroker(Broker):
         self._started = True
         self._questions.start()
         _patiently(self._sender)
+        for topic, group in self._subscriptions:
+            self._make_place_for_dead_letters(self._consumer_group(topic, group))
         for connection in self._receivers:
             _patiently(connection.open)
             self._keeper.add(connection)
@@ -154,6 +170,16 @@ class RocketmqBroker(Broker):
         sender = Sender(self._configuration, self._checkers, self._questions.put)
         start(sender, dict.fromkeys(self._checkers, _ASKED_ABOUT))
         return sender
+
+    def _make_place_for_dead_letters(self, consumer_group: str) -> None:
+        """RocketMQ makes this topic itself when it gives up the first message: so nobody expects to have to make it.
+
+        Before the proxy is asked for it: what it did not find, it does not look for again within 20 s.
+        """
+        try:
+            self._dead_letters.make_place(consumer_group)
+        except MessagingError as error:
+            log.warning("the topic for dead letters could not be made", group=consumer_group, error=str(error))
 
     def _make_receiver(self, topic: str, consumer_group: str) -> Receiver:
         receiver = Receiver(self._configuration, consumer_group, self._prefix + topic)

@@ -7,13 +7,14 @@ deliveries, when no handler ever came to an end) is a dead letter as well. Old o
 """
 
 import re
+import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Final
 
 from common.messaging.port import DeadLetter, Message
 from common.messaging.rocketmq_messages import BASE64, EMPTY, KEY, restored
-from common.messaging.rocketmq_remoting import Stored, TopicMissing, connected, queues, read_queue
+from common.messaging.rocketmq_remoting import Stored, TopicMissing, connected, make_topic, queues, read_queue
 
 ATTEMPTS: Final = "reback_attempts"
 """The property that tells how often a dead letter was tried."""
@@ -24,6 +25,9 @@ REPLAYED: Final = "reback_replayed"
 
 GIVEN_UP_BY_THE_BROKER: Final = "the broker gave it up: no handler came to an end"
 
+_PATIENCE_S: Final = 5.0  # a broker tells the name server at once
+_POLL_S: Final = 0.02
+_QUEUES: Final = 1  # so that the oldest is the first
 _TRIES_OF_THE_BROKER: Final = "RECONSUME_TIME"
 _UNIQUE_ID: Final = "UNIQ_KEY"
 _KEYS: Final = "KEYS"
@@ -62,6 +66,25 @@ class DeadLetters:
 
     def __init__(self, nameserver: str) -> None:
         self._nameserver = nameserver
+
+    def make_place(self, consumer_group: str) -> None:
+        """Make the topic for a group's dead letters if it is not there, as a broker does when it has the first one.
+
+        Raises:
+            MessagingError: It can't be made.
+        """
+        topic = dead_letter_topic(consumer_group)
+        if not self._has(topic):
+            make_topic(self._nameserver, topic, "NORMAL", _QUEUES)
+            give_up = time.monotonic() + _PATIENCE_S
+            while not self._has(topic) and time.monotonic() < give_up:
+                time.sleep(_POLL_S)
+
+    def _has(self, topic: str) -> bool:
+        try:
+            return bool(queues(self._nameserver, topic))
+        except TopicMissing:
+            return False
 
     def all(self, topic: str, group: str, consumer_group: str) -> list[Letter]:
         """The dead letters of a group that were not replayed, oldest first.

@@ -1,4 +1,4 @@
-"""The few things that only RocketMQ's own protocol offers: where a topic is, and reading it without consuming it.
+"""The few things that only RocketMQ's own protocol offers: making a topic, and reading one without consuming it.
 
 A dead letter has to be looked at again and again; over the proxy a message can only be received, which hides it from
 everybody else. So dead letters are read as RocketMQ's own tools do: the name server tells the broker, and the broker
@@ -22,12 +22,15 @@ from common.messaging.port import BrokerUnavailable, MessagingError
 TIMEOUT_S: Final = 3.0
 
 _PULL: Final = 11
+_MAKE_TOPIC: Final = 17
 _MIN_OFFSET: Final = 31
 _ROUTE: Final = 105
 _SUCCESS: Final = 0
 _TOPIC_NOT_EXIST: Final = 17
 _NOTHING_THERE: Final = frozenset((19, 20, 21))  # no message yet; ask again; the offset has moved
 _READER: Final = "TOOLS_CONSUMER"  # the group of RocketMQ's own tools; every broker has it
+_READ_AND_WRITE: Final = 6
+_ON_EVERY_BROKER: Final = "SELF_TEST_TOPIC"  # RocketMQ's own
 _WITH_SUBSCRIPTION: Final = 0x4
 _IPV6_BORN_HOST: Final = 0x10
 _IPV6_STORE_HOST: Final = 0x20
@@ -159,6 +162,39 @@ def queues(nameserver: str, topic: str) -> list[Queue]:
         for number in range(each["readQueueNums"])
         if masters.get(each["brokerName"])
     ]
+
+
+def make_topic(nameserver: str, topic: str, kind: str, number: int) -> None:
+    """Make a topic on every broker; nothing is changed where it is there already.
+
+    Args:
+        nameserver: Which one.
+        topic: Its name.
+        kind: The type of its messages: NORMAL, DELAY or TRANSACTION.
+        number: How many queues it has on each broker.
+
+    Raises:
+        BrokerUnavailable: The name server or a broker can't be reached.
+        MessagingError: A broker refuses.
+    """
+    for address in sorted({queue.broker for queue in queues(nameserver, _ON_EVERY_BROKER)}):
+        with connected(address) as broker:
+            answer = broker.ask(
+                _MAKE_TOPIC,
+                {
+                    "topic": topic,
+                    "defaultTopic": "TBW102",
+                    "readQueueNums": number,
+                    "writeQueueNums": number,
+                    "perm": _READ_AND_WRITE,
+                    "topicFilterType": "SINGLE_TAG",
+                    "topicSysFlag": 0,
+                    "order": "false",
+                    "attributes": f"+message.type={kind}",
+                },
+            )
+        if answer.code != _SUCCESS:
+            raise MessagingError(f"broker {address} makes no topic {topic!r}: {answer.remark}")
 
 
 def read_queue(broker: Remoting, topic: str, number: int, start: int | None = None) -> Iterator[Stored]:

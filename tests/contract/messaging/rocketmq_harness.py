@@ -4,12 +4,8 @@ from dataclasses import dataclass, field
 from uuid import uuid4
 
 from common.messaging.port import Broker, Checker, Handler
-from common.messaging.rocketmq_dead_letters import dead_letter_topic
 from tests.contract.messaging.harness import Harness
 from tests.rocketmq_topics import Topics
-
-GROUPS = ("failing", "good", "inventory", "order")
-"""The consumer groups of the suite."""
 
 
 @dataclass
@@ -68,7 +64,4 @@ class RocketmqHarness(Harness):
         if self.prefix + topic in self._made:
             return
         self._topics.make(self.prefix + topic, self._kinds[topic])
-        graves = [dead_letter_topic(f"{self.prefix}{topic}-{group}") for group in GROUPS]
-        for grave in graves:
-            self._topics.make(grave, "NORMAL", queues_of_it=1)
-        self._made |= {self.prefix + topic, *graves}
+        self._made.add(self.prefix + topic)
