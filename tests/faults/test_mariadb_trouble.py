@@ -15,8 +15,6 @@ from uuid import uuid4
 import grpc
 import pytest
 
-from inventory_srv.settings import InventorySettings
-from order_srv.settings import OrderSettings
 from reback.inventory.v1 import inventory_pb2 as stock_pb
 from reback.order.v1 import order_pb2 as pb
 from tests.databases import ask
@@ -173,16 +171,17 @@ def test_killed_at_any_moment_under_load_it_costs_no_order_and_makes_none_twice(
     assert (stock.available, stock.sold) == (ALL - len(buyers.bought), len(buyers.bought))
 
 
+def process_in(folder: Path, settings: Any) -> Process:
+    folder.mkdir()
+    return Process(folder, settings)
+
+
 @pytest.mark.usefixtures("engine")
 def test_replicas_of_both_services_start_on_empty_databases_at_once(tmp_path: Path) -> None:
     port = free_port()
     stock = [inventory_settings(tmp_path, listen=f"127.0.0.1:{port}"), inventory_settings(tmp_path)]
     orders = [order_settings(tmp_path, f"127.0.0.1:{port}") for _ in range(2)]
-    processes: list[Process] = []
-    settings: list[InventorySettings | OrderSettings] = [*stock, *orders]
-    for number, each in enumerate(settings):
-        (folder := tmp_path / str(number)).mkdir()
-        processes.append(Process(folder, each))
+    processes = [process_in(tmp_path / str(number), settings) for number, settings in enumerate([*stock, *orders])]
     with ExitStack() as closing, ThreadPoolExecutor(4) as pool:
         for one in processes:
             closing.callback(one.kill)
