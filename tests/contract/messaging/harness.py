@@ -178,6 +178,7 @@ class Harness(ABC):
         retry_pauses: The least pause after the first, second, … failed try, in seconds.
         handlers: How many messages one subscription handles at once.
         take_over_after: After how many seconds the messages of a dead process come to another one.
+        counts_lost_tries: Whether a try counts whose process died; else the message comes again as the same try.
         woken_within: Seconds in which a message reaches a waiting process, half of the time, on a busy machine.
     """
 
@@ -187,6 +188,7 @@ class Harness(ABC):
     retry_pauses: tuple[float, ...] = ()
     handlers: int = 8
     take_over_after: float = 2.0
+    counts_lost_tries: bool = True
     woken_within: float = 0.25
     _brokers: list[Broker] = field(default_factory=list)
     _workers: list[Worker] = field(default_factory=list)

@@ -1,0 +1,26 @@
+"""The contract suite on RocketMQ's native client, on the same cluster and topics as the official one."""
+
+from dataclasses import dataclass
+
+import pytest
+
+from common.messaging.rocketmq_native_library import check_library
+from tests.contract.messaging.rocketmq_harness import RocketmqHarness
+
+
+@dataclass
+class NativeHarness(RocketmqHarness):
+    """The native client; without its library the test is skipped, and says why."""
+
+    def __post_init__(self) -> None:
+        try:
+            check_library()
+        except ValueError as missing:
+            pytest.skip(str(missing))
+        super().__post_init__()
+        self.retry_pauses = (1.0, 5.0)  # RocketMQ's first delay levels
+        self.take_over_after = 120.0  # when a process only hangs; the broker's own patience with a silent connection
+        self.counts_lost_tries = False
+
+    def url(self) -> str:
+        return f"rocketmq-native://{self.nameserver}?tries={self.tries}"
