@@ -1,0 +1,227 @@
+"""RocketMQ: name server, and broker with proxy, in a process each: how they are set up, started and asked."""
+
+import json
+import socket
+import struct
+from collections.abc import Mapping, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Final
+
+import grpc
+from rocketmq.grpc_protocol import definition_pb2, service_pb2, service_pb2_grpc
+
+from scripts.cluster.cache import launcher_folder, of_java, rocketmq_folder
+from scripts.cluster.ports import Ports
+from scripts.cluster.program import ENGINES, CannotRun, Program
+
+NAMESERVER: Final = "rocketmq-nameserver"
+BROKER: Final = "rocketmq-broker"
+_CLUSTER: Final = "DefaultCluster"
+_ASK_WITHIN_S: Final = 3
+_CLIENT_ID: Final = "cluster-health"
+_NOBODYS: Final = "is-anybody-there"  # a topic that there is not
+
+_ON_LOOPBACK: Final = "OnLoopback"
+_NAMESERVER_CLASS: Final = "org.apache.rocketmq.namesrv.NamesrvStartup"
+_PROXY_CLASS: Final = "org.apache.rocketmq.proxy.ProxyStartup"
+
+_SMALL: Final = ("-Xms64m", "-Xmx128m", "-XX:TieredStopAtLevel=1")
+_BROKER_SIZE: Final = ("-Xms256m", "-Xmx512m", "-XX:MaxDirectMemorySize=256m")
+
+# What is said here differs from the broker's defaults, and why:
+# - SYNC_FLUSH: what was acknowledged survives a power cut, as the order database does.
+# - topics are made by hand, so that a slip in a name is an error.
+# - a half message is asked about from 6 s on, in rounds of 10 s (30 by default), for as long as a database may be away.
+# - a small machine may be slow for a moment, and a developer's disk rather full: no reason to refuse messages.
+# - small files; a broker that registers often is found soon after the name server was restarted.
+_BROKER_CONFIGURATION: Final = """\
+brokerClusterName = {cluster}
+brokerName = broker-a
+brokerId = 0
+brokerIP1 = 127.0.0.1
+bindAddress = 127.0.0.1
+listenPort = {ports.broker}
+haListenPort = {ports.broker_ha}
+namesrvAddr = 127.0.0.1:{ports.nameserver}
+storePathRootDir = {folder}/store
+storePathCommitLog = {folder}/store/commitlog
+flushDiskType = SYNC_FLUSH
+autoCreateTopicEnable = false
+transactionTimeOut = 6000
+transactionCheckInterval = 10000
+transactionCheckMax = 360
+waitTimeMillsInSendQueue = 5000
+osPageCacheBusyTimeOutMills = 10000
+diskMaxUsedSpaceRatio = 95
+diskSpaceCleanForciblyRatio = 96
+diskSpaceWarningLevelRatio = 98
+mappedFileSizeCommitLog = 67108864
+mappedFileSizeTimerLog = 16777216
+registerNameServerPeriod = 10000
+"""
+
+_NAMESERVER_CONFIGURATION: Final = """\
+listenPort = {ports.nameserver}
+bindAddress = 127.0.0.1
+"""
+
+# Codes of requests and answers in the protocol of name server and broker.
+_MAKE_TOPIC: Final = 17
+_GET_ROUTE: Final = 105
+_SUCCESS: Final = 0
+_NO_SUCH_TOPIC: Final = 17
+
+_QUEUES: Final = 8
+_READ_AND_WRITE: Final = 6
+
+
+def nameserver(folder: Path, ports: Ports) -> Program:
+    """The name server, which knows where the broker is."""
+    return Program(
+        name=NAMESERVER,
+        group=ENGINES,
+        command=_java(folder, _SMALL, _NAMESERVER_CLASS, "-c", f"{folder}/nameserver.conf"),
+        folder=folder,
+        address=f"127.0.0.1:{ports.nameserver}",
+        ports=[ports.nameserver],
+        files={"nameserver.conf": _NAMESERVER_CONFIGURATION.format(ports=ports)},
+        trouble=partial(nameserver_trouble, ports.nameserver),
+    )
+
+
+def broker(folder: Path, ports: Ports) -> Program:
+    """Broker and gRPC proxy in one process."""
+    proxy = {
+        "rocketMQClusterName": _CLUSTER,
+        "namesrvAddr": f"127.0.0.1:{ports.nameserver}",
+        "grpcServerPort": ports.proxy,
+        "remotingListenPort": ports.proxy_remoting,
+        # That a topic is not there, or that the broker is not, is remembered for 20 s otherwise.
+        "topicRouteServiceCacheRefreshSeconds": 1,
+    }
+    return Program(
+        name=BROKER,
+        group=ENGINES,
+        command=_java(
+            folder,
+            _BROKER_SIZE,
+            _PROXY_CLASS,
+            *("-pm", "local", "-n", f"127.0.0.1:{ports.nameserver}"),
+            *("-bc", f"{folder}/broker.conf", "-pc", f"{folder}/proxy.json"),
+        ),
+        folder=folder,
+        address=f"127.0.0.1:{ports.proxy}",
+        ports=[ports.proxy, ports.proxy_remoting, ports.broker, ports.broker_fast, ports.broker_ha],
+        files={
+            "broker.conf": _BROKER_CONFIGURATION.format(cluster=_CLUSTER, ports=ports, folder=folder),
+            "proxy.json": json.dumps(proxy, indent=2) + "\n",
+        },
+        trouble=partial(proxy_trouble, ports.proxy),
+    )
+
+
+def nameserver_trouble(port: int) -> str:
+    """Ask the name server for a route, as clients do; that there is none is an answer too."""
+    try:
+        code, remark = _ask(port, _GET_ROUTE, {"topic": _NOBODYS})
+    except (OSError, ValueError, struct.error) as error:
+        return f"the name server does not answer: {error}"
+    return "" if code in {_SUCCESS, _NO_SUCH_TOPIC} else f"the name server answers {code}: {remark}"
+
+
+def proxy_trouble(port: int, topic: str = _NOBODYS) -> str:
+    """Ask the proxy for a topic's route; it asks the name server. That there is no such topic is an answer too."""
+    code = route(port, topic)
+    fine = {definition_pb2.OK, definition_pb2.TOPIC_NOT_FOUND}
+    return (
+        "" if code in fine else f"the proxy answers {code if isinstance(code, str) else definition_pb2.Code.Name(code)}"
+    )
+
+
+def make_topic(broker_port: int, topic: str, kind: str) -> None:
+    """Make a topic; again is harmless. The proxy tells its route a moment later: see `has_topic`.
+
+    Args:
+        broker_port: Where the broker listens, not the proxy.
+        topic: Its name, with its prefix.
+        kind: What may be sent to it: NORMAL, FIFO, DELAY or TRANSACTION.
+
+    Raises:
+        CannotRun: The broker refused.
+        OSError: It is out of reach.
+    """
+    fields = {
+        "topic": topic,
+        "defaultTopic": "TBW102",
+        "readQueueNums": str(_QUEUES),
+        "writeQueueNums": str(_QUEUES),
+        "perm": str(_READ_AND_WRITE),
+        "topicFilterType": "SINGLE_TAG",
+        "topicSysFlag": "0",
+        "order": "false",
+        "attributes": f"+message.type={kind}",
+    }
+    code, remark = _ask(broker_port, _MAKE_TOPIC, fields)
+    if code != _SUCCESS:
+        raise CannotRun(f"RocketMQ did not make the topic {topic}: {code} {remark}")
+
+
+def has_topic(nameserver_port: int, proxy_port: int, topic: str) -> bool:
+    """Whether clients can use this topic now. The proxy is asked last: it remembers for a while that there was none."""
+    code, _ = _ask(nameserver_port, _GET_ROUTE, {"topic": topic})
+    return code == _SUCCESS and route(proxy_port, topic) == definition_pb2.OK
+
+
+def route(port: int, topic: str) -> "int | str":
+    """The code of the proxy's answer to the question for a topic's route; a text when there is no answer."""
+    request = service_pb2.QueryRouteRequest(
+        topic=definition_pb2.Resource(name=topic),
+        endpoints=definition_pb2.Endpoints(
+            scheme=definition_pb2.IPv4, addresses=[definition_pb2.Address(host="127.0.0.1", port=port)]
+        ),
+    )
+    headers = (("x-mq-client-id", _CLIENT_ID), ("x-mq-language", "PYTHON"), ("x-mq-protocol", "v2"))
+    with grpc.insecure_channel(f"127.0.0.1:{port}") as channel:
+        stub = service_pb2_grpc.MessagingServiceStub(channel)
+        try:
+            code: int = stub.QueryRoute(request, timeout=_ASK_WITHIN_S, metadata=headers).status.code
+        except grpc.RpcError as error:
+            return f"{error.code().name}: {error.details()}"
+    return code
+
+
+def _ask(port: int, code: int, fields: Mapping[str, str]) -> tuple[int, str]:
+    """One question in the protocol of name server and broker: lengths, then a header in JSON."""
+    header = {"code": code, "language": "OTHER", "version": 0, "opaque": 1, "flag": 0, "extFields": dict(fields)}
+    body = json.dumps(header).encode()
+    with socket.create_connection(("127.0.0.1", port), timeout=_ASK_WITHIN_S) as connection:
+        connection.sendall(struct.pack(">II", 4 + len(body), len(body)) + body)
+        answer = connection.makefile("rb")
+        (length,) = struct.unpack(">I", answer.read(4))
+        (header_length,) = struct.unpack(">I", answer.read(4))
+        text = answer.read(length - 4)[: header_length & 0xFFFFFF]  # the highest byte says that it is JSON
+    told = json.loads(text)
+    return int(told["code"]), str(told.get("remark", ""))
+
+
+def _java(folder: Path, size: Sequence[str], main: str, *arguments: str) -> Sequence[str]:
+    """A command that runs a class, and keeps it on the loopback address."""
+    program = of_java("java")
+    if program is None or not all(each.is_dir() for each in (rocketmq_folder(), launcher_folder())):
+        raise CannotRun("RocketMQ or its Java is not installed: `make cluster-install` brings both")
+    return [
+        program,
+        *size,
+        "-Djava.net.preferIPv4Stack=true",
+        "--add-opens",
+        "java.base/java.net=ALL-UNNAMED",
+        "-XX:-UsePerfData",  # which would write into the folder for temporary files
+        f"-Duser.home={folder}",  # its logs go there
+        f"-Drocketmq.home.dir={folder}",
+        "-cp",
+        f"{launcher_folder()}:{rocketmq_folder()}/*",
+        _ON_LOOPBACK,
+        main,
+        *arguments,
+    ]

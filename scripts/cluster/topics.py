@@ -1,0 +1,34 @@
+"""The topics that the services use, each of the type that RocketMQ wants for it."""
+
+import time
+from collections.abc import Mapping
+from typing import Final
+
+from order_srv.messages import ORDER_REBACK, ORDER_TIMEOUT
+from scripts.cluster.engines.rocketmq import has_topic, make_topic
+from scripts.cluster.ports import Ports
+from scripts.cluster.program import CannotRun
+
+TYPES: Final[Mapping[str, str]] = {ORDER_REBACK: "TRANSACTION", ORDER_TIMEOUT: "DELAY"}
+_WITHIN_S: Final = 60
+_POLL_S: Final = 0.1
+
+
+def make_topics(ports: Ports, prefix: str = "") -> None:
+    """Make the topics, and wait until clients can use them. Again is harmless.
+
+    Args:
+        ports: Of the cluster.
+        prefix: Of the topics' names (`…_TOPIC_PREFIX`).
+
+    Raises:
+        CannotRun: RocketMQ refused, or told no routes in time.
+    """
+    for name, kind in TYPES.items():
+        make_topic(ports.broker, prefix + name, kind)
+    give_up = time.monotonic() + _WITHIN_S
+    for name in TYPES:
+        while not has_topic(ports.nameserver, ports.proxy, prefix + name):
+            if time.monotonic() > give_up:
+                raise CannotRun(f"RocketMQ's proxy tells no route of the topic {prefix + name}")
+            time.sleep(_POLL_S)
