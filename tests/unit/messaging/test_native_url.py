@@ -1,3 +1,4 @@
+import re
 from datetime import timedelta
 
 import pytest
@@ -48,7 +49,5 @@ def test_every_parameter_is_read() -> None:
     ],
 )
 def test_wrong_url_is_refused_and_tells_what_is_allowed(url: str, told: str) -> None:
-    with pytest.raises(ValueError, match=".") as refused:
+    with pytest.raises(ValueError, match=re.escape(told)):
         parse_url(url)
-
-    assert told in str(refused.value)
