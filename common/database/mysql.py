@@ -14,7 +14,7 @@ import peewee
 import pymysql
 from playhouse.migrations import Runner
 
-from common.database.mysql_errors import error_number, explanation, trouble_of
+from common.database.mysql_errors import explanation, trouble_of
 from common.database.mysql_migrations import migrating, resumable
 from common.database.mysql_pool import MysqlPool
 from common.database.mysql_url import MysqlUrl
@@ -72,7 +72,7 @@ class MysqlDriver(Driver):
         return trouble_of(error)
 
     def explain(self, error: Exception) -> str:
-        return explanation(error_number(error), self._url)
+        return explanation(error, self._url)
 
     def migrate(self, runner: Runner) -> list[str]:
         applied: list[str] = []

@@ -45,6 +45,7 @@ _UNAVAILABLE: Final = frozenset(
         1969, 3024,  # took longer than the server allows
         2002, 2003, 2005,  # can't be reached; its name is not known
         2012, 2026,  # the handshake failed; TLS failed
+        2059,  # a way to log in that is not there
         3159,  # the server insists on TLS
     }
 )  # fmt: skip
@@ -75,18 +76,22 @@ def trouble_of(error: Exception) -> Trouble | None:
     return None
 
 
-def explanation(number: int | None, url: MysqlUrl) -> str:
+def explanation(error: Exception, url: MysqlUrl) -> str:
     """What to tell of a database that can't serve; for operators, who set the URL, and without its password."""
-    match number:
+    server = f"the database server at {url.place}"
+    match error_number(error):
         case 1049:
-            return f"there is no database {url.name!r} on {url.place}: it has to be made first (CREATE DATABASE)"
+            told = f"there is no database {url.name!r} on {url.place}: it has to be made first (CREATE DATABASE)"
         case 1044 | 1045 | 1142 | 1227 | 1698 | 3118:
-            return f"the database {url.name!r} on {url.place} refuses its user, or what the user has to do there"
+            told = f"the database {url.name!r} on {url.place} refuses its user, or what the user has to do there"
         case 1040 | 1203 | 1226:
-            return f"the database server at {url.place} has too many connections"
+            told = f"{server} has too many connections"
         case 1290 | 1792 | 1836:
-            return f"the database server at {url.place} allows only reads"
+            told = f"{server} allows only reads"
         case 2026 | 3159:
-            return f"no encrypted connection to the database server at {url.place}"
+            told = f"no encrypted connection to {server}: {error.args[-1]}"
+        case 2059:
+            told = f"{server} asks for a kind of login that is not there: {error.args[-1]}"
         case _:
-            return "the database can't be used"
+            told = "the database can't be used"
+    return told

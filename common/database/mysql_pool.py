@@ -62,7 +62,7 @@ class _Server(peewee.MySQLDatabase):
         try:
             connection = super()._connect()  # type: ignore[misc]  # the stubs leave it out
             self._make_ready(connection)
-        except (pymysql.Error, OSError) as error:
+        except (pymysql.Error, OSError, RuntimeError) as error:
             self._failure, self._rest_until = _as_it_is(error), time.monotonic() + _REST_S
             raise type(self._failure)(*self._failure.args) from error
         self._failure = None
@@ -130,12 +130,14 @@ class MysqlPool(PooledMySQLDatabase, _Server):  # type: ignore[misc]  # playhous
         return True
 
 
-def _as_it_is(error: Exception) -> Exception:
-    """PyMySQL calls a certificate that is not good a server that can't be reached."""
+def _as_it_is(error: Exception) -> Any:
+    """PyMySQL calls a certificate that is not good a server that can't be reached, and a missing package a bug."""
     cause = getattr(error, "original_exception", None)
-    return (
-        pymysql.OperationalError(CR.CR_SSL_CONNECTION_ERROR, str(cause)) if isinstance(cause, ssl.SSLError) else error
-    )
+    if isinstance(cause, ssl.SSLError):
+        return pymysql.OperationalError(CR.CR_SSL_CONNECTION_ERROR, str(cause))
+    if isinstance(error, RuntimeError):  # what a way to log in needs is not installed
+        return pymysql.OperationalError(CR.CR_AUTH_PLUGIN_CANNOT_LOAD, str(error))
+    return error
 
 
 def wait_for_answers(connection: Connection, seconds: int) -> None:

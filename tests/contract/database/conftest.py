@@ -23,4 +23,4 @@ def database(harness: Harness) -> Database:
 
 
 # Without a server there is nothing that these could be skipped for.
-collect_ignore = [] if MYSQL_URL else ["test_mysql.py", "test_mysql_connections.py", "test_mysql_restart.py"]
+collect_ignore_glob = [] if MYSQL_URL else ["test_mysql*.py"]

@@ -1,16 +1,18 @@
 """Connections to a server: what each is set to, and what becomes of those that are lost."""
 
 import socket
+import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, closing
 from urllib.parse import urlsplit
+from uuid import uuid4
 
 import pytest
 
 from common.database import Database, DatabaseUnavailable
-from tests.contract.database.harness import PATIENCE, MysqlHarness
+from tests.contract.database.harness import MIGRATIONS, PATIENCE, MysqlHarness
 from tests.contract.database.notes import add_one, insert, numbers, put
 from tests.databases import ask, kill
 from tests.engines import MYSQL_URL
@@ -164,6 +166,42 @@ def test_a_wrong_password_is_told_and_not_repeated_to_anybody() -> None:
     while error is not None:
         assert WRONG not in str(error)
         error = error.__cause__ or error.__context__
+
+
+@pytest.fixture
+def limited(harness: MysqlHarness) -> Iterator[str]:
+    """The database's URL for a user who may have two connections."""
+    parts, user = urlsplit(harness.url), f"u{uuid4().hex[:8]}"
+    ask(harness.url, f"CREATE USER {user}@'%' IDENTIFIED BY 'secret' WITH MAX_USER_CONNECTIONS 2")
+    ask(harness.url, f"GRANT ALL ON `{parts.path[1:]}`.* TO {user}@'%'")
+    yield f"mysql://{user}:secret@{parts.hostname}:{parts.port}{parts.path}"
+    ask(harness.url, f"DROP USER {user}@'%'")
+
+
+def test_who_finds_the_server_full_is_told_so_and_goes_on_with_the_connections_there_are(limited: str) -> None:
+    """The server allows fewer than the pool would like."""
+    database = Database(limited, connections=16)
+    holding, done = threading.Barrier(3), threading.Event()
+
+    def hold() -> None:
+        with database.reading():
+            holding.wait(PATIENCE)
+            assert done.wait(PATIENCE)
+
+    with closing(database), ThreadPoolExecutor(2) as pool:
+        database.migrate(MIGRATIONS)
+        holders = [pool.submit(hold) for _ in range(2)]
+        holding.wait(PATIENCE)
+        try:
+            for _ in range(20):  # more often than the pool has places: a refused one takes none
+                with pytest.raises(DatabaseUnavailable, match="too many connections"):
+                    numbers(database)
+        finally:
+            done.set()
+        for holder in holders:
+            holder.result(PATIENCE)
+        put(database, "a", 1)
+        assert numbers(database) == {"a": 1}
 
 
 def test_a_server_without_tls_is_refused_by_who_insists_on_it() -> None:
