@@ -111,8 +111,7 @@ class Cluster:
         self._start_all(engines)
         make_topics(self.ports, self._topic_prefix)
         if not engines_only:
-            self._start_all([each for each in programs if each.group == INVENTORY])
-            self._start_all([each for each in programs if each.group == ORDER])
+            self._start_all([each for each in programs if each.group != ENGINES])
 
     def down(self, *, purge: bool = False) -> None:
         """Stop services, then engines, and leave no process behind, whatever happened before. Again is harmless.

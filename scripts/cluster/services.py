@@ -67,7 +67,7 @@ def _service(  # noqa: PLR0917 - what its caller has, in its order
 def _engines(kind: str, ports: Ports) -> dict[str, str]:
     found = {
         "DATABASE_URL": f"{mariadb.url(ports.mysql)}/{kind}",
-        "BROKER_URL": f"rocketmq://127.0.0.1:{ports.proxy}",
+        "BROKER_URL": f"rocketmq://127.0.0.1:{ports.proxy}?nameserver=127.0.0.1:{ports.nameserver}",
         "DISCOVERY_URL": f"consul://127.0.0.1:{ports.consul}",
         "LOG_FORMAT": "json",
     }

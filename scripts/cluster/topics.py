@@ -4,12 +4,15 @@ import time
 from collections.abc import Mapping
 from typing import Final
 
+from common.messaging.port import MessagingError
+from common.messaging.rocketmq_remoting import make_topic
 from order_srv.messages import ORDER_REBACK, ORDER_TIMEOUT
-from scripts.cluster.engines.rocketmq import has_topic, make_topic
+from scripts.cluster.engines.rocketmq import has_topic
 from scripts.cluster.ports import Ports
 from scripts.cluster.program import CannotRun
 
 TYPES: Final[Mapping[str, str]] = {ORDER_REBACK: "TRANSACTION", ORDER_TIMEOUT: "DELAY"}
+_QUEUES: Final = 8
 _WITHIN_S: Final = 60
 _POLL_S: Final = 0.1
 
@@ -24,8 +27,15 @@ def make_topics(ports: Ports, prefix: str = "") -> None:
     Raises:
         CannotRun: RocketMQ refused, or told no routes in time.
     """
+    try:
+        _make_topics(ports, prefix)
+    except MessagingError as error:
+        raise CannotRun(f"can't make topics: {error}") from error
+
+
+def _make_topics(ports: Ports, prefix: str) -> None:
     for name, kind in TYPES.items():
-        make_topic(ports.broker, prefix + name, kind)
+        make_topic(f"127.0.0.1:{ports.nameserver}", prefix + name, kind, _QUEUES)
     give_up = time.monotonic() + _WITHIN_S
     for name in TYPES:
         while not has_topic(ports.nameserver, ports.proxy, prefix + name):

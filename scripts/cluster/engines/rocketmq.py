@@ -1,9 +1,7 @@
 """RocketMQ: name server, and broker with proxy, in a process each: how they are set up, started and asked."""
 
 import json
-import socket
-import struct
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from typing import Final
@@ -11,6 +9,8 @@ from typing import Final
 import grpc
 from rocketmq.grpc_protocol import definition_pb2, service_pb2, service_pb2_grpc
 
+from common.messaging.port import MessagingError
+from common.messaging.rocketmq_remoting import TopicMissing, queues
 from scripts.cluster.cache import launcher_folder, of_java, rocketmq_folder
 from scripts.cluster.ports import Ports
 from scripts.cluster.program import ENGINES, CannotRun, Program
@@ -20,6 +20,7 @@ BROKER: Final = "rocketmq-broker"
 _CLUSTER: Final = "DefaultCluster"
 _ASK_WITHIN_S: Final = 3
 _CLIENT_ID: Final = "cluster-health"
+_ON_EVERY_BROKER: Final = "SELF_TEST_TOPIC"  # RocketMQ's own
 _NOBODYS: Final = "is-anybody-there"  # a topic that there is not
 
 _ON_LOOPBACK: Final = "OnLoopback"
@@ -66,15 +67,6 @@ listenPort = {ports.nameserver}
 bindAddress = 127.0.0.1
 """
 
-# Codes of requests and answers in the protocol of name server and broker.
-_MAKE_TOPIC: Final = 17
-_GET_ROUTE: Final = 105
-_SUCCESS: Final = 0
-_NO_SUCH_TOPIC: Final = 17
-
-_QUEUES: Final = 8
-_READ_AND_WRITE: Final = 6
-
 
 def nameserver(folder: Path, ports: Ports) -> Program:
     """The name server, which knows where the broker is."""
@@ -117,60 +109,42 @@ def broker(folder: Path, ports: Ports) -> Program:
             "broker.conf": _BROKER_CONFIGURATION.format(cluster=_CLUSTER, ports=ports, folder=folder),
             "proxy.json": json.dumps(proxy, indent=2) + "\n",
         },
-        trouble=partial(proxy_trouble, ports.proxy),
+        trouble=partial(broker_trouble, ports),
     )
 
 
 def nameserver_trouble(port: int) -> str:
     """Ask the name server for a route, as clients do; that there is none is an answer too."""
     try:
-        code, remark = _ask(port, _GET_ROUTE, {"topic": _NOBODYS})
-    except (OSError, ValueError, struct.error) as error:
-        return f"the name server does not answer: {error}"
-    return "" if code in {_SUCCESS, _NO_SUCH_TOPIC} else f"the name server answers {code}: {remark}"
+        queues(f"127.0.0.1:{port}", _NOBODYS)
+    except TopicMissing:
+        return ""
+    except MessagingError as error:
+        return str(error)
+    return ""
 
 
-def proxy_trouble(port: int, topic: str = _NOBODYS) -> str:
-    """Ask the proxy for a topic's route; it asks the name server. That there is no such topic is an answer too."""
-    code = route(port, topic)
-    fine = {definition_pb2.OK, definition_pb2.TOPIC_NOT_FOUND}
-    return (
-        "" if code in fine else f"the proxy answers {code if isinstance(code, str) else definition_pb2.Code.Name(code)}"
-    )
-
-
-def make_topic(broker_port: int, topic: str, kind: str) -> None:
-    """Make a topic; again is harmless. The proxy tells its route a moment later: see `has_topic`.
-
-    Args:
-        broker_port: Where the broker listens, not the proxy.
-        topic: Its name, with its prefix.
-        kind: What may be sent to it: NORMAL, FIFO, DELAY or TRANSACTION.
-
-    Raises:
-        CannotRun: The broker refused.
-        OSError: It is out of reach.
-    """
-    fields = {
-        "topic": topic,
-        "defaultTopic": "TBW102",
-        "readQueueNums": str(_QUEUES),
-        "writeQueueNums": str(_QUEUES),
-        "perm": str(_READ_AND_WRITE),
-        "topicFilterType": "SINGLE_TAG",
-        "topicSysFlag": "0",
-        "order": "false",
-        "attributes": f"+message.type={kind}",
-    }
-    code, remark = _ask(broker_port, _MAKE_TOPIC, fields)
-    if code != _SUCCESS:
-        raise CannotRun(f"RocketMQ did not make the topic {topic}: {code} {remark}")
+def broker_trouble(ports: Ports) -> str:
+    """See that the name server knows the broker, and that the proxy answers for it."""
+    try:
+        queues(f"127.0.0.1:{ports.nameserver}", _ON_EVERY_BROKER)
+    except TopicMissing:
+        return "the name server does not know the broker yet"
+    except MessagingError as error:
+        return str(error)
+    code = route(ports.proxy, _NOBODYS)
+    if code in {definition_pb2.OK, definition_pb2.TOPIC_NOT_FOUND}:
+        return ""
+    return f"the proxy answers {code if isinstance(code, str) else definition_pb2.Code.Name(code)}"
 
 
 def has_topic(nameserver_port: int, proxy_port: int, topic: str) -> bool:
     """Whether clients can use this topic now. The proxy is asked last: it remembers for a while that there was none."""
-    code, _ = _ask(nameserver_port, _GET_ROUTE, {"topic": topic})
-    return code == _SUCCESS and route(proxy_port, topic) == definition_pb2.OK
+    try:
+        queues(f"127.0.0.1:{nameserver_port}", topic)
+    except TopicMissing:
+        return False
+    return bool(route(proxy_port, topic) == definition_pb2.OK)
 
 
 def route(port: int, topic: str) -> "int | str":
@@ -189,20 +163,6 @@ def route(port: int, topic: str) -> "int | str":
         except grpc.RpcError as error:
             return f"{error.code().name}: {error.details()}"
     return code
-
-
-def _ask(port: int, code: int, fields: Mapping[str, str]) -> tuple[int, str]:
-    """One question in the protocol of name server and broker: lengths, then a header in JSON."""
-    header = {"code": code, "language": "OTHER", "version": 0, "opaque": 1, "flag": 0, "extFields": dict(fields)}
-    body = json.dumps(header).encode()
-    with socket.create_connection(("127.0.0.1", port), timeout=_ASK_WITHIN_S) as connection:
-        connection.sendall(struct.pack(">II", 4 + len(body), len(body)) + body)
-        answer = connection.makefile("rb")
-        (length,) = struct.unpack(">I", answer.read(4))
-        (header_length,) = struct.unpack(">I", answer.read(4))
-        text = answer.read(length - 4)[: header_length & 0xFFFFFF]  # the highest byte says that it is JSON
-    told = json.loads(text)
-    return int(told["code"]), str(told.get("remark", ""))
 
 
 def _java(folder: Path, size: Sequence[str], main: str, *arguments: str) -> Sequence[str]:
