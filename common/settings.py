@@ -28,7 +28,14 @@ from common.discovery.consul_url import parse_consul_url
 from common.discovery.static import parse_static_url
 from common.lock.redis_url import SCHEMES as REDIS_SCHEMES
 from common.lock.redis_url import parse_redis_url
-from common.messaging.embedded_options import parse_url as parse_broker_url
+from common.messaging.embedded_options import ALLOWED_URL as ALLOWED_EMBEDDED_URL
+from common.messaging.embedded_options import parse_url as parse_embedded_url
+from common.messaging.rocketmq_native_url import ALLOWED_URL as ALLOWED_NATIVE_URL
+from common.messaging.rocketmq_native_url import SCHEME as NATIVE_SCHEME
+from common.messaging.rocketmq_native_url import parse_url as parse_native_url
+from common.messaging.rocketmq_url import ALLOWED_URL as ALLOWED_ROCKETMQ_URL
+from common.messaging.rocketmq_url import SCHEME as ROCKETMQ_SCHEME
+from common.messaging.rocketmq_url import parse_url as parse_rocketmq_url
 
 _ENV_FILE: Final = ".env"
 _LONGEST: Final = timedelta(days=3660)
@@ -84,7 +91,8 @@ def _listen_address(value: str) -> str:
 
 
 def _broker_url(url: str) -> str:
-    parse_broker_url(url)
+    checks = {ROCKETMQ_SCHEME: parse_rocketmq_url, NATIVE_SCHEME: parse_native_url}
+    checks.get(urlsplit(url).scheme, parse_embedded_url)(url)
     return url
 
 
@@ -152,9 +160,12 @@ DatabaseUrl = Annotated[
 ]
 BrokerUrl = Annotated[
     str,
-    AfterValidator(of_scheme("embedded")),
+    AfterValidator(of_scheme("embedded", ROCKETMQ_SCHEME, NATIVE_SCHEME)),
     AfterValidator(_broker_url),
-    Field(description="embedded:///relative.db or embedded:////absolute.db, with ?name=value&… for its parameters"),
+    Field(
+        description=f"{ALLOWED_EMBEDDED_URL}, {ALLOWED_ROCKETMQ_URL} (a proxy) or {ALLOWED_NATIVE_URL}, "
+        "with ?name=value&… for its parameters"
+    ),
 ]
 LockUrl = Annotated[
     str,

@@ -150,7 +150,7 @@ def start(client: Client, needs: Mapping[str, Collection[int]]) -> None:
         raise unavailable(error) from error
     if not known:
         stop(client)
-        raise BrokerUnavailable("RocketMQ: the proxy does not tell its settings")
+        raise BrokerUnavailable(f"RocketMQ: no answer from the proxy {client.client_configuration.rpc_endpoints}")
 
 
 def is_known(client: Client) -> bool:

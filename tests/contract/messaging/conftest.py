@@ -13,6 +13,8 @@ from tests.contract.messaging.rocketmq_harness import RocketmqHarness
 from tests.contract.messaging.rocketmq_native_harness import NativeHarness
 from tests.engines import ROCKETMQ_NAMESERVER, ROCKETMQ_URL
 
+collect_ignore_glob = [] if ROCKETMQ_URL else ["test_rocketmq_*.py"]
+
 DRIVERS = [
     *("embedded", "embedded asking again"),
     *(["rocketmq"] if ROCKETMQ_URL and ROCKETMQ_NAMESERVER else []),
