@@ -4,6 +4,7 @@ import random
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -30,6 +31,34 @@ def at_both(replicas: list[Shop], of_one: list[Change], of_other: list[Change]) 
         futures = [pool.submit(shop.outcomes, list(c)) for shop, c in zip(replicas, [of_one, of_other], strict=True)]
         one, other = [future.result(PATIENCE) for future in futures]
         return one, other
+
+
+def test_pitfall_02_what_is_left_of_each_sku_is_read_when_its_row_is_held(
+    engine: str, tmp_path: Path, hold: Hold
+) -> None:
+    """The first sku's row is held when the last unit of the second is sold elsewhere."""
+    file = tmp_path / "inventory.db"
+    with open_shop(file, reached=hold.reached) as one, open_shop(file) as other:
+        one.stock_up(cup=5, tea=1)
+        hold.arm(CrashPoint.ROWS_HELD)
+        (first,) = one.put([sell("o1", ("tea", 1))])
+        hold.wait()
+        (second,) = other.put([sell("o2", ("cup", 2), ("tea", 1))])
+        wait_until_it_waits(engine, tmp_path, second)
+        hold.let_go()
+
+        assert outcome_of(first).state is SaleState.SOLD
+        assert outcome_of(second).reason == "NO_STOCK"
+        assert (one.units("cup"), one.units("tea")) == ((5, 0), (0, 1))
+        assert one.differences() == []
+
+
+def wait_until_it_waits(engine: str, folder: Path, change: Any) -> None:
+    """Wait until a replica has begun a change and waits for what another holds."""
+    if engine == "mysql":
+        wait_until(lambda: somebody_waits_for_rows(url_of(folder, "inventory")), "it waits for rows")
+    else:
+        wait_until(change.running, "it waits for the file")
 
 
 def test_pitfall_03_reversed_lists_at_two_replicas_never_wait_for_each_other(replicas: list[Shop]) -> None:
@@ -75,10 +104,7 @@ def test_pitfall_05_a_repeat_that_waits_for_the_rows_of_the_first_gets_the_first
         (first,) = one.put([change])
         hold.wait()
         (repeat,) = other.put([change])
-        if engine == "mysql":
-            wait_until(lambda: somebody_waits_for_rows(url_of(tmp_path, "inventory")), "the other one waits for rows")
-        else:
-            wait_until(repeat.running, "the other one waits for the file")
+        wait_until_it_waits(engine, tmp_path, repeat)
         hold.let_go()
 
         assert outcome_of(repeat) == outcome_of(first)

@@ -15,6 +15,7 @@ from common.lock.port import Held, Lock, LockBusy, LockLost
 from inventory_srv.crash_points import CrashPoint
 from inventory_srv.records import SaleState
 from tests.component.inventory.shop import Hold, open_shop, outcome_of, soon, wait_until
+from tests.locks import DRIVERS, own_lock
 from tests.unit.inventory.sheets import adjust, reback, sell, set_stock
 
 pytestmark = pytest.mark.usefixtures("engine")
@@ -161,13 +162,39 @@ def test_told_to_refuse_the_callers_are_told_that_the_lock_was_not_had_and_nothi
         assert shop.carry_out(sell("o1", ("tea", 1))).state is SaleState.SOLD
 
 
-def test_a_batch_waits_for_the_lock_no_longer_than_its_most_patient_caller(tmp_path: Path) -> None:
+def test_pitfall_04_a_batch_waits_for_the_lock_no_longer_than_its_most_patient_caller(tmp_path: Path) -> None:
     lock = LocalLock()
     with open_shop(tmp_path / "inventory.db", lock=lock, lock_patience=timedelta(seconds=20)) as shop:
         shop.stock_up(tea=5)
         with lock.holding(["lock:stock:tea"], soon()):
             future = shop.writer.put(sell("o1", ("tea", 1)), Deadline.after(0.1))
             assert isinstance(future.exception(10), LockBusy)
+
+
+@pytest.mark.parametrize("driver", DRIVERS)
+@pytest.mark.parametrize("point", [CrashPoint.LOCK_HELD, CrashPoint.ROWS_HELD, CrashPoint.BATCH_COMMITTED])
+def test_pitfall_04_a_batch_that_fails_gives_lock_and_rows_back_at_once(
+    tmp_path: Path, driver: str, point: CrashPoint
+) -> None:
+    fails: list[str] = []
+
+    def reached(now: str) -> None:
+        if now in fails:
+            fails.remove(now)
+            raise ZeroDivisionError
+
+    file = tmp_path / "inventory.db"
+    with own_lock(driver) as lock, open_shop(file, lock=lock, reached=reached) as one, open_shop(file) as other:
+        one.stock_up(tea=5)
+        fails.append(point)
+        (outcome,) = one.outcomes([sell("o1", ("tea", 1))])
+        assert isinstance(outcome, ZeroDivisionError)
+
+        with lock.holding(["lock:stock:tea"], Deadline.after(0)):
+            assert other.carry_out(sell("o2", ("tea", 1))).state is SaleState.SOLD
+        assert one.carry_out(sell("o1", ("tea", 1))).state is SaleState.SOLD
+        assert one.units("tea") == (3, 2)
+        assert one.differences() == []
 
 
 @pytest.mark.parametrize("first", [CrashPoint.LOCK_HELD, CrashPoint.ROWS_HELD])
