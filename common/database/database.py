@@ -21,10 +21,10 @@ from tenacity import (
     RetryCallState,
     Retrying,
     retry_if_exception_type,
-    stop_any,
     stop_before_delay,
     wait_random_exponential,
 )
+from tenacity.stop import stop_base
 
 from common.clock import Clock, DatabaseClock, SystemClock
 from common.database.errors import CommitUnknown, Contended, DatabaseUnavailable
@@ -147,12 +147,13 @@ class Database:
         except Contended:
             time.sleep(random.uniform(0, _FIRST_PAUSE_S))  # noqa: S311 no secret
         try:
-            return self._repeating(self._attempt, work, repeat_on)
+            result: T = self._repeating(self._attempt, work, repeat_on)
         except Contended as contended:
             cause = contended.__cause__
             if isinstance(cause, repeat_on):
                 raise cause from None
             raise DatabaseUnavailable("the database was busy for too long") from cause
+        return result
 
     def locking(self, query: Any) -> Any:  # peewee's queries share no useful type
         """Make a SELECT of a writing transaction read the latest rows and hold them until the end."""
@@ -280,16 +281,19 @@ def _repeating(patience: float) -> Retrying:
         retry=retry_if_exception_type(Contended),
         # All of a pause is random: with a fixed part, those who met once meet again.
         wait=wait_random_exponential(multiplier=_FIRST_PAUSE_S, max=_LONGEST_PAUSE_S),
-        stop=stop_any(stop_before_delay(patience), _told_often_enough),
+        stop=stop_before_delay(patience) | _ToldOftenEnough(),
         before=lambda _: DATABASE_REPEATS.inc(),
         reraise=True,
     )
 
 
-def _told_often_enough(state: RetryCallState) -> bool:
-    """Whether the work named what to repeat it for, and it happened as often as it is repeated for that."""
-    error = state.outcome.exception() if state.outcome is not None else None
-    return error is not None and isinstance(error.__cause__, state.args[1]) and state.attempt_number >= _TRIES_TOLD
+class _ToldOftenEnough(stop_base):
+    """Whether the work named what to repeat it for, and that has happened as often as it is repeated for it."""
+
+    def __call__(self, retry_state: RetryCallState) -> bool:
+        error = retry_state.outcome.exception() if retry_state.outcome is not None else None
+        named = retry_state.args[1]
+        return error is not None and isinstance(error.__cause__, named) and retry_state.attempt_number >= _TRIES_TOLD
 
 
 @cache
