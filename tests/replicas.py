@@ -11,7 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Self
 
 from inventory_srv.settings import InventorySettings
 from order_srv.settings import OrderSettings
@@ -31,11 +31,22 @@ class Replicas:
         address: What a client's channel goes to: it takes turns.
     """
 
-    processes: list[Process]
+    address: str
 
-    @property
-    def address(self) -> str:
-        return f"ipv4:{','.join(process.address for process in self.processes)}"
+    @classmethod
+    def at(cls, *addresses: str) -> Self:
+        """Those at each `host:port`."""
+        return cls(f"ipv4:{','.join(addresses)}")
+
+
+@contextmanager
+def calling(folder: Path, inventory: Any, order: Any) -> Iterator[Services]:
+    """Calls to whatever has an `address`; the tables are those of `folder`."""
+    services = Services(folder, inventory, order)
+    try:
+        yield services
+    finally:
+        services.close()
 
 
 class Site:
@@ -44,6 +55,7 @@ class Site:
     Attributes:
         folder: Whose world they are in; each replica works and logs in a folder of its own below it.
         inventories, orders: The processes.
+        inventory, order: All of a service as one.
         consul: By which they find each other, in a world that has it.
         shop: Calls both services, taking turns between their replicas.
     """
@@ -72,11 +84,14 @@ class Site:
         of_orders = order_settings(self.folder, addresses, **self._registry, **order)
         self.orders = [self._process(f"order-{n}", of_orders) for n in range(1, COUNT + 1)]
         self._start_all(self.orders)
-        self.shop = self._closing.enter_context(self._calling(Replicas(self.inventories), Replicas(self.orders)))
+        self.inventory, self.order = (
+            Replicas.at(*(each.address for each in one)) for one in (self.inventories, self.orders)
+        )
+        self.shop = self._closing.enter_context(calling(self.folder, self.inventory, self.order))
 
     def through(self, number: int) -> "AbstractContextManager[Services]":
         """Calls that go to the replicas of this number alone, 0 or 1."""
-        return self._calling(self.inventories[number], self.orders[number])
+        return calling(self.folder, self.inventories[number], self.orders[number])
 
     def restart(self, process: Process) -> None:
         """Start a dead replica again, where it was."""
@@ -86,14 +101,6 @@ class Site:
         """Stop every replica in order, and see that it ended well: orders first, they call inventory."""
         for each in (*self.orders, *self.inventories):
             each.stop()
-
-    @contextmanager
-    def _calling(self, inventory: Any, order: Any) -> Iterator[Services]:
-        services = Services(self.folder, inventory, order)
-        try:
-            yield services
-        finally:
-            services.close()
 
     def _process(self, name: str, settings: InventorySettings | OrderSettings) -> Process:
         folder = self.folder / name

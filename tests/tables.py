@@ -18,7 +18,20 @@ _DEAD: Final = frozenset({"CLOSED", "FAILED"})
 Rows = list[tuple[Any, ...]]
 Lines = dict[str, dict[str, int]]  # quantities by order_sn and sku
 
-_url_of: Final = cache(url_of)  # on a server it makes the database
+_FILE: Final = "tables"  # in a folder whose databases were made elsewhere: what their URLs begin with
+
+
+def tables_at(folder: Path, server_url: str) -> None:
+    """Let the databases of a folder be `inventory` and `order` on this server, which somebody else made."""
+    (folder / _FILE).write_text(server_url)
+
+
+@cache
+def _url_of(folder: Path, database: str) -> str:
+    elsewhere = folder / _FILE
+    if elsewhere.exists():
+        return f"{elsewhere.read_text()}/{database}"
+    return url_of(folder, database)  # which makes it, on a server
 
 
 def rows(folder: Path, database: str, statement: str, *values: object) -> Rows:

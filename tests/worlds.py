@@ -33,9 +33,10 @@ SHORT_BROKER: Final = "check_after=1&check_every=0.3&lease=3&retry_after=0.1"
 """Parameters of the broker in a file that make a test short."""
 
 _HAS_SERVERS: Final = bool(MYSQL_URL and REDIS_URL)
-_HAS_ALL: Final = bool(_HAS_SERVERS and ROCKETMQ_URL and ROCKETMQ_NAMESERVER and CONSUL_URL)
+HAS_CLUSTER: Final = bool(_HAS_SERVERS and ROCKETMQ_URL and ROCKETMQ_NAMESERVER and CONSUL_URL)
+"""Whether every engine is there."""
 
-WORLDS: Final = ["embedded", *(["cluster"] if _HAS_ALL else ["servers"] if _HAS_SERVERS else [])]
+WORLDS: Final = ["embedded", *(["cluster"] if HAS_CLUSTER else ["servers"] if _HAS_SERVERS else [])]
 """Where whole services are tried."""
 
 FILE_BROKER_WORLDS: Final = ["embedded", *(["servers"] if _HAS_SERVERS else [])]

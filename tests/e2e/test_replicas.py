@@ -14,7 +14,7 @@ from scripts.goods_file import read_goods_file
 from scripts.seeding import seed
 from scripts.shop import Shop
 from scripts.story import SETTINGS, USER_ID, Story
-from tests.replicas import Replicas, Site, replicas
+from tests.replicas import Site, replicas
 from tests.services import wait_until
 from tests.tables import states, unsettled
 from tests.worlds import World
@@ -34,7 +34,7 @@ def site(world: World) -> Iterator[Site]:
 
 
 def test_the_full_story_through_both_replicas(site: Site) -> None:
-    with Shop(Replicas(site.inventories).address, Replicas(site.orders).address) as shop:
+    with Shop(site.inventory.address, site.order.address) as shop:
         seed(shop, read_goods_file(GOODS))
         story = Story(shop)
         story.play()

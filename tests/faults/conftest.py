@@ -6,12 +6,13 @@ import pytest
 from inventory_srv.bootstrap import InventoryService
 from tests.engines import CONSUL_URL, MYSQL_URL, REDIS_URL
 from tests.services import running_inventory
-from tests.worlds import World
+from tests.worlds import HAS_CLUSTER, World
 
 collect_ignore_glob = [
     *([] if REDIS_URL else ["test_redis_*.py"]),
     *([] if MYSQL_URL else ["test_mariadb_*.py"]),
     *([] if CONSUL_URL else ["test_consul_*.py"]),
+    *([] if HAS_CLUSTER else ["test_cluster_*.py"]),
 ]
 
 
