@@ -3,6 +3,7 @@
 import os
 import sys
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Final, NoReturn
 
@@ -30,6 +31,7 @@ Base = Annotated[
     int | None, typer.Option("--ports", help=f"Where its block of ports begins; else as before, or {DEFAULT_BASE}.")
 ]
 EnginesOnly = Annotated[bool, typer.Option("--engines-only", help="Without the services.")]
+Broker = Annotated[list[str] | None, typer.Option("--broker", help="NAME=VALUE for RocketMQ's broker; repeatable.")]
 Purge = Annotated[bool, typer.Option("--purge", help="Take away its data and logs too.")]
 Follow = Annotated[bool, typer.Option("--follow", "-f", help="Go on until Ctrl-C.")]
 Names = Annotated[list[str] | None, typer.Argument(help="Which programs; none: all.")]
@@ -43,11 +45,13 @@ def install() -> None:
 
 
 @app.command()
-def up(folder: Folder = _FOLDER, base: Base = None, *, engines_only: EnginesOnly = False) -> None:
+def up(
+    folder: Folder = _FOLDER, base: Base = None, broker: Broker = None, *, engines_only: EnginesOnly = False
+) -> None:
     """Start what does not run, wait until all is healthy, print the addresses."""
     began = time.monotonic()
     install_all(_say)
-    cluster = _cluster(folder, base)
+    cluster = _cluster(folder, base, dict(each.partition("=")[::2] for each in broker or []))
     folder.mkdir(parents=True, exist_ok=True)
     (folder / _NOTE).write_text(str(base or _base_before(folder)), encoding="utf-8")
     cluster.up(engines_only=engines_only)
@@ -96,13 +100,14 @@ def variables(folder: Folder = _FOLDER, base: Base = None) -> None:
         sys.stdout.write(f"{name}={value}\n")
 
 
-def _cluster(folder: Path, base: int | None) -> Cluster:
+def _cluster(folder: Path, base: int | None, broker: Mapping[str, str] | None = None) -> Cluster:
     settings = settings_of_surroundings()
     try:
         ports = Ports.block(base or _base_before(folder))
     except ValueError as error:
         _fail(f"PORTS={base}: {error}")
-    return Cluster(folder, ports, settings=settings, topic_prefix=settings.get("ORDER_TOPIC_PREFIX", ""), say=_say)
+    prefix = settings.get("ORDER_TOPIC_PREFIX", "")
+    return Cluster(folder, ports, settings=settings, topic_prefix=prefix, broker=broker, say=_say)
 
 
 def _base_before(folder: Path) -> int:

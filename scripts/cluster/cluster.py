@@ -59,6 +59,7 @@ class Cluster:
         ports: `Ports.block(base)` or `Ports.free()`.
         settings: Variables for the services (`ORDER_PAY_WITHIN`), over those by which they find the engines.
         topic_prefix: Of the topics that are made.
+        broker: Settings of RocketMQ's broker (`transactionTimeOut`), over the cluster's own.
         say: Told what is being done, a line each.
     """
 
@@ -69,6 +70,7 @@ class Cluster:
         *,
         settings: Mapping[str, str] | None = None,
         topic_prefix: str = "",
+        broker: Mapping[str, str] | None = None,
         say: Say | None = None,
     ) -> None:
         self.folder = folder.absolute()
@@ -80,6 +82,7 @@ class Cluster:
         self.consul_url = f"consul://127.0.0.1:{ports.consul}"
         self._settings = dict(settings or {})
         self._topic_prefix = topic_prefix
+        self._broker = dict(broker or {})
         self._say: Say = say or (lambda _line: None)
         self._supervisor = Supervisor(self.folder)
 
@@ -197,7 +200,7 @@ class Cluster:
             mariadb.mariadb(self.folder / mariadb.NAME, ports.mysql, socket_folder(self.folder) / "mariadb.sock"),
             redis.redis_server(self.folder / redis.NAME, ports.redis),
             rocketmq.nameserver(self.folder / rocketmq.NAMESERVER, ports),
-            rocketmq.broker(self.folder / rocketmq.BROKER, ports),
+            rocketmq.broker(self.folder / rocketmq.BROKER, ports, self._broker),
             consul.consul_server(self.folder / consul.NAME, ports.consul, ports.consul_serf, ports.consul_raft),
         ]
 

@@ -1,7 +1,7 @@
 """RocketMQ: name server, and broker with proxy, in a process each: how they are set up, started and asked."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Final
@@ -82,8 +82,14 @@ def nameserver(folder: Path, ports: Ports) -> Program:
     )
 
 
-def broker(folder: Path, ports: Ports) -> Program:
-    """Broker and gRPC proxy in one process."""
+def broker(folder: Path, ports: Ports, more: Mapping[str, str]) -> Program:
+    """Broker and gRPC proxy in one process.
+
+    Args:
+        folder: Its own.
+        ports: Of the cluster.
+        more: Settings of the broker, over those above.
+    """
     proxy = {
         "rocketMQClusterName": _CLUSTER,
         "namesrvAddr": f"127.0.0.1:{ports.nameserver}",
@@ -106,7 +112,8 @@ def broker(folder: Path, ports: Ports) -> Program:
         address=f"127.0.0.1:{ports.proxy}",
         ports=[ports.proxy, ports.proxy_remoting, ports.broker, ports.broker_fast, ports.broker_ha],
         files={
-            "broker.conf": _BROKER_CONFIGURATION.format(cluster=_CLUSTER, ports=ports, folder=folder),
+            "broker.conf": _BROKER_CONFIGURATION.format(cluster=_CLUSTER, ports=ports, folder=folder)
+            + "".join(f"{name} = {value}\n" for name, value in more.items()),
             "proxy.json": json.dumps(proxy, indent=2) + "\n",
         },
         trouble=partial(broker_trouble, ports),
