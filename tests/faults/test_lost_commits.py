@@ -5,7 +5,6 @@ Each is tried in four ways: the COMMIT took place or not, and the row can be rea
 
 from collections.abc import Callable, Iterator
 from datetime import timedelta
-from pathlib import Path
 from typing import Any
 
 import grpc
@@ -32,21 +31,22 @@ from tests.faults.stage import (
     told,
 )
 from tests.services import create_request, pay_request, wait_until
+from tests.worlds import World
 
 ALL = 10
 UNKNOWN_YET = {"OUTCOME_UNKNOWN", "COMMIT_UNKNOWN", "DATABASE_UNAVAILABLE"}
 
 
 @pytest.fixture
-def at(tmp_path: Path) -> Iterator[Stage]:
-    with stage(tmp_path) as made:
+def at(timed_world: World) -> Iterator[Stage]:
+    with stage(timed_world.folder) as made:
         yield made
 
 
 @pytest.fixture
-def silent(tmp_path: Path) -> Iterator[Stage]:
+def silent(timed_world: World) -> Iterator[Stage]:
     """With a broker that asks nothing."""
-    with stage(tmp_path, NOBODY_ASKS) as made:
+    with stage(timed_world.folder, NOBODY_ASKS) as made:
         yield made
 
 
