@@ -30,9 +30,9 @@ from common.lock.redis_url import SCHEMES as REDIS_SCHEMES
 from common.lock.redis_url import parse_redis_url
 from common.messaging.embedded_options import ALLOWED_URL as ALLOWED_EMBEDDED_URL
 from common.messaging.embedded_options import parse_url as parse_embedded_url
+from common.messaging.rocketmq_native_library import check_url as check_native_url
 from common.messaging.rocketmq_native_url import ALLOWED_URL as ALLOWED_NATIVE_URL
 from common.messaging.rocketmq_native_url import SCHEME as NATIVE_SCHEME
-from common.messaging.rocketmq_native_url import parse_url as parse_native_url
 from common.messaging.rocketmq_url import ALLOWED_URL as ALLOWED_ROCKETMQ_URL
 from common.messaging.rocketmq_url import SCHEME as ROCKETMQ_SCHEME
 from common.messaging.rocketmq_url import parse_url as parse_rocketmq_url
@@ -91,7 +91,7 @@ def _listen_address(value: str) -> str:
 
 
 def _broker_url(url: str) -> str:
-    checks = {ROCKETMQ_SCHEME: parse_rocketmq_url, NATIVE_SCHEME: parse_native_url}
+    checks: dict[str, Callable[[str], object]] = {ROCKETMQ_SCHEME: parse_rocketmq_url, NATIVE_SCHEME: check_native_url}
     checks.get(urlsplit(url).scheme, parse_embedded_url)(url)
     return url
 

@@ -7,6 +7,7 @@ What differs: a message whose process died while it was handled comes again as t
 acknowledged in its last five seconds; a process that hangs, but keeps its connection, keeps its queues for two minutes.
 """
 
+import atexit
 from collections.abc import Callable, Collection
 from datetime import timedelta
 from threading import Event, Lock, Thread
@@ -88,6 +89,7 @@ class NativeBroker(Broker):
         self._consumers: dict[tuple[str, str], Consumer] = {}
         self._state = Lock()
         self._started = False
+        atexit.register(self.close)  # a process that ends with the library's threads at work never ends
 
     # Sending
 
@@ -187,6 +189,7 @@ class NativeBroker(Broker):
         if self._closing.is_set():
             return
         self._closing.set()
+        atexit.unregister(self.close)
         with self._state:
             if self._started:
                 _at_once([consumer.close for consumer in self._consumers.values()])

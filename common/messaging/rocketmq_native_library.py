@@ -17,6 +17,8 @@ from threading import Lock
 from types import ModuleType
 from typing import Any, Final
 
+from common.messaging.rocketmq_native_url import parse_url
+
 RELEASES: Final = "the releases of apache/rocketmq-client-cpp (2.x) on GitHub"
 
 _FILE: Final = "librocketmq.dylib" if sys.platform == "darwin" else "librocketmq.so"
@@ -25,6 +27,16 @@ _WARNINGS: Final = 3
 
 _loading: Final = Lock()
 _loaded: list[ModuleType] = []
+
+
+def check_url(url: str) -> None:
+    """Check a URL, and that the library is there that it needs.
+
+    Raises:
+        ValueError: The text says what is wrong.
+    """
+    parse_url(url)
+    check_library()
 
 
 def check_library() -> None:
