@@ -3,11 +3,12 @@
 import sqlite3
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
 from order_srv.order import CloseCause, Outcome, RefundReason, State
+from tests.component.order_life.ground import Urls
+from tests.databases import connect
 
 Lines = dict[str, int]
 """Units by sku."""
@@ -60,19 +61,34 @@ class Books:
     carts: dict[tuple[int, str], int]
 
 
-class Reader:
-    """Reads the books of `order.db` and `inventory.db` in a folder."""
+class _Eyes:
+    """A connection of its own to a database; each statement sees what is committed by then."""
 
-    def __init__(self, folder: Path) -> None:
-        self._order = sqlite3.connect(folder / "order.db", isolation_level=None)
-        self._inventory = sqlite3.connect(folder / "inventory.db", isolation_level=None)
+    def __init__(self, url: str) -> None:
+        in_a_file = url.startswith("sqlite:")
+        self.connection: Any = (
+            sqlite3.connect(url.removeprefix("sqlite:///"), isolation_level=None) if in_a_file else connect(url)
+        )
+
+    def execute(self, statement: str) -> Iterator[Any]:
+        cursor = self.connection.cursor()
+        cursor.execute(statement)
+        return iter(cursor.fetchall())
+
+
+class Reader:
+    """Reads the books of both databases."""
+
+    def __init__(self, urls: Urls) -> None:
+        self._order = _Eyes(urls.order)
+        self._inventory = _Eyes(urls.inventory)
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
-        self._order.close()
-        self._inventory.close()
+        self._order.connection.close()
+        self._inventory.connection.close()
 
     def read(self) -> Books:
         return Books(
@@ -119,10 +135,10 @@ class Reader:
         for order_sn, state in self._inventory.execute("SELECT order_sn, state FROM sale"):
             yield order_sn, SaleBook(state == "RETURNED", lines.get(order_sn, {}))
 
-    def _stocks(self) -> sqlite3.Cursor:
+    def _stocks(self) -> Iterator[Any]:
         return self._inventory.execute("SELECT sku, available, sold FROM stock")
 
-    def _carts(self) -> sqlite3.Cursor:
+    def _carts(self) -> Iterator[Any]:
         return self._order.execute("SELECT user_id, sku, quantity FROM cart_item")
 
 

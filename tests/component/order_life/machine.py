@@ -3,7 +3,6 @@
 import sys
 from collections import Counter
 from collections.abc import Callable, Mapping
-from itertools import count
 from pathlib import Path
 from typing import Any, ClassVar, Final
 
@@ -14,8 +13,9 @@ from order_srv.order import State
 from tests.component.order_life import plans
 from tests.component.order_life.actions import CountStock, PutInCart
 from tests.component.order_life.faults import Action
+from tests.component.order_life.ground import PRICES, Ground
 from tests.component.order_life.plans import Plan
-from tests.component.order_life.world import PRICES, World, prepare
+from tests.component.order_life.world import World
 
 _USERS: Final = (1, 2)
 _UNITS_AT_FIRST: Final = 6
@@ -98,15 +98,14 @@ def order_life(
         statement: SQL that changes the order service's tables.
         parts: What a `World` is to be made with.
     """
-    template, numbers = folder / "template", count(1)
-    prepare(template, statement=statement)
+    ground = Ground(folder, statement=statement)
 
     class OrderLifeInFolder(OrderLife):
         happened: ClassVar[Counter[str]] = Counter()
 
         @staticmethod
         def new_world() -> World:
-            return World(folder / str(next(numbers)), template, **parts)
+            return World(ground, **parts)
 
     for name, (weight, plan, when) in rules.items():
         for number in range(weight):

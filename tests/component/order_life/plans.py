@@ -10,7 +10,8 @@ from order_srv.crash_points import CrashPoint
 from tests.component.order_life import actions as do
 from tests.component.order_life.broker import Send
 from tests.component.order_life.faults import COMMIT_UNKNOWN, NO_FAULTS, Action, Call, Commit, Faults
-from tests.component.order_life.world import PRICES, THE_SAME
+from tests.component.order_life.ground import PRICES
+from tests.component.order_life.world import THE_SAME
 
 T = TypeVar("T")
 Plan = SearchStrategy[Action]

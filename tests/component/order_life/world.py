@@ -5,26 +5,21 @@ for it. So a run is told by its actions alone, and the same actions give the sam
 """
 
 import itertools
-import shutil
 from collections import Counter
 from contextlib import ExitStack
-from datetime import UTC, datetime, timedelta
-from pathlib import Path
+from datetime import datetime, timedelta
 from typing import Any, Final
 from unittest.mock import patch
 
 from common.clock import ManualClock
 from common.crash_points import nothing_happens
-from common.database import Database
 from common.deadline import Deadline
 from common.errors import Aborted, DomainError, Unavailable
 from common.lock.local import LocalLock
-from inventory_srv import bootstrap as inventory_bootstrap
 from inventory_srv.audit import Audit
 from inventory_srv.consumers import GROUP, TOPIC, OrderRebackConsumer
 from inventory_srv.queries import Queries
 from inventory_srv.stock_writer import StockWriter
-from order_srv import bootstrap as order_bootstrap
 from order_srv import consumers, create_order, stock_client
 from order_srv.cart import Cart
 from order_srv.cart_repository import CartRepository
@@ -32,12 +27,10 @@ from order_srv.check_back import CheckBack
 from order_srv.close_order import CloseOrder
 from order_srv.create_order import CreateOrder
 from order_srv.finish_order import FinishOrder
-from order_srv.goods import PriceBook
 from order_srv.goods_repository import GoodsRepository
 from order_srv.messages import ORDER_REBACK
 from order_srv.order import State
 from order_srv.pay_order import PayOrder
-from order_srv.pricing import Goods
 from order_srv.repository import Repository
 from order_srv.stock_client import StockClient
 from order_srv.sweeper import Sweeper
@@ -45,6 +38,7 @@ from tests.component.order_life.actions import choose
 from tests.component.order_life.books import Books, OrderBook, Reader
 from tests.component.order_life.broker import Engine, Parcel, ScriptedBroker
 from tests.component.order_life.faults import Action, Crash, FaultyDatabase, Weather
+from tests.component.order_life.ground import Ground
 from tests.component.order_life.inventory import PATIENCE_S, Inventory
 from tests.component.order_life.model import Model
 
@@ -53,15 +47,11 @@ CREATING_GRACE: Final = timedelta(seconds=60)
 SWEEP_GRACE: Final = timedelta(seconds=30)
 RETURN_AFTER: Final = timedelta(seconds=30)
 
-PRICES: Final = {"tea": 250, "cup": 900}
-"""The price book, in cents."""
-
 THE_SAME: Final = -1
 """The number of the order that the call is about which waits meanwhile."""
 
 _IMPATIENT_S: Final = 0.1  # short of what CreateOrder takes for "near the deadline": no wait for another's create
 _ROUNDS: Final = 30  # in which everything must come to rest
-_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _A_LONG_TIME: Final = timedelta(hours=1)  # more than any grace and any pause
 
 
@@ -69,8 +59,7 @@ class World:
     """Everything there is.
 
     Args:
-        folder: A new folder for the databases, gone when the world is closed.
-        template: Where `prepare` put databases to start from.
+        ground: Where the databases are.
         repository, inventory: The usual ones, or some with a rule taken out.
 
     Attributes:
@@ -79,15 +68,13 @@ class World:
 
     def __init__(
         self,
-        folder: Path,
-        template: Path,
+        ground: Ground,
         *,
         repository: type[Repository] = Repository,
         inventory: type[Inventory] = Inventory,
     ) -> None:
-        shutil.copytree(template, folder)
-        self._folder = folder
         self._closing = ExitStack()
+        self._urls = self._closing.enter_context(ground.fresh())
         self.happened: Counter[str] = Counter()
         self.clock = ManualClock()
         self.weather = Weather()
@@ -98,7 +85,7 @@ class World:
         self._be_told_by_its_actions_alone()
         self._open_inventory(inventory)
         self._open_order(repository)
-        self._reader = self._closing.enter_context(Reader(folder))
+        self._reader = self._closing.enter_context(Reader(self._urls))
 
     def run(self, action: Action) -> None:
         """Let something happen, with what goes wrong during it.
@@ -187,7 +174,6 @@ class World:
 
     def close(self) -> None:
         self._closing.close()
-        shutil.rmtree(self._folder)
 
     def _at_rest(self) -> bool:
         busy = self.engine.parcels or self.inventory.late or self.engine.open_halves()
@@ -224,7 +210,7 @@ class World:
         self._closing.enter_context(patch.object(stock_client, "time", _Time))
 
     def _open_inventory(self, kind: type[Inventory]) -> None:
-        database = FaultyDatabase(f"sqlite:///{self._folder}/inventory.db", self.weather.stock_commit, nothing_happens)
+        database = FaultyDatabase(self._urls.inventory, self.weather.stock_commit, nothing_happens)
         self._closing.callback(database.close)
         writer = StockWriter(database, LocalLock(), self.clock)
         writer.start()
@@ -236,7 +222,7 @@ class World:
         broker.start()
 
     def _open_order(self, repository: type[Repository]) -> None:
-        database = FaultyDatabase(f"sqlite:///{self._folder}/order.db", self.weather.commit, self.reached)
+        database = FaultyDatabase(self._urls.order, self.weather.commit, self.reached)
         self._closing.callback(database.close)
         broker = ScriptedBroker(self.engine, sending=self.weather.send, answer_lost=self.weather.answer_lost)
         orders = repository(database, return_after=RETURN_AFTER, reached=self.reached)
@@ -258,23 +244,3 @@ class World:
         consumers.subscribe(broker, self.close_order)
         broker.start()
         self._orders = orders
-
-
-def prepare(template: Path, *, statement: str = "") -> None:
-    """Make a folder with both databases for worlds to start from: their tables and the price book.
-
-    Args:
-        template: Where.
-        statement: SQL that changes the order service's tables.
-    """
-    template.mkdir()
-    inventory, order = (Database(f"sqlite:///{template}/{name}.db") for name in ("inventory", "order"))
-    inventory.migrate(inventory_bootstrap.MIGRATIONS)
-    order.migrate(order_bootstrap.MIGRATIONS)
-    book = PriceBook(goods=GoodsRepository(order), clock=ManualClock())
-    for sku, price_cents in PRICES.items():
-        book.put(Goods(sku, sku, "", price_cents, "EUR", on_sale=True, create_time=_EPOCH, update_time=_EPOCH))
-    if statement:
-        order.write(lambda: order.execute(statement))
-    inventory.close()
-    order.close()
