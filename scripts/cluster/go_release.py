@@ -18,12 +18,13 @@ from scripts.cluster.packages import CannotInstall, Version, output
 
 GO: Final[Version] = (1, 22)
 NEWER_GO: Final = "1.22.12"
+_PLACES: Final = ("usr/local/go/bin/go", "usr/lib/go-*/bin/go")  # Go's own, and where Debian puts several
 _ITS_PROGRAMS: Final = ("bin/*", "pkg/tool/*/*")
 
 
 def newest_go() -> str | None:
     """The path of the newest Go that is here."""
-    places = [find_program("go"), "/usr/local/go/bin/go", *map(str, Path("/usr/lib").glob("go-*/bin/go"))]
+    places = [find_program("go"), *(str(found) for place in _PLACES for found in Path("/").glob(place))]
     versions = {place: go_version(place) for place in places if place}
     return max((place for place in versions if versions[place]), key=lambda place: versions[place], default=None)
 

@@ -22,6 +22,7 @@ REDIS: Final[Version] = (6, 2)  # `set-proc-title`
 
 _POLICY: Final = Path("/usr/sbin/policy-rc.d")
 _START_NOTHING: Final = "#!/bin/sh\nexit 101\n"
+_UNIT_FOLDERS: Final = (Path("/lib/systemd/system"), Path("/usr/lib/systemd/system"))
 _UNITS: Final = ("mariadb.service", "redis-server.service", "redis-sentinel.service")
 
 
@@ -121,8 +122,7 @@ def _become_root(wanted: Sequence[str], packages: Sequence[str]) -> list[str]:
 
 
 def _known_units() -> set[str]:
-    folders = (Path("/lib/systemd/system"), Path("/usr/lib/systemd/system"))
-    return {unit for unit in _UNITS if any((folder / unit).exists() for folder in folders)}
+    return {unit for unit in _UNITS if any((folder / unit).exists() for folder in _UNIT_FOLDERS)}
 
 
 def _all_there(*programs: str) -> bool:
