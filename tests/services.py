@@ -1,7 +1,4 @@
-"""Both services in this process, over real gRPC, in the world of a test's folder (`tests.worlds`); settings are short.
-
-The order service's tables are bound to one database at a time, so one `Services` can be open in a process.
-"""
+"""Both services in this process, over real gRPC, in the world of a test's folder (`tests.worlds`); short settings."""
 
 import itertools
 import time
@@ -9,7 +6,6 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
-from threading import Lock
 from typing import Any, Final
 from uuid import uuid4
 
@@ -33,8 +29,6 @@ PATIENCE: Final = 30.0
 """Seconds that a test waits for what must come; only a failing test waits so long."""
 
 _TAKES_TURNS: Final = (("grpc.lb_policy_name", "round_robin"), ("grpc.max_reconnect_backoff_ms", 1_000))
-
-_order_service_is_closed: Final = Lock()
 
 RECIPIENT: Final = pb.Recipient(name="Ada", mobile="+44 1", address="1 Byron Street")
 
@@ -198,16 +192,12 @@ def running_order(
     folder: Path, inventory_address: str, settings: Mapping[str, Any] | None = None, **parts: Any
 ) -> Iterator[OrderService]:
     """The order service, with what of `order_srv.bootstrap.build` is to be replaced."""
-    assert _order_service_is_closed.acquire(blocking=False), "an order service is open in this process already"
+    service = order_srv.bootstrap.build(order_settings(folder, inventory_address, **(settings or {})), **parts)
+    service.start()
     try:
-        service = order_srv.bootstrap.build(order_settings(folder, inventory_address, **(settings or {})), **parts)
-        service.start()
-        try:
-            yield service
-        finally:
-            service.stop()
+        yield service
     finally:
-        _order_service_is_closed.release()
+        service.stop()
 
 
 @contextmanager
