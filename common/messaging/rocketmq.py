@@ -9,7 +9,7 @@ same topics. Dead letters are in its topic `%DLQ%{prefix}{topic}-{group}`.
 """
 
 import time
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from datetime import timedelta
 from threading import Event, Lock
 from typing import Final
@@ -30,13 +30,14 @@ from common.messaging.port import (
     MessagingError,
     Resolution,
 )
-from common.messaging.rocketmq_client import Receiver, Sender, configuration, start
+from common.messaging.rocketmq_client import Receiver, Sender, check, configuration, start
 from common.messaging.rocketmq_connection import Connection, Keeper
 from common.messaging.rocketmq_consumer import Subscription
 from common.messaging.rocketmq_dead_letters import DeadLetters, dead_letter_topic, note_of_replay
 from common.messaging.rocketmq_handling import Handling
 from common.messaging.rocketmq_import import MessageType
 from common.messaging.rocketmq_questions import Questions
+from common.messaging.rocketmq_remoting import TopicMissing, queues
 from common.messaging.rocketmq_sending import Sending
 from common.messaging.rocketmq_url import RocketmqOptions
 
@@ -76,6 +77,7 @@ class RocketmqBroker(Broker):
         self._opening = Lock()
         self._opened = False
         self._started = False
+        self._was_there = False  # all that this process needs
         self._closing = Event()
 
     # Sending
@@ -138,6 +140,7 @@ class RocketmqBroker(Broker):
         for connection in self._receivers:
             _patiently(connection.open)
             self._keeper.add(connection)
+        self._was_there = True
         for subscription in self._subscriptions.values():
             subscription.start()
 
@@ -167,24 +170,44 @@ class RocketmqBroker(Broker):
         return self._connection.client
 
     def _make_sender(self) -> Sender:
+        needs = dict.fromkeys(self._checkers, _ASKED_ABOUT)
+        self._check_with_the_nameserver(needs)
         sender = Sender(self._configuration, self._checkers, self._questions.put)
-        start(sender, dict.fromkeys(self._checkers, _ASKED_ABOUT))
+        start(sender, needs)
         return sender
 
     def _make_place_for_dead_letters(self, consumer_group: str) -> None:
-        """RocketMQ makes this topic itself when it gives up the first message: so nobody expects to have to make it.
-
-        Before the proxy is asked for it: what it did not find, it does not look for again within 20 s.
-        """
+        """RocketMQ makes this topic itself when it gives up the first message: so nobody expects to have to make it."""
         try:
             self._dead_letters.make_place(consumer_group)
         except MessagingError as error:
             log.warning("the topic for dead letters could not be made", group=consumer_group, error=str(error))
 
     def _make_receiver(self, topic: str, consumer_group: str) -> Receiver:
+        needs = {self._prefix + topic: _CONSUMED, dead_letter_topic(consumer_group): _BURIED}
+        self._check_with_the_nameserver(needs)
         receiver = Receiver(self._configuration, consumer_group, self._prefix + topic)
-        start(receiver, {self._prefix + topic: _CONSUMED, dead_letter_topic(consumer_group): _BURIED})
+        start(receiver, needs)
         return receiver
+
+    def _check_with_the_nameserver(self, needs: Mapping[str, Collection[int]]) -> None:
+        """Before the proxy is asked for a topic: what it did not find, it does not look for again within 20 s.
+
+        That would be so for each topic that is asked for while a broker that was killed has not told of itself yet.
+
+        Raises:
+            TopicUnusable: A topic is not there.
+            BrokerUnavailable: It was there, and its broker is not back.
+        """
+        for topic, kinds in needs.items():
+            try:
+                queues(self._options.nameserver, topic)
+            except TopicMissing as missing:
+                if self._was_there:
+                    raise BrokerUnavailable(f"no broker that is up has the topic {topic!r}") from missing
+                check(topic, (), kinds)
+            except MessagingError:
+                return  # then the proxy has to do
 
     # Dead letters
 

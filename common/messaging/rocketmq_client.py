@@ -218,9 +218,7 @@ def check(topic: str, accepts: Collection[int], kinds: Collection[int]) -> None:
     wanted = next(iter(kinds))
     make = f"mqadmin updateTopic -n NAMESERVER -c CLUSTER -t {topic} -a +message.type={_KINDS[wanted]}"
     if not accepts:
-        raise TopicUnusable(
-            f"RocketMQ has no topic {topic!r}; make it: {make} (a proxy that was asked too early needs 20 s)"
-        )
+        raise TopicUnusable(f"RocketMQ has no topic {topic!r}; make it: {make}")
     has = ", ".join(_KINDS.get(kind, str(kind)) for kind in sorted(accepts))
     raise TopicUnusable(
         f"RocketMQ's topic {topic!r} takes {has} messages, not {_KINDS[wanted]}; delete it, then: {make}"

@@ -15,6 +15,7 @@ log = structlog.get_logger(__name__)
 
 _FIRST_PAUSE_S: Final = 0.2
 _LONGEST_PAUSE_S: Final = 1.0
+_AT_ONCE_S: Final = 0.5
 _LAST_CALLS_S: Final = 10.0  # what calls on a client may take that was replaced meanwhile
 
 C = TypeVar("C", bound=Client)
@@ -26,10 +27,14 @@ class Connection(Generic[C]):
     Args:
         name: For logs.
         make: Makes a client and starts it; raises `Unavailable`.
+
+    Attributes:
+        trouble: Why there was no client the last time.
     """
 
     def __init__(self, name: str, make: Callable[[], C]) -> None:
         self.name = name
+        self.trouble = ""
         self._make = make
         self._client: C | None = None
         self._replaced: list[tuple[float, C]] = []
@@ -54,16 +59,17 @@ class Connection(Generic[C]):
     def keep(self) -> bool:
         """Look whether the client is well, and replace it if it is not; whether there is a client now."""
         client = self._client
-        if client is not None and (is_known(client) or is_known(client)):  # two writes may have met on the stream
-            return True
         if client is not None:
-            log.warning("the proxy does not know this client any more", client=self.name)
+            if _is_surely_known(client):
+                return True
+            log.info("the proxy does not know this client any more", client=self.name)
             self._replaced.append((time.monotonic(), client))
         try:
             self._client = self._make()
         except Unavailable as error:
             self._client = None
-            log.debug("not back yet", client=self.name, error=str(error))
+            self.trouble = str(error)
+            log.debug("not back yet", client=self.name, error=self.trouble)
             return False
         log.info("connected to RocketMQ again", client=self.name)
         return True
@@ -80,6 +86,12 @@ class Connection(Generic[C]):
         client, self._client = self._client, None
         if client is not None:
             stop(client)
+
+
+def _is_surely_known(client: Client) -> bool:
+    """Ask twice where the first answer came at once: two who write settings at the same time disturb each other."""
+    before = time.monotonic()
+    return is_known(client) or (time.monotonic() - before < _AT_ONCE_S and is_known(client))
 
 
 class Keeper:
@@ -134,10 +146,18 @@ class Keeper:
             self._look_now.clear()
             if self._closing.is_set():
                 return
-            well = [self._keep(connection) for connection in list(self._connections)]  # each, also after a bad one
-            if all(well):
+            if self._keep_all():
                 pause = _FIRST_PAUSE_S
-            self._tell(all(well))
+                self._tell(True)  # noqa: FBT003
+
+    def _keep_all(self) -> bool:
+        """Look after each, also after one that is cut off; that is told at once, because others may take their time."""
+        well = True
+        for connection in list(self._connections):
+            if not self._keep(connection):
+                well = False
+                self._tell(False, connection.trouble)  # noqa: FBT003
+        return well
 
     def _keep(self, connection: Connection[Any]) -> bool:
         try:
@@ -147,13 +167,13 @@ class Keeper:
             log.exception("a client could not be looked after", client=connection.name)
             return False
 
-    def _tell(self, reachable: bool) -> None:  # noqa: FBT001 one caller, just above
+    def _tell(self, reachable: bool, why: str = "") -> None:  # noqa: FBT001 - what listeners are told
         if reachable is self._reachable:
             return
         self._reachable = reachable
         if reachable:
             log.info("RocketMQ is reachable again")
         else:
-            log.error("cut off from RocketMQ")
+            log.error("cut off from RocketMQ", error=why)
         for listener in self._listeners:
             listener(reachable)

@@ -11,11 +11,19 @@ import sys
 from types import ModuleType
 from typing import Final
 
+from grpc.aio import AioRpcError
+
 _LOG_MODULE: Final = "rocketmq.v5.log.log_config"
 
 
 def _only_for_debugging(_record: logging.LogRecord) -> bool:
     return logging.getLogger().isEnabledFor(logging.DEBUG)
+
+
+def _not_the_clients_heartbeats(record: logging.LogRecord) -> bool:
+    """Each heartbeat that fails is raised once more where nobody is, which Python then logs with all its calls."""
+    failure = record.exc_info[1] if record.exc_info else None
+    return not isinstance(failure, AioRpcError) or _only_for_debugging(record)
 
 
 def _keep_out_of_the_home_folder() -> None:
@@ -26,6 +34,7 @@ def _keep_out_of_the_home_folder() -> None:
     module = ModuleType(_LOG_MODULE)
     module.logger = logger  # type: ignore[attr-defined] # what the client takes from it
     sys.modules[_LOG_MODULE] = module
+    logging.getLogger("concurrent.futures").addFilter(_not_the_clients_heartbeats)
 
 
 def _complete_the_shared_package() -> None:

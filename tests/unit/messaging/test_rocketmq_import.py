@@ -19,6 +19,21 @@ import logging
 logging.basicConfig(level={level}, format="%(name)s: %(message)s")
 logging.getLogger("rocketmq-python-client").error("from the client")
 """
+FAILED_CALLBACK = """
+import logging
+from concurrent.futures import Future
+import grpc
+from grpc.aio import AioRpcError
+logging.basicConfig()
+def fail(error):
+    future = Future()
+    def callback(_):
+        raise error
+    future.add_done_callback(callback)
+    future.set_result(None)
+fail(AioRpcError(grpc.StatusCode.UNAVAILABLE, (), (), details="a heartbeat"))
+fail(RuntimeError("somebody else's"))
+"""
 
 
 def run(program: str, home: str) -> str:
@@ -53,3 +68,10 @@ def test_what_the_client_says_is_heard_at_debug_alone(tmp_path: Path, level: str
     told = run(IMPORT + LOG.format(level=level), str(tmp_path))
 
     assert ("from the client" in told) is heard
+
+
+def test_a_heartbeat_that_fails_fills_no_log(tmp_path: Path) -> None:
+    told = run(IMPORT + FAILED_CALLBACK, str(tmp_path))
+
+    assert "a heartbeat" not in told
+    assert "somebody else's" in told
