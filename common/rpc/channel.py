@@ -31,7 +31,7 @@ _OPTIONS: Final = (
     # A connection whose other end went without a word is noticed; our servers allow a ping every 5 s.
     ("grpc.keepalive_time_ms", 6_000),
     ("grpc.keepalive_timeout_ms", 3_000),
-    # While a ping of another kind is unanswered (gRPC measures with them) no keepalive is sent; by default for a minute.
+    # While a ping of another kind is unanswered (gRPC measures with them) no keepalive is sent: by default a minute.
     ("grpc.http2.ping_timeout_ms", 6_000),
     ("grpc.keepalive_permit_without_calls", 1),
     ("grpc.http2.max_pings_without_data", 0),
