@@ -81,7 +81,8 @@ class World:
     def broker(self, parameters: str = SHORT_BROKER) -> dict[str, Any]:
         """The settings that lead to the broker; `parameters` are those of a broker in a file."""
         if not self.has_broker_in_file:
-            url = f"{ROCKETMQ_URL}?nameserver={ROCKETMQ_NAMESERVER}"
+            native = ROCKETMQ_URL.startswith("rocketmq-native:")  # its host is the name server
+            url = ROCKETMQ_URL if native else f"{ROCKETMQ_URL}?nameserver={ROCKETMQ_NAMESERVER}"
             return {"broker_url": url, "topic_prefix": self.prefix}
         return {"broker_url": f"embedded:///{self.folder}/broker.db?{parameters}", "topic_prefix": self.prefix}
 
