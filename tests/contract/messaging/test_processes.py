@@ -4,6 +4,8 @@ import time
 from statistics import median
 from threading import Event
 
+import pytest
+
 from common.messaging.port import Delivery, Message, Resolution
 from tests.contract.messaging.harness import PATIENCE, Database, Harness, Received, wait_until
 
@@ -23,6 +25,7 @@ def test_message_of_a_consumer_killed_in_its_handler_goes_to_another(harness: Ha
     assert received.deliveries[0].attempt == 1 + harness.counts_lost_tries
 
 
+@pytest.mark.timeout(240)  # RocketMQ has two minutes of patience with a native client that hangs
 def test_consumer_that_lost_its_message_does_not_harm_the_next_one(harness: Harness) -> None:
     first_is_done = Event()
 

@@ -11,6 +11,7 @@ from common.clock import SystemClock
 from common.messaging.open import open_broker
 from common.messaging.port import Broker, BrokerUnavailable, Message, Resolution
 from tests.contract.messaging.harness import Database, Received, wait_until
+from tests.contract.messaging.rocketmq_native_harness import native_url
 from tests.rocketmq_server import RocketmqServer, rocketmq_server
 
 pytestmark = pytest.mark.timeout(240)
@@ -28,19 +29,19 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RocketmqServer]
 class Site:
     """An environment of its own on the server: brokers, what they receive, are asked and are told."""
 
-    def __init__(self, server: RocketmqServer) -> None:
+    def __init__(self, server: RocketmqServer, url: str) -> None:
+        self._url = url
         self.prefix = f"{uuid4().hex[:8]}-"
         self.received = Received()
         self.committed = Received()
         self.database = Database()
         self.told: list[bool] = []
-        self._server = server
         self._brokers: list[Broker] = []
         server.topics.make(f"{self.prefix}messages", "DELAY")
         server.topics.make(f"{self.prefix}halves", "TRANSACTION")
 
     def open(self) -> Broker:
-        broker = open_broker(self._server.url, topic_prefix=self.prefix, clock=SystemClock())
+        broker = open_broker(self._url, topic_prefix=self.prefix, clock=SystemClock())
         self._brokers.append(broker)
         return broker
 
@@ -58,9 +59,9 @@ class Site:
             broker.close()
 
 
-@pytest.fixture
-def site(server: RocketmqServer) -> Iterator[Site]:
-    made = Site(server)
+@pytest.fixture(params=["rocketmq", "rocketmq-native"])
+def site(server: RocketmqServer, request: pytest.FixtureRequest) -> Iterator[Site]:
+    made = Site(server, server.url if request.param == "rocketmq" else native_url(server.nameserver))
     yield made
     made.close()
 
