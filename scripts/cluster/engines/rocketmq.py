@@ -33,7 +33,8 @@ _BROKER_SIZE: Final = ("-Xms256m", "-Xmx512m", "-XX:MaxDirectMemorySize=256m")
 # What is said here differs from the broker's defaults, and why:
 # - SYNC_FLUSH: what was acknowledged survives a power cut, as the order database does.
 # - topics are made by hand, so that a slip in a name is an error.
-# - a half message is asked about from 6 s on, in rounds of 10 s (30 by default), for as long as a database may be away.
+# - a half message is asked about from 3 s on, in rounds of 2 s: 30 s, the default, is also how long it takes after a
+#   restart until the first round. Rounds count even with nobody to ask: enough of them for a day.
 # - a small machine may be slow for a moment, and a developer's disk rather full: no reason to refuse messages.
 # - small files; a broker that registers often is found soon after the name server was restarted.
 _BROKER_CONFIGURATION: Final = """\
@@ -49,9 +50,9 @@ storePathRootDir = {folder}/store
 storePathCommitLog = {folder}/store/commitlog
 flushDiskType = SYNC_FLUSH
 autoCreateTopicEnable = false
-transactionTimeOut = 6000
-transactionCheckInterval = 10000
-transactionCheckMax = 360
+transactionTimeOut = 3000
+transactionCheckInterval = 2000
+transactionCheckMax = 43200
 waitTimeMillsInSendQueue = 5000
 osPageCacheBusyTimeOutMills = 10000
 diskMaxUsedSpaceRatio = 95
