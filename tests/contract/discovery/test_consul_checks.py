@@ -49,7 +49,7 @@ def test_an_instance_is_found_when_it_passes_its_check_and_gone_when_it_fails(
         watched.until((second.address,))
 
 
-def test_who_never_passed_its_check_is_never_found(discovery: Discovery, service: str) -> None:
+def test_pitfall_17_who_never_passed_its_check_is_never_found(discovery: Discovery, service: str) -> None:
     watched = watching(discovery, service)
     discovery.register(service, "127.0.0.1:1")
     with serving() as well:
