@@ -8,9 +8,12 @@ import pytest
 
 from tests.component.order.holds import Holds
 from tests.databases import ENGINES, databases_on
+from tests.engines import MYSQL_URL
 from tests.services import Services, running_services
 
 Open = Callable[..., Services]
+
+collect_ignore = [] if MYSQL_URL else ["test_rows_read.py"]
 
 
 @pytest.fixture(scope="module", params=ENGINES)

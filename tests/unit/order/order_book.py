@@ -16,6 +16,7 @@ from order_srv.order import CloseCause, Closing, Event, EventKind, Line, Order, 
 from order_srv.pricing import Goods
 from order_srv.queries import Queries
 from order_srv.repository import Repository, Request
+from tests.databases import url_of
 
 NOW: Final = datetime(2026, 1, 1, tzinfo=UTC)
 PAY_WITHIN: Final = timedelta(minutes=30)
@@ -119,7 +120,8 @@ class OrderBook:
 
 @contextmanager
 def order_book(folder: Path) -> Iterator[OrderBook]:
-    database = Database(f"sqlite:///{folder}/order.db")
+    """A book in a folder, on the engine that the folder's databases are on."""
+    database = Database(url_of(folder, "order"))
     database.migrate(MIGRATIONS)
     try:
         yield OrderBook(database)

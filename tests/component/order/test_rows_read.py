@@ -1,0 +1,103 @@
+"""How many rows MariaDB reads for what every order and every round of the sweeper asks: as many as are wanted.
+
+A statement that reads more than it needs also holds more: rows of others, until its transaction ends.
+"""
+
+from collections.abc import Callable
+from datetime import timedelta
+from pathlib import Path
+from typing import Final
+
+import pytest
+
+from order_srv.order import CloseCause, Closing, State
+from tests.unit.order.order_book import NOW, OrderBook, order_book
+
+MANY: Final = 20_000
+EACH: Final = 3  # orders that a round finds due for each thing it does
+LATER: Final = NOW + timedelta(days=1)
+BEFORE: Final = NOW - timedelta(days=1)
+
+pytestmark = pytest.mark.parametrize("engine", ["mysql"], indirect=True)
+
+
+def rows_read(book: OrderBook, work: Callable[[], object]) -> int:
+    """How many rows the server reads, from tables and indexes, while this thread does its work."""
+
+    def counted() -> int:
+        counters = book.database.execute("SHOW SESSION STATUS WHERE variable_name REGEXP '^Handler_read'").fetchall()
+        return sum(int(count) for _, count in counters)
+
+    with book.connection():
+        before, asked = counted(), counted()
+        work()
+        return counted() - asked - (asked - before)
+
+
+def let_wait(book: OrderBook, how_many: int) -> None:
+    """Orders that wait for their payment, are being created, or rest: nothing of theirs is due."""
+    pattern = book.unpaid(created=NOW)
+    with book.connection() as connection, connection.cursor() as cursor:
+        cursor.execute("SHOW COLUMNS FROM orders")
+        columns = [row[0] for row in cursor.fetchall()]
+        states = "CASE seq % 5 WHEN 0 THEN 'CREATING' WHEN 1 THEN 'PAID' WHEN 2 THEN 'CLOSED' ELSE 'UNPAID' END"
+        changed = {"order_sn": "CONCAT(order_sn, '-', seq)", "request_id": "NULL", "state": states}
+        cursor.execute(
+            f"INSERT INTO orders SELECT {', '.join(changed.get(each, each) for each in columns)}"
+            f" FROM orders, seq_1_to_{how_many} WHERE order_sn = '{pattern.order_sn}'"
+        )
+        cursor.execute("ANALYZE TABLE orders")
+        cursor.fetchall()
+
+
+def sweep(book: OrderBook) -> None:
+    assert len(book.orders.close_overdue(NOW, LATER, 200)) == EACH
+    assert len(book.orders.fail_abandoned(NOW, LATER, 200)) == EACH
+    owed = book.orders.owed_returns(LATER, 200)
+    assert len(owed) == 2 * EACH
+    book.orders.stock_returned([each.order_sn for each in owed], LATER)
+
+
+def test_a_round_of_the_sweeper_reads_what_is_due_however_many_orders_wait(engine: str, tmp_path: Path) -> None:
+    with order_book(tmp_path) as book:
+        let_wait(book, MANY)
+        for _ in range(EACH):
+            book.unpaid(created=BEFORE)
+            book.add(created=BEFORE)
+
+        assert rows_read(book, lambda: sweep(book)) < 30 * EACH
+
+
+def test_the_life_of_an_order_reads_its_own_rows(engine: str, tmp_path: Path) -> None:
+    with order_book(tmp_path) as book:
+        let_wait(book, MANY)
+
+        def life() -> None:
+            order = book.unpaid()
+            payment = book.pay(order)
+            book.orders.refund(order.order_sn, Closing(CloseCause.REFUND), NOW)
+            book.orders.mark_refunded(payment.payment_id, "r", NOW)
+            assert book.queries.order(order.user_id, order.order_sn).state is State.CLOSED
+            assert book.orders.earlier_order(order.user_id, "none") is None
+
+        assert rows_read(book, life) < 60
+
+
+def test_a_page_of_a_users_orders_reads_that_page(engine: str, tmp_path: Path) -> None:
+    with order_book(tmp_path) as book:
+        let_wait(book, MANY)
+
+        def pages() -> None:
+            _, token = book.queries.orders(1, None, 10, "")
+            assert token
+            book.queries.orders(1, None, 10, token)
+            book.queries.orders(1, State.UNPAID, 10, "")
+
+        assert rows_read(book, pages) < 300
+
+
+def test_a_scan_would_be_seen(engine: str, tmp_path: Path) -> None:
+    with order_book(tmp_path) as book:
+        let_wait(book, MANY)
+
+        assert rows_read(book, lambda: book.database.execute("SELECT COUNT(note) FROM orders").fetchall()) > MANY
