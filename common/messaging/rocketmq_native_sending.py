@@ -7,7 +7,7 @@ would leave nobody to answer the broker's questions.
 import ctypes
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
-from threading import Lock
+from threading import Condition, Lock
 from typing import Any, Final
 
 import structlog
@@ -58,6 +58,8 @@ class Sending:
         self._making = Lock()
         self._reached: set[str] = set()
         self._first = Lock()
+        self._calls = Condition()
+        self._calling_now = 0
         self._closed = False
 
     def send(self, topic: str, message: Message, properties: Mapping[str, str], hop: Hop | None = None) -> None:
@@ -69,7 +71,7 @@ class Sending:
         level = 1 + DELAY_LEVELS.index(hop.delay) if hop and hop.delay else 0
         more = {**properties, **hop.properties} if hop else properties
         producer = self._producer(self._group, self._make_plain)
-        with self._first_alone(topic) as reached, native(self._client, topic, message, more, level) as made:
+        with self._calling(topic) as reached, native(self._client, topic, message, more, level) as made:
             try:
                 result = producer.send_sync(made)
             except Exception as error:
@@ -91,7 +93,7 @@ class Sending:
             return self._status(outcome[0])
 
         producer = self.asked_about(topic)
-        with self._first_alone(topic) as reached, native(self._client, topic, message, {}) as made:
+        with self._calling(topic) as reached, native(self._client, topic, message, {}) as made:
             try:
                 producer.send_message_in_transaction(made, execute)
             except Exception as error:
@@ -109,22 +111,41 @@ class Sending:
         return self._producer(topic, lambda: self._make_transactional(topic))
 
     def close(self) -> None:
-        """Stop all producers. What is sent now is refused."""
-        with self._making:
+        """Refuse what is sent from now on, wait for what is being sent, stop all producers."""
+        with self._calls:
             self._closed = True
+            self._calls.wait_for(lambda: not self._calling_now)
+        with self._making:
             for producer in self._producers.values():
                 producer.shutdown()
             self._producers.clear()
 
     def _producer(self, group: str, make: Callable[[], Any]) -> Any:
         with self._making:
-            if self._closed:
-                raise BrokerUnavailable("the broker is closed")
+            self._not_closed()
             if group not in self._producers:
                 producer = make()
                 self._set_up(producer)
                 self._producers[group] = producer
             return self._producers[group]
+
+    def _not_closed(self) -> None:
+        if self._closed:
+            raise BrokerUnavailable("the broker is closed")
+
+    @contextmanager
+    def _calling(self, topic: str) -> Iterator[Callable[[], None]]:
+        """One call of the library: no producer is stopped meanwhile, which the library would not survive."""
+        with self._calls:
+            self._not_closed()
+            self._calling_now += 1
+        try:
+            with self._first_alone(topic) as reached:
+                yield reached
+        finally:
+            with self._calls:
+                self._calling_now -= 1
+                self._calls.notify_all()
 
     @contextmanager
     def _first_alone(self, topic: str) -> Iterator[Callable[[], None]]:
