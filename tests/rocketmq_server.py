@@ -3,6 +3,7 @@
 import json
 import os
 import shutil
+import signal
 import socket
 import subprocess
 from collections.abc import Iterator
@@ -82,6 +83,15 @@ class RocketmqServer:
             self._broker_process.kill()
             self._broker_process.wait()
             self._broker_process = None
+
+    def stop(self) -> None:
+        """Stop broker and proxy in the middle of whatever they do (SIGSTOP)."""
+        assert self._broker_process is not None
+        self._broker_process.send_signal(signal.SIGSTOP)
+
+    def go_on(self) -> None:
+        assert self._broker_process is not None
+        self._broker_process.send_signal(signal.SIGCONT)
 
     def close(self) -> None:
         self.kill()

@@ -1,8 +1,12 @@
 """RocketMQ is killed and comes back: the driver notices, tells, and goes on by itself."""
 
+import itertools
+import random
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from datetime import timedelta
+from threading import Event, Thread
 from uuid import uuid4
 
 import pytest
@@ -14,7 +18,7 @@ from tests.contract.messaging.harness import Database, Received, wait_until
 from tests.contract.messaging.rocketmq_native_harness import native_url
 from tests.rocketmq_server import RocketmqServer, rocketmq_server
 
-pytestmark = pytest.mark.timeout(240)
+pytestmark = pytest.mark.timeout(600)
 
 AWAY_S = 10.0
 BACK_WITHIN_S = 15.0
@@ -105,3 +109,82 @@ def test_all_goes_on_after_a_kill_of_broker_and_proxy(server: RocketmqServer, si
     site.received.wait_for("after", "due later")
     site.committed.wait_for("half after")
     assert min(at for at, each in site.received.timed if each.message.key == "due later") >= due_later
+
+
+def test_a_broker_that_hangs_counts_as_gone_until_it_goes_on(server: RocketmqServer, site: Site) -> None:
+    broker = site.started()
+    leave_open(broker, "half")
+    site.database.decide("half", Resolution.COMMIT)
+
+    server.stop()
+    try:
+        wait_until(lambda: site.told == [False], "told that it is cut off", BACK_WITHIN_S)
+        with pytest.raises(BrokerUnavailable):
+            say(broker, "while it hangs")
+    finally:
+        server.go_on()
+
+    wait_until(lambda: site.told == [False, True], "told that it is back", BACK_WITHIN_S)
+    say(broker, "after")
+    site.received.wait_for("after")
+    site.committed.wait_for("half")
+
+
+class Stream:
+    """Sends from a few threads until told to stop; remembers what the broker took."""
+
+    def __init__(self, broker: Broker, database: Database) -> None:
+        self.taken: list[str] = []
+        self.halves: list[str] = []
+        self._broker = broker
+        self._database = database
+        self._stop = Event()
+        self._threads = [Thread(target=self._send, args=(number,)) for number in range(4)]
+        for thread in self._threads:
+            thread.start()
+
+    def end(self) -> None:
+        self._stop.set()
+        for thread in self._threads:
+            thread.join()
+
+    def _send(self, thread: int) -> None:
+        chance = random.Random(thread)
+        for number in itertools.count():
+            if self._stop.wait(0.02):
+                return
+            key = f"{thread}-{number}"
+            with suppress(BrokerUnavailable):
+                if chance.random() < 0.1:
+                    self._database.decide(key, Resolution.COMMIT)
+                    leave_open(self._broker, key)
+                    self.halves.append(key)
+                else:
+                    say(self._broker, key, chance.choice([0, 0, 1.5, 4]))
+                    self.taken.append(key)
+
+
+def wait_for_more(stream: Stream) -> None:
+    before = len(stream.taken)
+    wait_until(lambda: len(stream.taken) > before + 20, "messages are taken", 60)
+
+
+def nothing_is_lost(server: RocketmqServer, site: Site, rounds: int) -> None:
+    broker = site.started()
+    chance = random.Random(rounds)
+    stream = Stream(broker, site.database)
+    try:
+        for _ in range(rounds):
+            wait_for_more(stream)
+            time.sleep(chance.uniform(0, 2))
+            server.kill()
+            server.start()
+    finally:
+        stream.end()
+    wait_until(lambda: set(stream.taken) <= set(site.received.keys), "every message that was taken", 60)
+    wait_until(lambda: set(stream.halves) <= set(site.committed.keys), "every half message", 60)
+    assert broker.dead_letters("messages", "order") == []
+
+
+def test_nothing_is_lost_when_it_is_killed_again_and_again(server: RocketmqServer, site: Site) -> None:
+    nothing_is_lost(server, site, rounds=3)
