@@ -35,7 +35,7 @@ class Machine:
         monkeypatch.setattr(packages, "_POLICY", self.policy)
         monkeypatch.setattr(packages, "_UNIT_FOLDERS", (folder / "units",))
         monkeypatch.setattr(go_release, "_PLACES", ())
-        monkeypatch.setattr(packages.os, "geteuid", lambda: 0)
+        monkeypatch.setattr("os.geteuid", lambda: 0)
 
     def has(self, name: str, says: str = "", script: str = "") -> Path:
         """Put a program there, which prints `says` whatever it is asked, or does what `script` says."""
@@ -61,8 +61,8 @@ class Machine:
         """Put an apt there that notes what it is asked to install, and the policy meanwhile."""
         self.has(
             "apt-get",
-            script=f'case "$*" in *install*) printf "%s\\n" "$*" >>{self._asked}; cp {self.policy} {self._asked}.policy;'
-            f" {brings};; esac",
+            script=f'case "$*" in *install*) printf "%s\\n" "$*" >>{self._asked};'
+            f" cp {self.policy} {self._asked}.policy; {brings};; esac",
         )
 
     @property

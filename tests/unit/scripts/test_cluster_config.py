@@ -5,14 +5,15 @@ import json
 import os
 import shlex
 import socket
-from collections.abc import Iterator
 from dataclasses import astuple
 from pathlib import Path
+from typing import TypeVar
 
 import psutil
 import pytest
 from dotenv import dotenv_values
 
+from common.settings import ServiceSettings
 from inventory_srv.settings import InventorySettings
 from order_srv.messages import ORDER_REBACK, ORDER_TIMEOUT
 from order_srv.settings import OrderSettings
@@ -56,23 +57,23 @@ def lines(text: str) -> dict[str, str]:
 
 
 @pytest.mark.parametrize("ports", [Ports.block(DEFAULT_BASE), Ports.free()], ids=["block", "free"])
-def test_every_port_is_another(ports):
+def test_every_port_is_another(ports: Ports) -> None:
     assert len(set(every_port(ports))) == len(every_port(ports))
 
 
-def test_the_default_ports_are_nobody_elses():
+def test_the_default_ports_are_nobody_elses() -> None:
     numbers = set(every_port(Ports.block(DEFAULT_BASE)))
     assert not numbers & _DEFAULTS_OF_ENGINES
     assert max(numbers) < _FIRST_CLIENT_PORT
 
 
 @pytest.mark.parametrize("base", [0, -1, 65530, 70000])
-def test_a_base_without_room_for_a_block_is_refused(base):
+def test_a_base_without_room_for_a_block_is_refused(base: int) -> None:
     with pytest.raises(ValueError, match="can't begin"):
         Ports.block(base)
 
 
-def test_a_taken_port_is_named_with_who_has_it():
+def test_a_taken_port_is_named_with_who_has_it() -> None:
     with socket.socket() as other:
         other.bind(("127.0.0.1", 0))
         other.listen()
@@ -83,7 +84,7 @@ def test_a_taken_port_is_named_with_who_has_it():
     assert str(refused.value) == f"port {port}, for mariadb, is taken by {name} (pid {os.getpid()})"
 
 
-def test_the_programs_listen_on_different_ports_which_are_all_the_clusters(cluster):
+def test_the_programs_listen_on_different_ports_which_are_all_the_clusters(cluster: Cluster) -> None:
     told = [port for each in cluster.programs for port in each.ports]
     assert sorted(told) == sorted(every_port(cluster.ports))
 
@@ -95,7 +96,7 @@ def parsed(text: str, folder: Path) -> configparser.RawConfigParser:
     return reader
 
 
-def test_the_supervisor_gets_every_command_as_it_is(cluster):
+def test_the_supervisor_gets_every_command_as_it_is(cluster: Cluster) -> None:
     reader = parsed(configuration(cluster.folder, cluster.programs), cluster.folder)
     for each in cluster.programs:
         section = reader[f"program:{each.name}"]
@@ -103,14 +104,14 @@ def test_the_supervisor_gets_every_command_as_it_is(cluster):
         assert section["directory"] % {} == str(each.folder)
 
 
-def test_the_supervisor_starts_nothing_by_itself_and_restarts_what_died(cluster):
+def test_the_supervisor_starts_nothing_by_itself_and_restarts_what_died(cluster: Cluster) -> None:
     reader = parsed(configuration(cluster.folder, cluster.programs), cluster.folder)
     sections = [reader[name] for name in reader.sections() if name.startswith("program:")]
     assert len(sections) == 9
     assert {(each["autostart"], each["autorestart"]) for each in sections} == {("false", "true")}
 
 
-def test_a_folder_with_a_long_path_has_its_sockets_elsewhere(tmp_path):
+def test_a_folder_with_a_long_path_has_its_sockets_elsewhere(tmp_path: Path) -> None:
     assert socket_folder(Path("/short")) == Path("/short")
     deep = tmp_path / ("deep" * 30)
     elsewhere = socket_folder(deep)
@@ -122,7 +123,7 @@ def test_a_folder_with_a_long_path_has_its_sockets_elsewhere(tmp_path):
         elsewhere.rmdir()
 
 
-def test_engines_listen_on_the_loopback_address_alone(cluster):
+def test_engines_listen_on_the_loopback_address_alone(cluster: Cluster) -> None:
     files = {name: text for each in cluster.programs for name, text in each.files.items()}
     assert lines(files["mariadb.cnf"])["bind-address"] == "127.0.0.1"
     assert "bind 127.0.0.1" in files["redis.conf"].splitlines()
@@ -134,27 +135,27 @@ def test_engines_listen_on_the_loopback_address_alone(cluster):
         assert "OnLoopback" in program(cluster, name).command
 
 
-def test_what_was_acknowledged_is_on_disk(cluster):
+def test_what_was_acknowledged_is_on_disk(cluster: Cluster) -> None:
     assert lines(program(cluster, "mariadb").files["mariadb.cnf"])["innodb_flush_log_at_trx_commit"] == "1"
     assert lines(program(cluster, "rocketmq-broker").files["broker.conf"])["flushDiskType"] == "SYNC_FLUSH"
 
 
-def test_settings_of_the_broker_go_over_the_clusters_own(machine, tmp_path):
+def test_settings_of_the_broker_go_over_the_clusters_own(machine: Machine, tmp_path: Path) -> None:
     other = Cluster(tmp_path / "other", Ports.block(DEFAULT_BASE), broker={"transactionTimeOut": "2000"})
     told = lines(program(other, "rocketmq-broker").files["broker.conf"])  # the last of two counts, there as here
     assert told["transactionTimeOut"] == "2000"
 
 
 @pytest.fixture
-def no_settings(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def no_settings(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in settings_of_surroundings():
         monkeypatch.delenv(name)
-    return
 
 
-def settings_of(
-    service: Program, of: type[InventorySettings] | type[OrderSettings]
-) -> InventorySettings | OrderSettings:
+S = TypeVar("S", bound=ServiceSettings)
+
+
+def settings_of(service: Program, of: type[S]) -> S:
     """What the service reads in its folder."""
     service.write_files()
     prefix = str(of.model_config["env_prefix"])
@@ -163,7 +164,7 @@ def settings_of(
 
 
 @pytest.mark.usefixtures("no_settings")
-def test_every_replica_finds_the_engines_and_has_ports_of_its_own(cluster):
+def test_every_replica_finds_the_engines_and_has_ports_of_its_own(cluster: Cluster) -> None:
     inventory = settings_of(program(cluster, "inventory-2"), InventorySettings)
     order = settings_of(program(cluster, "order-1"), OrderSettings)
     assert inventory.listen == f"127.0.0.1:{cluster.ports.inventory[1]}"
@@ -171,37 +172,42 @@ def test_every_replica_finds_the_engines_and_has_ports_of_its_own(cluster):
     assert inventory.database_url == f"{cluster.mysql_url}/inventory"
     assert order.database_url == f"{cluster.mysql_url}/order"
     assert inventory.lock_url == cluster.redis_url
-    for each in (inventory, order):
+    services: tuple[ServiceSettings, ...] = (inventory, order)
+    for each in services:
         assert each.broker_url == f"{cluster.rocketmq_url}?nameserver={cluster.nameserver}"
         assert each.discovery_url == cluster.consul_url
 
 
 @pytest.mark.parametrize("value", ["7", 'it\'s "so" \\ # 5 $HOME', "a=b c"])
-def test_a_setting_for_the_services_reaches_them_as_it_is(machine, tmp_path, value):
+def test_a_setting_for_the_services_reaches_them_as_it_is(machine: Machine, tmp_path: Path, value: str) -> None:
     service = program(Cluster(tmp_path / "c", Ports.free(), settings={"ORDER_PAY_WITHIN": value}), "order-2")
     service.write_files()
     assert dotenv_values(service.folder / ".env")["ORDER_PAY_WITHIN"] == value
 
 
-def test_settings_of_the_surroundings_are_for_all_replicas_but_for_the_ports(monkeypatch, no_settings):
+def test_settings_of_the_surroundings_are_for_all_replicas_but_for_the_ports(
+    monkeypatch: pytest.MonkeyPatch, no_settings: None
+) -> None:
     monkeypatch.setenv("ORDER_PAY_WITHIN", "3")
     monkeypatch.setenv("ORDER_LISTEN", "127.0.0.1:50051")
     monkeypatch.setenv("INVENTORY_METRICS_LISTEN", "127.0.0.1:9464")
     assert settings_of_surroundings() == {"ORDER_PAY_WITHIN": "3"}
 
 
-def test_topics_have_the_type_that_the_order_service_sends():
+def test_topics_have_the_type_that_the_order_service_sends() -> None:
     assert TYPES == {ORDER_REBACK: "TRANSACTION", ORDER_TIMEOUT: "DELAY"}
 
 
 @pytest.mark.parametrize("missing", ["mariadbd", "redis-server", "java"])
-def test_an_engine_that_is_not_installed_is_named_with_what_brings_it(machine, cluster, missing):
+def test_an_engine_that_is_not_installed_is_named_with_what_brings_it(
+    machine: Machine, cluster: Cluster, missing: str
+) -> None:
     (machine.programs / missing).unlink()
     with pytest.raises(CannotRun, match="make cluster-install"):
         _ = cluster.programs
 
 
-def test_an_unchanged_configuration_is_told_from_a_changed_one(cluster):
+def test_an_unchanged_configuration_is_told_from_a_changed_one(cluster: Cluster) -> None:
     assert program(cluster, "redis").write_files()
     assert not program(cluster, "redis").write_files()
     (cluster.folder / "redis" / "redis.conf").write_text("port 1\n")

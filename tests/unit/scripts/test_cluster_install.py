@@ -18,7 +18,7 @@ def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Machine:
     return Machine(tmp_path, monkeypatch)
 
 
-def test_what_is_there_is_left_alone(machine):
+def test_what_is_there_is_left_alone(machine: Machine) -> None:
     machine.has_engines()
     machine.has_apt()
     said: list[str] = []
@@ -27,7 +27,7 @@ def test_what_is_there_is_left_alone(machine):
     assert said == []
 
 
-def test_only_what_is_missing_is_asked_of_apt(machine):
+def test_only_what_is_missing_is_asked_of_apt(machine: Machine) -> None:
     machine.has_engines()
     (machine.programs / "redis-sentinel").unlink()
     machine.has_apt(brings=f"cp {machine.programs}/mariadbd {machine.programs}/redis-sentinel")
@@ -35,7 +35,7 @@ def test_only_what_is_missing_is_asked_of_apt(machine):
     assert machine.asked_apt_for == [["redis-sentinel"]]
 
 
-def test_a_machine_without_anything_needs_these_packages(machine):
+def test_a_machine_without_anything_needs_these_packages(machine: Machine) -> None:
     machine.has_apt()
     with pytest.raises(CannotInstall, match="did not bring MariaDB"):
         install_all(lambda _line: None)
@@ -52,7 +52,7 @@ def test_a_machine_without_anything_needs_these_packages(machine):
         ("javac", "javac 1.8.0_292", "default-jdk-headless"),
     ],
 )
-def test_what_is_too_old_counts_as_missing(machine, program, says, package):
+def test_what_is_too_old_counts_as_missing(machine: Machine, program: str, says: str, package: str) -> None:
     machine.has_engines()
     machine.has(program, says)
     machine.has_apt()
@@ -61,7 +61,7 @@ def test_what_is_too_old_counts_as_missing(machine, program, says, package):
     assert machine.asked_apt_for == [[package]]
 
 
-def test_packages_start_no_server_while_they_are_installed(machine):
+def test_packages_start_no_server_while_they_are_installed(machine: Machine) -> None:
     machine.has_engines()
     (machine.programs / "redis-sentinel").unlink()
     machine.has_apt(brings=f"cp {machine.programs}/mariadbd {machine.programs}/redis-sentinel")
@@ -70,7 +70,7 @@ def test_packages_start_no_server_while_they_are_installed(machine):
     assert not machine.policy.exists()
 
 
-def test_a_policy_that_the_machine_has_is_kept(machine):
+def test_a_policy_that_the_machine_has_is_kept(machine: Machine) -> None:
     machine.has_engines()
     (machine.programs / "redis-sentinel").unlink()
     machine.policy.write_text("its own")
@@ -79,7 +79,7 @@ def test_a_policy_that_the_machine_has_is_kept(machine):
     assert machine.policy.read_text() == "its own"
 
 
-def test_units_of_new_packages_are_disabled(machine, tmp_path):
+def test_units_of_new_packages_are_disabled(machine: Machine, tmp_path: Path) -> None:
     machine.has_engines()
     (machine.programs / "redis-sentinel").unlink()
     units = tmp_path / "units"
@@ -94,29 +94,29 @@ def test_units_of_new_packages_are_disabled(machine, tmp_path):
     assert (tmp_path / "systemctl").read_text() == "disable redis-sentinel.service\n"
 
 
-def test_a_system_without_apt_is_told_so(machine):
+def test_a_system_without_apt_is_told_so(machine: Machine) -> None:
     with pytest.raises(CannotInstall, match=r"there is no apt-get to bring it \(packages mariadb-server-core, redis"):
         install_all(lambda _line: None)
 
 
-def test_who_is_neither_root_nor_has_sudo_is_told_so(machine, monkeypatch):
+def test_who_is_neither_root_nor_has_sudo_is_told_so(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
     machine.has_apt()
-    monkeypatch.setattr("scripts.cluster.packages.os.geteuid", lambda: 1000)
+    monkeypatch.setattr("os.geteuid", lambda: 1000)
     with pytest.raises(CannotInstall, match=r"only root may install it\. As root: apt-get install mariadb-server-core"):
         install_all(lambda _line: None)
 
 
-def test_sudo_is_used_where_it_is_needed(machine, monkeypatch, tmp_path):
+def test_sudo_is_used_where_it_is_needed(machine: Machine, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     machine.has_engines()
     (machine.programs / "redis-sentinel").unlink()
     machine.has_apt(brings=f"cp {machine.programs}/mariadbd {machine.programs}/redis-sentinel")
     machine.has("sudo", script=f'printf "%s\\n" "$1" >>{tmp_path}/sudo; exec "$@"')
-    monkeypatch.setattr("scripts.cluster.packages.os.geteuid", lambda: 1000)
+    monkeypatch.setattr("os.geteuid", lambda: 1000)
     install_all(lambda _line: None)
     assert (tmp_path / "sudo").read_text().split() == ["sh", "env", "env", "rm"]
 
 
-def test_an_interrupted_download_is_not_taken_for_a_finished_one(machine):
+def test_an_interrupted_download_is_not_taken_for_a_finished_one(machine: Machine) -> None:
     machine.has_engines()
     rocketmq_folder().rmdir()
     machine.has("mvn", script="echo no way; exit 1")
@@ -126,7 +126,7 @@ def test_an_interrupted_download_is_not_taken_for_a_finished_one(machine):
     assert not list(machine.engines.glob("*unfinished*"))
 
 
-def test_jars_and_launcher_get_their_names_when_they_are_complete(machine):
+def test_jars_and_launcher_get_their_names_when_they_are_complete(machine: Machine) -> None:
     machine.has_engines()
     rocketmq_folder().rmdir()
     launcher_folder().rmdir()
@@ -141,7 +141,7 @@ def test_jars_and_launcher_get_their_names_when_they_are_complete(machine):
     assert re.search(r"RocketMQ 5\.4\.0 is there \(\d+ s\)", "\n".join(said))
 
 
-def test_consul_is_built_by_a_go_that_is_new_enough(machine):
+def test_consul_is_built_by_a_go_that_is_new_enough(machine: Machine) -> None:
     machine.has_engines()
     consul_program().unlink()
     consul_program().parent.rmdir()
@@ -153,7 +153,7 @@ def test_consul_is_built_by_a_go_that_is_new_enough(machine):
     assert consul_program().read_text() == "built\n"
 
 
-def test_the_newest_go_that_apt_offers_is_taken(machine):
+def test_the_newest_go_that_apt_offers_is_taken(machine: Machine) -> None:
     machine.has(
         "apt-cache",
         "golang-go:\n  Installed: (none)\n  Candidate: 2:1.19~1\n"
@@ -163,7 +163,7 @@ def test_the_newest_go_that_apt_offers_is_taken(machine):
     assert go_package() == "golang-1.22-go"
 
 
-def test_an_older_go_brings_a_newer_one_which_can_be_run(machine, tmp_path):
+def test_an_older_go_brings_a_newer_one_which_can_be_run(machine: Machine, tmp_path: Path) -> None:
     brought = tmp_path / "brought"
     (brought / "bin").mkdir(parents=True)
     (brought / "bin" / "go").write_text("#!/bin/sh\necho go version go1.22.12 linux/amd64\n")
@@ -182,7 +182,7 @@ def test_an_older_go_brings_a_newer_one_which_can_be_run(machine, tmp_path):
     assert Path(program).stat().st_mode & 0o111
 
 
-def test_an_older_go_that_brings_nothing_is_named_and_what_to_do(machine, tmp_path):
+def test_an_older_go_that_brings_nothing_is_named_and_what_to_do(machine: Machine, tmp_path: Path) -> None:
     old = machine.has("go", script="[ $1 = env ] && echo linux amd64 && exit 0; echo no network >&2; exit 1")
     with pytest.raises(CannotInstall, match=r"Go 1\.22 or newer(.|\n)*no network(.|\n)*go\.dev/doc/install"):
         newer_go(str(old), tmp_path / "new")
