@@ -199,7 +199,7 @@ class _Watch:
                 self._tell(addresses)
             self._index = _next_index(self._index, index)
         except _FAILURES as error:
-            if not self._failures:
+            if not self._failures and not self._ended.is_set():
                 _log.warning("the last list stays: no answer", service=self._service, error=str(error))
             self._failures += 1
             self._index = None  # it may come back with other data, and count anew
