@@ -17,7 +17,7 @@ _READY: Final = re.compile(r"^(\w+) ready on (\S+)$", re.MULTILINE)
 _POLL_S: Final = 0.02
 _LAST_WORDS: Final = 15  # lines of a log that are shown when its service failed
 
-START_WITHIN: Final = timedelta(seconds=30)
+START_WITHIN: Final = timedelta(seconds=60)
 STOP_WITHIN: Final = timedelta(seconds=30)
 
 _PREFIXES: Final = ("INVENTORY_", "ORDER_")

@@ -21,6 +21,8 @@ from tests.worlds import World
 
 CALLERS: Final = 500
 AT_ONCE: Final = 64
+pytestmark = pytest.mark.timeout(300)  # four processes are started, on a machine that may be busy
+
 GOODS: Final = Path(__file__).parents[2] / "scripts" / "goods.csv"
 
 

@@ -28,6 +28,8 @@ INVENTORIES: Final = "inventory-srv"
 ORDERS: Final = "order-srv"
 UNAVAILABLE: Final = grpc.StatusCode.UNAVAILABLE
 
+pytestmark = pytest.mark.timeout(300)  # four processes are started, on a machine that may be busy
+
 
 @pytest.fixture
 def site(world: World) -> Iterator[Site]:
