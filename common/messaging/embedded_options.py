@@ -4,12 +4,12 @@
 that share a file should say the same.
 """
 
-from collections.abc import Mapping
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
-from typing import Any
-from urllib.parse import parse_qsl, unquote, urlsplit
+from urllib.parse import unquote, urlsplit
+
+from common.messaging.url_options import read_options
 
 ALLOWED_URL = "embedded:///relative.db or embedded:////absolute.db"
 
@@ -47,10 +47,6 @@ class EmbeddedOptions:
     busy_timeout: timedelta = timedelta(seconds=5)
 
 
-AT_LEAST_ONE = ("handlers", "tries")
-LONGER_THAN_NOTHING = ("lease", "busy_timeout")
-
-
 def parse_url(url: str) -> tuple[Path, EmbeddedOptions]:
     """Read the URL of an embedded broker.
 
@@ -61,44 +57,10 @@ def parse_url(url: str) -> tuple[Path, EmbeddedOptions]:
     path = unquote(parts.path[1:])
     if parts.scheme != "embedded" or parts.netloc or parts.fragment or path.endswith("/") or not path:
         raise ValueError(f"{url!r} names no file; allowed is {ALLOWED_URL}")
-    return Path(path).absolute(), _options(parts.query)
-
-
-def _options(query: str) -> EmbeddedOptions:
-    try:
-        pairs = parse_qsl(query, keep_blank_values=True, strict_parsing=bool(query))
-    except ValueError:
-        raise ValueError(f"{query!r} is no list of name=value&name=value") from None
-    given = dict(pairs)
-    if len(given) < len(pairs):
-        raise ValueError(f"{query!r} names a parameter twice")
-    allowed = [field.name for field in fields(EmbeddedOptions)]
-    unknown = [name for name in given if name not in allowed]
-    if unknown:
-        raise ValueError(f"unknown parameter {unknown[0]!r}; allowed are {', '.join(allowed)}")
-    return replace(EmbeddedOptions(), **_typed(given))
-
-
-def _typed(given: Mapping[str, str]) -> dict[str, Any]:
-    defaults = EmbeddedOptions()
-    return {name: _value(name, text, getattr(defaults, name)) for name, text in given.items()}
-
-
-def _value(name: str, text: str, default: object) -> timedelta | int | bool:
-    if isinstance(default, bool):
-        if text not in ("0", "1"):
-            raise ValueError(f"{name}={text} is wrong; allowed are 0 and 1")
-        return text == "1"
-    if isinstance(default, int):
-        least = 1 if name in AT_LEAST_ONE else 0
-        if not text.isdecimal() or int(text) < least:
-            raise ValueError(f"{name}={text} is wrong; allowed is a whole number from {least}")
-        return int(text)
-    try:
-        seconds = timedelta(seconds=float(text))
-    except (ValueError, OverflowError):
-        seconds = timedelta(-1)
-    if seconds < timedelta(0) or (not seconds and name in LONGER_THAN_NOTHING):
-        limit = "above 0" if name in LONGER_THAN_NOTHING else "from 0"
-        raise ValueError(f"{name}={text} is wrong; allowed is a number of seconds {limit}")
-    return seconds
+    options = read_options(
+        parts.query,
+        EmbeddedOptions(),
+        at_least_one=("handlers", "tries"),
+        above_zero=("lease", "busy_timeout"),
+    )
+    return Path(path).absolute(), options

@@ -49,6 +49,8 @@ def parse_url(url: str) -> tuple[tuple[str, ...], NativeOptions]:
     nameservers = tuple(parts.netloc.split(","))
     if parts.scheme != SCHEME or parts.path not in ("", "/") or parts.fragment:
         raise ValueError(f"allowed is {ALLOWED_URL}, with no path")
+    if "@" in parts.netloc:  # not quoted: it may hold a password
+        raise ValueError(f"allowed is {ALLOWED_URL}, with no user and password")
     for nameserver in nameservers:
         split_address(nameserver)
     options = read_options(parts.query, NativeOptions())

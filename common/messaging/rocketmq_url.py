@@ -58,12 +58,13 @@ def parse_url(url: str) -> tuple[tuple[str, ...], RocketmqOptions]:
     proxies = tuple(parts.netloc.split(","))
     if parts.scheme != SCHEME or parts.path not in ("", "/") or parts.fragment:
         raise ValueError(f"allowed is {ALLOWED_URL}, with no path")
+    if "@" in parts.netloc:  # not quoted: it may hold a password
+        raise ValueError(f"allowed is {ALLOWED_URL}, with no user and password")
     for proxy in proxies:
         if split_address(proxy)[0].startswith("["):
             raise ValueError(f"{proxy} is an IPv6 address, which RocketMQ's client can't take; give it a name")
-    options = read_options(
-        parts.query, RocketmqOptions(nameserver=f"{split_address(proxies[0])[0]}:{_NAMESERVER_PORT}")
-    )
+    defaults = RocketmqOptions(nameserver=f"{split_address(proxies[0])[0]}:{_NAMESERVER_PORT}")
+    options = read_options(parts.query, defaults, at_least_one=("handlers",), above_zero=("look_every",))
     split_address(options.nameserver)
     _check(options)
     return proxies, options
@@ -72,8 +73,6 @@ def parse_url(url: str) -> tuple[tuple[str, ...], RocketmqOptions]:
 def _check(options: RocketmqOptions) -> None:
     if not 1 <= options.tries <= _MOST_TRIES:
         raise ValueError(f"tries={options.tries} is wrong; allowed is a whole number from 1 to {_MOST_TRIES}")
-    if options.handlers < 1:
-        raise ValueError(f"handlers={options.handlers} is wrong; allowed is a whole number from 1")
     if options.lease < _LEAST_LEASE:
         raise ValueError(f"lease={options.lease.total_seconds():g} is wrong; the proxy allows no less than 10 seconds")
     if not timedelta(seconds=1) <= options.longest_delay <= _LONGEST_DELAY:
@@ -82,5 +81,3 @@ def _check(options: RocketmqOptions) -> None:
         )
     if options.timeout < timedelta(seconds=1):
         raise ValueError(f"timeout={options.timeout.total_seconds():g} is wrong; allowed is a number of seconds from 1")
-    if not options.look_every:
-        raise ValueError("look_every=0 is wrong; allowed is a number of seconds above 0")

@@ -1,5 +1,6 @@
 """Reads the parameters of a driver's URL, `?name=value&…`, into the fields of a dataclass."""
 
+from collections.abc import Collection
 from dataclasses import fields, replace
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -11,16 +12,18 @@ if TYPE_CHECKING:
 T = TypeVar("T", bound="DataclassInstance")
 
 
-def read_options(query: str, defaults: T) -> T:
+def read_options(query: str, defaults: T, *, at_least_one: Collection[str] = (), above_zero: Collection[str] = ()) -> T:
     """Read what a URL says.
 
     Args:
         query: What stands after the question mark.
         defaults: Of every parameter; the type of a default (bool, int, str, timedelta in seconds) tells how its
             value is written.
+        at_least_one: Whole numbers that can't be 0.
+        above_zero: Times that can't be 0.
 
     Raises:
-        ValueError: It is wrong; the text says what is allowed. Limits of single values are the caller's to check.
+        ValueError: It is wrong; the text says what is allowed. Other limits are the caller's to check.
     """
     try:
         pairs = parse_qsl(query, keep_blank_values=True, strict_parsing=bool(query))
@@ -33,25 +36,38 @@ def read_options(query: str, defaults: T) -> T:
     unknown = [name for name in given if name not in allowed]
     if unknown:
         raise ValueError(f"unknown parameter {unknown[0]!r}; allowed are {', '.join(allowed)}")
-    typed: dict[str, Any] = {name: _value(name, text, getattr(defaults, name)) for name, text in given.items()}
+    typed: dict[str, Any] = {}
+    for name, text in given.items():
+        match getattr(defaults, name):
+            case str():
+                typed[name] = text
+            case bool():
+                typed[name] = _switch(name, text)
+            case int():
+                typed[name] = _whole_number(name, text, 1 if name in at_least_one else 0)
+            case _:
+                typed[name] = _seconds(name, text, zero=name not in above_zero)
     return replace(defaults, **typed)
 
 
-def _value(name: str, text: str, default: object) -> timedelta | int | bool | str:
-    if isinstance(default, str):
-        return text
-    if isinstance(default, bool):
-        if text not in ("0", "1"):
-            raise ValueError(f"{name}={text} is wrong; allowed are 0 and 1")
-        return text == "1"
-    if isinstance(default, int):
-        if not (text.isascii() and text.isdecimal()):
-            raise ValueError(f"{name}={text} is wrong; allowed is a whole number from 0")
-        return int(text)
+def _switch(name: str, text: str) -> bool:
+    if text not in ("0", "1"):
+        raise ValueError(f"{name}={text} is wrong; allowed are 0 and 1")
+    return text == "1"
+
+
+def _whole_number(name: str, text: str, least: int) -> int:
+    if not (text.isascii() and text.isdecimal()) or int(text) < least:
+        raise ValueError(f"{name}={text} is wrong; allowed is a whole number from {least}")
+    return int(text)
+
+
+def _seconds(name: str, text: str, *, zero: bool) -> timedelta:
     try:
         seconds = timedelta(seconds=float(text))
     except (ValueError, OverflowError):
         seconds = timedelta(-1)
-    if seconds < timedelta(0):
-        raise ValueError(f"{name}={text} is wrong; allowed is a number of seconds from 0")
+    if seconds < timedelta(0) or not (seconds or zero):
+        limit = "from 0" if zero else "above 0"
+        raise ValueError(f"{name}={text} is wrong; allowed is a number of seconds {limit}")
     return seconds

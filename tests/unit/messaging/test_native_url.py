@@ -36,6 +36,7 @@ def test_every_parameter_is_read() -> None:
     [
         ("rocketmq-native://", "is not host:port"),
         ("rocketmq-native://one", "is not host:port"),
+        ("rocketmq-native://user:secret@one:9876", "no user and password"),
         ("rocketmq-native://one:9876/path", "no path"),
         ("rocketmq-native://one:9876#x", "no path"),
         ("rocketmq://one:9876", "rocketmq-native://nameserver:9876"),
