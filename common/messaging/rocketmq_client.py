@@ -43,7 +43,7 @@ _KINDS: Final = {
 }
 
 
-class TopicUnusable(MessagingError):
+class TopicUnusable(BrokerUnavailable):
     """A topic is not there, or not of the type that it has to be; the text says what to do."""
 
 

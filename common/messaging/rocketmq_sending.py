@@ -10,7 +10,7 @@ import structlog
 
 from common.messaging.hops import Hop
 from common.messaging.port import BrokerUnavailable, Decide, Message, MessagingError, Resolution
-from common.messaging.rocketmq_client import Question, Sender, TopicUnusable, accepted, check, unavailable
+from common.messaging.rocketmq_client import Question, Sender, accepted, check, unavailable
 from common.messaging.rocketmq_import import (
     ClientMessage,
     Code,
@@ -123,7 +123,7 @@ class Sending:
             raise
         except IllegalArgumentException as error:
             self._kinds.clear()  # a topic may have been made anew, of another type
-            raise TopicUnusable(f"RocketMQ: {error}") from error
+            raise unavailable(error) from error
         except Exception as error:
             self._failed()
             raise unavailable(error) from error
