@@ -59,6 +59,7 @@ class Keeper:
         self._every = every
         self._members: list[Member] = []
         self._listeners: list[Callable[[bool], None]] = []
+        self._told: dict[str, frozenset[str]] = {}
         self._reachable = True
         self._look_now = Event()
         self._closing = closing
@@ -85,6 +86,8 @@ class Keeper:
             else:
                 if not unknown:
                     break
+                if time.monotonic() > give_up:
+                    raise BrokerUnavailable(f"RocketMQ does not know {unknown[0].group} yet")
                 self._announce(unknown)
             self._closing.wait(_PAUSE_WHILE_AWAY_S)
         self._thread.start()
@@ -135,20 +138,25 @@ class Keeper:
         code = _CONSUMERS_OF_GROUP if member.consumes else _PRODUCERS_OF_GROUP
         fields: dict[str, object] = {"consumerGroup" if member.consumes else "producerGroup": member.group}
         name = f'#{member.instance}"'.encode()  # how the id of each client ends that the broker tells
-        for address in {queue.broker for queue in self._queues(member.topic)}:
+        for address in self._brokers_of(member.topic):
             with connected(address) as broker:
                 if name not in broker.ask(code, fields).body:
                     return False
         return True
 
-    def _queues(self, topic: str) -> Collection[Any]:
-        error: Unavailable = BrokerUnavailable("there is no name server")
+    def _brokers_of(self, topic: str) -> frozenset[str]:
+        """The addresses of a topic's brokers; while no name server answers, those that were told last."""
+        failure = BrokerUnavailable("there is no name server")
         for nameserver in self._nameservers:
             try:
-                return queues(nameserver, topic)
-            except BrokerUnavailable as failure:
-                error = failure
-        raise error
+                self._told[topic] = frozenset(queue.broker for queue in queues(nameserver, topic))
+            except BrokerUnavailable as error:
+                failure = error
+            else:
+                return self._told[topic]
+        if topic not in self._told:
+            raise failure
+        return self._told[topic]
 
     def _announce(self, members: Collection[Member]) -> None:
         for member in members:

@@ -31,11 +31,12 @@ class Cluster:
     def __init__(self, *topics: str) -> None:
         self.topics = topics
         self.away: str | None = None
+        self.listens = True
         self.known: set[str] = set()
         self.announced: list[str] = []
 
     def queues(self, nameserver: str, topic: str) -> list[Queue]:
-        if nameserver == self.away:
+        if self.away in {nameserver, "all name servers"}:
             raise BrokerUnavailable("no name server")
         if topic not in self.topics:
             raise TopicMissing(f"there is no topic {topic!r}")
@@ -58,7 +59,8 @@ class Cluster:
         return made
 
     def _announce(self, name: str) -> None:
-        self.known.add(name)
+        if self.listens:
+            self.known.add(name)
         self.announced.append(name)
 
 
@@ -69,7 +71,7 @@ def make(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[Cluster], Keeper
     def keeper(cluster: Cluster) -> Keeper:
         monkeypatch.setattr(keeper_module, "queues", cluster.queues)
         monkeypatch.setattr(keeper_module, "connected", cluster.connected)
-        monkeypatch.setattr(keeper_module, "_PATIENCE_AT_START_S", 0.0)
+        monkeypatch.setattr(keeper_module, "_PATIENCE_AT_START_S", 0.2)
         monkeypatch.setattr(keeper_module, "_PAUSE_WHILE_AWAY_S", 0.001)
         closing = Event()
         made.append((Keeper(cluster, nameservers=["one:9876", "two:9876"], every=0.01, closing=closing), closing))
@@ -101,6 +103,28 @@ def test_start_fails_where_no_broker_is(make: Callable[[Cluster], Keeper]) -> No
 
     with pytest.raises(BrokerUnavailable, match="no broker"):
         make(cluster).start([PRODUCER])
+
+
+def test_start_fails_where_the_broker_does_not_listen(make: Callable[[Cluster], Keeper]) -> None:
+    cluster = Cluster("test-halves")
+    cluster.listens = False
+
+    with pytest.raises(BrokerUnavailable, match="test-halves"):
+        make(cluster).start([PRODUCER])
+
+
+def test_broker_goes_on_being_looked_at_without_any_name_server(make: Callable[[Cluster], Keeper]) -> None:
+    cluster = Cluster("test-halves")
+    told: list[bool] = []
+    keeper = make(cluster)
+    keeper.on_reachable(told.append)
+    keeper.start([PRODUCER])
+
+    cluster.away = "all name servers"
+    cluster.known.clear()
+
+    wait_until(lambda: cluster.announced == [PRODUCER.instance] * 2, "announced again")
+    wait_until(lambda: told in ([], [False, True]), "told nothing, or that it is back")
 
 
 def test_second_name_server_is_asked_when_the_first_is_away(make: Callable[[Cluster], Keeper]) -> None:
