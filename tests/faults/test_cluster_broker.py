@@ -33,6 +33,7 @@ STOCK: Final = 100_000
 PAY_WITHIN_S: Final = 8.0  # so that orders are due while the broker is away
 AWAY_S: Final = 10.0
 SETTLED_WITHIN_S: Final = 15.0
+LOST_AFTER_S: Final = 120.0  # what was not heard of by then is lost, not late
 NEVER: Final = "86400"
 SETTINGS: Final = {
     "ORDER_PAY_WITHIN": str(PAY_WITHIN_S),
@@ -51,6 +52,7 @@ def test_half_messages_are_asked_about_and_timeouts_handled_soon_after_the_broke
 ) -> None:
     with own_cluster(tmp_path, SETTINGS) as (cluster, shop):
         user, sku = shop.new_user(), shop.new_sku(STOCK)
+        took: list[float] = []
         for _ in range(ROUNDS):
             paid = [shop.pay(shop.create(user, {sku: 1})).order for _ in range(ORDERS)]
             due = [shop.create(user, {sku: 1}) for _ in range(ORDERS)]
@@ -68,9 +70,11 @@ def test_half_messages_are_asked_about_and_timeouts_handled_soon_after_the_broke
             for order in (*paid, *due):
                 wait_until(
                     lambda: shop.get(order).state == pb.ORDER_STATE_CLOSED,  # noqa: B023 - before the next
-                    f"{order.order_sn} is closed, {time.monotonic() - back:.1f} s after the broker was back",
-                    back + SETTLED_WITHIN_S - time.monotonic(),
+                    f"{order.order_sn} is closed, {took=}",
+                    LOST_AFTER_S,
                 )
+            took.append(round(time.monotonic() - back, 1))
+            print(f"closed after {took[-1]} s")  # noqa: T201 - `pytest -rP` shows what was measured
             assert {shop.get(order).close_cause for order in paid} == {pb.CLOSE_CAUSE_REFUND}
             assert {shop.get(order).close_cause for order in due} == {pb.CLOSE_CAUSE_TIMEOUT}
             assert all("ASKED_BY_BROKER" in shop.steps(order.order_sn) for order in paid)
@@ -78,6 +82,7 @@ def test_half_messages_are_asked_about_and_timeouts_handled_soon_after_the_broke
         wait_until(lambda: set(sale_states(shop.folder).values()) == {"RETURNED"}, "all stock is back")
         assert shop.available(sku) == STOCK
         assert states(shop.folder).count("CLOSED") == 2 * ORDERS * ROUNDS
+        assert max(took) <= SETTLED_WITHIN_S, took
 
 
 def test_sweeper_settles_every_order_when_the_brokers_disk_is_lost(tmp_path: Path) -> None:

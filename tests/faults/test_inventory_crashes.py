@@ -44,7 +44,9 @@ def test_every_crash_point_is_tried() -> None:
 
 
 @pytest.mark.parametrize("point", LANDED)
-def test_a_sell_killed_at_any_gap_and_repeated_is_one_sale(point: CrashPoint, tmp_path: Path, world: World) -> None:
+def test_a_sell_killed_at_any_gap_and_repeated_is_one_sale(
+    point: CrashPoint, tmp_path: Path, timed_world: World
+) -> None:
     stock_up(tmp_path)
     with dying(tmp_path, point) as (service, stub):
         calls = [stub.Sell.future(sell_request(order_sn), timeout=PATIENCE) for order_sn in SALES]
@@ -65,7 +67,9 @@ def test_a_sell_killed_at_any_gap_and_repeated_is_one_sale(point: CrashPoint, tm
 
 
 @pytest.mark.parametrize("point", LANDED)
-def test_a_reback_killed_at_any_gap_and_repeated_returns_once(point: CrashPoint, tmp_path: Path, world: World) -> None:
+def test_a_reback_killed_at_any_gap_and_repeated_returns_once(
+    point: CrashPoint, tmp_path: Path, timed_world: World
+) -> None:
     stock_up(tmp_path)
     with serving(tmp_path) as stub:
         stub.Sell(sell_request("o1"), timeout=PATIENCE)
@@ -103,7 +107,7 @@ def test_a_reback_message_killed_before_it_is_acknowledged_comes_again_and_retur
 
 
 def test_of_two_replicas_on_one_database_one_is_killed_and_no_sale_is_lost_or_doubled(
-    tmp_path: Path, world: World
+    tmp_path: Path, timed_world: World
 ) -> None:
     stock_up(tmp_path, units=300)
     orders = {f"o{n}": {"tea": 1, "mug": 1} for n in range(250)}
