@@ -164,7 +164,7 @@ class Cluster:
     def kill(self, *names: str) -> None:
         """Kill them (-9), and they stay away until they are started."""
         for name in names:
-            program, pid = self._program(name), self.pid(name)
+            program, pid = self._program(name), self._running(name)
             # Stopped, it never sees the SIGTERM with which the supervisor marks it as one that is to stay away.
             os.kill(pid, signal.SIGSTOP)
             self._supervisor.stop_program(program, wait=False)
@@ -174,15 +174,15 @@ class Cluster:
     def kill_once(self, *names: str) -> None:
         """Kill them (-9); the supervisor starts them again at once."""
         for name in names:
-            os.kill(self.pid(name), signal.SIGKILL)
+            os.kill(self._running(name), signal.SIGKILL)
 
     def pause(self, name: str) -> None:
         """Stop a program in the middle of whatever it does (SIGSTOP)."""
-        os.kill(self.pid(name), signal.SIGSTOP)
+        os.kill(self._running(name), signal.SIGSTOP)
 
     def resume(self, name: str) -> None:
         """Let a paused program go on."""
-        os.kill(self.pid(name), signal.SIGCONT)
+        os.kill(self._running(name), signal.SIGCONT)
 
     def wait_healthy(self, *names: str, within: float = HEALTHY_WITHIN_S) -> None:
         """Wait until these programs, or all, can do their work.
@@ -193,6 +193,13 @@ class Cluster:
         wanted = [self._program(name) for name in names] or self.programs
         for program in wanted:
             self._wait_healthy(program, within)
+
+    def _running(self, name: str) -> int:
+        """The pid of a program that has to run: a signal to 0 would be one to ourselves."""
+        pid = self.pid(name)
+        if not pid:
+            raise CannotRun(f"{name} does not run")
+        return pid
 
     def _engines(self) -> list[Program]:
         ports = self.ports
