@@ -39,6 +39,8 @@ class Answering(grpc.GenericRpcHandler):
 
     def service(self, handler_call_details: Any) -> Any:
         path = handler_call_details.method
+        if path.startswith("/grpc.health."):
+            return None  # it has no word on how it is: channels take it for well
         return grpc.unary_unary_rpc_method_handler(lambda request, context: self._pass_on(path, request, context))
 
     def _pass_on(self, path: str, request: bytes, context: Any) -> Any:
