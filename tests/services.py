@@ -36,9 +36,11 @@ RECIPIENT: Final = pb.Recipient(name="Ada", mobile="+44 1", address="1 Byron Str
 def wait_until(condition: Callable[[], bool], what: str, within: float = PATIENCE) -> None:
     """Wait for a condition, or fail with `what` was waited for."""
     give_up = time.monotonic() + within
+    pause = 0.005
     while not condition():
         assert time.monotonic() < give_up, f"waited {within} s in vain: {what}"
-        time.sleep(0.005)
+        time.sleep(pause)
+        pause = min(1.2 * pause, 0.05)  # who waits long must not take the time of what is waited for
 
 
 class Services:
