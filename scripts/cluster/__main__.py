@@ -18,6 +18,7 @@ from scripts.cluster.ports import DEFAULT_BASE, Ports, PortTaken
 from scripts.cluster.program import CannotRun
 from scripts.cluster.services import settings_of_surroundings
 from scripts.cluster.supervision import log_of
+from scripts.services import leave_in_order_on_signals
 
 _FOLDER: Final = Path(".run/cluster")
 _SHORT: Final = 20
@@ -136,6 +137,7 @@ def _fail(text: str) -> NoReturn:
 
 
 if __name__ == "__main__":
+    leave_in_order_on_signals()  # an install that is ended takes back what it has half done
     try:
         app()
     except (CannotInstall, CannotRun, PortTaken) as error:
