@@ -19,7 +19,7 @@ PATIENCE: Final = 180.0
 
 _VERSION: Final = "5.4.0"
 _JAVA_OPTIONS: Final = (
-    *("-Xms128m", "-Xmx320m", "-XX:MaxDirectMemorySize=256m", "-XX:TieredStopAtLevel=1"),
+    *("-Xms128m", "-Xmx320m", "-XX:MaxDirectMemorySize=512m", "-XX:TieredStopAtLevel=1"),
     *("-XX:+UseSerialGC", "-XX:-UsePerfData"),
 )
 _BROKER: Final = {
