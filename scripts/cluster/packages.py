@@ -49,6 +49,8 @@ def always_needed() -> Sequence[Need]:
     """What the engines are, or run on."""
     return (
         Need("MariaDB", "mariadb-server-core", lambda: _all_there("mariadbd", "mariadb-install-db")),
+        # mariadb-install-db calls it, and Debian's package of the one does not ask for that of the other.
+        Need("MariaDB's my_print_defaults", "mariadb-client-core", lambda: _all_there("my_print_defaults")),
         Need(f"Redis {_text(REDIS)} or newer", "redis-server", lambda: _at_least("redis-server", REDIS)),
         Need("Redis Sentinel", "redis-sentinel", lambda: _all_there("redis-sentinel")),
         Need(f"a JDK of Java {_text(JAVA)} or newer", "default-jdk-headless", has_jdk),
@@ -106,7 +108,7 @@ def apt_install(packages: Sequence[str], wanted: Sequence[str]) -> None:
 def has_jdk() -> bool:
     """Whether there is a Java that is new enough, with its compiler: RocketMQ's launcher is compiled here."""
     programs = of_java("java"), of_java("javac")
-    versions = [re.search(r"\b(\d+)\.", output([each, "--version"])) for each in programs if each]
+    versions = [re.search(r"\b(\d+)\b", output([each, "--version"])) for each in programs if each]
     return len(versions) == len(programs) and all(found and (int(found[1]),) >= JAVA for found in versions)
 
 

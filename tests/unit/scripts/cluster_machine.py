@@ -47,7 +47,7 @@ class Machine:
 
     def has_engines(self) -> None:
         """Put everything there that the cluster runs."""
-        for name in ("mariadbd", "mariadb-install-db", "redis-sentinel"):
+        for name in ("mariadbd", "mariadb-install-db", "my_print_defaults", "redis-sentinel"):
             self.has(name)
         self.has("redis-server", "Redis server v=7.0.15 sha=00000000:0")
         self.has("java", "openjdk 17.0.15 2025-04-15")

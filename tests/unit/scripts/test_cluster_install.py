@@ -40,7 +40,7 @@ def test_a_machine_without_anything_needs_these_packages(machine: Machine) -> No
     with pytest.raises(CannotInstall, match="did not bring MariaDB"):
         install_all(lambda _line: None)
     assert machine.asked_apt_for == [
-        ["mariadb-server-core", "redis-server", "redis-sentinel", "default-jdk-headless", "maven"]
+        ["mariadb-server-core", "mariadb-client-core", "redis-server", "redis-sentinel", "default-jdk-headless", "maven"]
     ]
 
 
@@ -95,7 +95,7 @@ def test_units_of_new_packages_are_disabled(machine: Machine, tmp_path: Path) ->
 
 
 def test_a_system_without_apt_is_told_so(machine: Machine) -> None:
-    with pytest.raises(CannotInstall, match=r"there is no apt-get to bring it \(packages mariadb-server-core, redis"):
+    with pytest.raises(CannotInstall, match=r"there is no apt-get to bring it \(packages mariadb-server-core, mariadb-client"):
         install_all(lambda _line: None)
 
 
@@ -114,6 +114,14 @@ def test_sudo_is_used_where_it_is_needed(machine: Machine, monkeypatch: pytest.M
     monkeypatch.setattr("os.geteuid", lambda: 1000)
     install_all(lambda _line: None)
     assert (tmp_path / "sudo").read_text().split() == ["sh", "env", "env", "rm"]
+
+
+@pytest.mark.parametrize("says", ["openjdk 21 2023-09-19", "openjdk 17.0.15 2025-04-15"])
+def test_a_java_is_new_enough_with_a_point_in_its_version_or_without(machine: Machine, says: str) -> None:
+    machine.has_engines()
+    machine.has("java", f"{says}\nOpenJDK Runtime Environment (build {says.split()[1]}+35-2513)")
+    machine.has("javac", f"javac {says.split()[1]}")
+    install_all(lambda _line: None)
 
 
 def test_an_interrupted_download_is_not_taken_for_a_finished_one(machine: Machine) -> None:
