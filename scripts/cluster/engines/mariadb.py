@@ -1,8 +1,8 @@
 """MariaDB: how it is set up, started and asked."""
 
+import os
 import subprocess
 from functools import partial
-from getpass import getuser
 from pathlib import Path
 from shutil import rmtree
 from typing import Final
@@ -54,7 +54,7 @@ def mariadb(folder: Path, port: int, socket: Path) -> Program:
     return Program(
         name=NAME,
         group=ENGINES,
-        command=[server, f"--defaults-file={folder}/mariadb.cnf", f"--user={getuser()}"],
+        command=[server, f"--defaults-file={folder}/mariadb.cnf", f"--user={os.getuid()}"],
         folder=folder,
         address=f"127.0.0.1:{port}",
         ports=[port],
@@ -90,7 +90,7 @@ def _make_data(folder: Path) -> None:
             program("mariadb-install-db", "mysql_install_db"),
             "--no-defaults",
             f"--datadir={unfinished}",
-            f"--user={getuser()}",
+            f"--user={os.getuid()}",
             "--auth-root-authentication-method=socket",  # no login over the network but that of `USER`
             "--skip-test-db",
         ],
