@@ -37,7 +37,7 @@ ROWS = {
     ],
     "another version than expected": [CASES_OF_INVENTORY],
     "the lock is not had by the deadline": [
-        f"{INVENTORY}/test_errors.py::test_a_lock_not_had_by_the_deadline_is_stock_busy"
+        f"{INVENTORY}/test_errors.py::test_told_to_refuse_a_lock_that_is_not_had_is_stock_busy"
     ],
     "the queue is full": [
         f"{INVENTORY}/test_errors.py::test_a_full_queue_is_told_at_once_as_stock_busy",
