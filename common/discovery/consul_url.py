@@ -23,6 +23,8 @@ _LARGEST_PORT: Final = 65_535
 
 _HOST: Final = re.compile(r"(?P<host>[A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])(:(?P<port>\d{1,5}))?")
 
+_TOKEN: Final = re.compile(r"[!-~]+")  # what an HTTP header takes, which would quote any other in its error
+
 _SECONDS: Final = {
     "interval": (0.1, 300.0),
     "check_timeout": (0.1, 60.0),
@@ -82,6 +84,8 @@ def parse_consul_url(url: str) -> ConsulUrl:
         if "token" in options:
             raise ValueError("the token stands twice")
         options["token"] = token
+    if not _TOKEN.fullmatch(str(options.get("token", "-"))):
+        raise ValueError("a token has no spaces, control characters or letters beyond ASCII")
     if ("tls_cert" in options) != ("tls_key" in options):
         raise ValueError("tls_cert and tls_key stand together")
     return ConsulUrl(

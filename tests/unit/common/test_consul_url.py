@@ -56,6 +56,9 @@ def test_parameters_have_types(tmp_path: Path) -> None:
         ("consul://h?deregister_after=59", "deregister_after is a number of seconds from 60"),
         ("consul://h?wait=3&wait=4", "wait stands twice"),
         ("consul://a@h?token=b", "the token stands twice"),
+        ("consul://h?token=b%0A", "a token has"),
+        ("consul://%20b@h", "a token has"),
+        ("consul://h?token=%E2%82%AC", "a token has"),
         ("consul://h?dc=", "dc is empty"),
         ("consul+https://h?tls_ca=/no/such/file", "there is no file"),
     ],
@@ -73,7 +76,10 @@ def test_who_we_are_by_tls_needs_both_files(tmp_path: Path) -> None:
         parse_consul_url(f"consul+https://h?tls_cert={certificate}")
 
 
-@pytest.mark.parametrize("token", ["hun#ter2", "hun/ter2", "hun?ter2", "hun@ter2", "hun:ter2", "[hun]ter2", "hun%ter2"])
+@pytest.mark.parametrize(
+    "token",
+    ["hun#ter2", "hun/ter2", "hun?ter2", "hun@ter2", "hun:ter2", "[hun]ter2", "hun%ter2", "hun%0Ater2", "%20hunter2"],
+)
 @pytest.mark.parametrize("form", ["consul://{}@h:x", "consul+https://:{}@h", "consul://{}@h?dc=1"])
 def test_no_text_has_a_token_not_even_one_that_breaks_the_url(form: str, token: str) -> None:
     url = form.format(token)
