@@ -1,10 +1,12 @@
 """What can be said in the URL of a RocketMQ cluster, for the official client.
 
-`rocketmq://host:8081`, several proxies as `rocketmq://host:8081,host:8081`, then `?name=value&…`.
+`rocketmq://host:8081`, several proxies by their IPv4 addresses, `rocketmq://10.0.0.1:8081,10.0.0.2:8081`, then
+`?name=value&…`. Behind a name the client finds all its addresses by itself.
 """
 
 from dataclasses import dataclass
 from datetime import timedelta
+from ipaddress import IPv4Address
 from typing import Final
 from urllib.parse import urlsplit
 
@@ -61,13 +63,28 @@ def parse_url(url: str) -> tuple[tuple[str, ...], RocketmqOptions]:
     if "@" in parts.netloc:  # not quoted: it may hold a password
         raise ValueError(f"allowed is {ALLOWED_URL}, with no user and password")
     for proxy in proxies:
-        if split_address(proxy)[0].startswith("["):
-            raise ValueError(f"{proxy} is an IPv6 address, which RocketMQ's client can't take; give it a name")
+        _check_proxy(proxy, alone=len(proxies) == 1)
     defaults = RocketmqOptions(nameserver=f"{split_address(proxies[0])[0]}:{_NAMESERVER_PORT}")
     options = read_options(parts.query, defaults, at_least_one=("handlers",), above_zero=("look_every",))
     split_address(options.nameserver)
     _check(options)
     return proxies, options
+
+
+def _check_proxy(proxy: str, *, alone: bool) -> None:
+    host = split_address(proxy)[0]
+    if host.startswith("["):
+        raise ValueError(f"{proxy} is an IPv6 address, which RocketMQ's client can't take; give it a name")
+    if not alone and not _is_ipv4(host):
+        raise ValueError(f"{proxy!r} is no IPv4 address, and of several proxies RocketMQ's client takes nothing else")
+
+
+def _is_ipv4(host: str) -> bool:
+    try:
+        IPv4Address(host)
+    except ValueError:
+        return False
+    return True
 
 
 def _check(options: RocketmqOptions) -> None:

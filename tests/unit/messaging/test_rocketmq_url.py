@@ -13,9 +13,11 @@ def test_a_proxy_alone_has_its_name_server_beside_it() -> None:
 
 
 def test_several_proxies_and_parameters() -> None:
-    proxies, options = parse_url("rocketmq://a:8081,b:8081/?nameserver=ns:9876&handlers=2&tries=3&lease=12.5")
+    proxies, options = parse_url(
+        "rocketmq://10.0.0.1:8081,10.0.0.2:8081/?nameserver=ns:9876&handlers=2&tries=3&lease=12.5"
+    )
 
-    assert proxies == ("a:8081", "b:8081")
+    assert proxies == ("10.0.0.1:8081", "10.0.0.2:8081")
     assert options == RocketmqOptions(nameserver="ns:9876", handlers=2, tries=3, lease=timedelta(seconds=12.5))
 
 
@@ -29,6 +31,8 @@ def test_several_proxies_and_parameters() -> None:
         ("rocketmq://host:8081#x", "no path"),
         ("rocketmq://user:secret@host:8081", "no user and password"),
         ("rocketmq://[::1]:8081", "IPv6"),
+        ("rocketmq://a:8081,b:8081", "'a:8081' is no IPv4 address"),
+        ("rocketmq://10.0.0.1:8081,b:8081", "'b:8081' is no IPv4 address"),
         ("rocketmq://host:8081?nameserver=host", "'host' is not host:port"),
         ("rocketmq://host:8081?leese=1", "unknown parameter 'leese'; allowed are nameserver, handlers, lease"),
         ("rocketmq://host:8081?lease=11&lease=12", "twice"),
