@@ -73,16 +73,15 @@ class Subscription:
         return True
 
     def _take(self, came: Arrived) -> None:
-        if self.closing.is_set():  # the library goes on for a moment: what nobody has begun is put back
-            self._send(self.full_topic, came.message, came.properties | {FOR_GROUP: self.group})
-            return
         match self.hops.on_arrival(came.properties, self.group):
+            case Arrival.DROP:
+                pass
+            case _ if self.closing.is_set():  # the library goes on for a moment: what nobody has begun is put back
+                self._send(self.full_topic, came.message, came.properties | {FOR_GROUP: self.group})
             case Hop() as hop:
                 self._send(self.full_topic, came.message, came.properties, hop)
             case Arrival.HANDLE:
                 self._handle(came)
-            case Arrival.DROP:
-                pass
 
     def _handle(self, came: Arrived) -> None:
         try:

@@ -152,6 +152,14 @@ def test_message_that_comes_while_the_broker_closes_is_put_back_as_it_was() -> N
     assert desk.handled == []
 
 
+def test_message_of_another_group_that_comes_while_the_broker_closes_is_dropped() -> None:
+    desk = Desk()
+    desk.closing.set()
+
+    assert desk.take({TRY: "2", FOR_GROUP: "inventory"})
+    assert not desk.broker.sent
+
+
 def test_message_that_nobody_can_read_comes_again_and_raises_nothing() -> None:
     desk = Desk()
 
