@@ -1,8 +1,8 @@
 """Answers the broker's questions about half messages, in threads of its own: the client's own has but one."""
 
 from collections.abc import Mapping
-from queue import SimpleQueue
-from threading import Thread, current_thread
+from queue import Full, Queue
+from threading import Event, Thread, current_thread
 from typing import Final
 
 import structlog
@@ -14,6 +14,9 @@ from common.messaging.rocketmq_messages import to_port
 from common.messaging.rocketmq_sending import Sending
 
 log = structlog.get_logger(__name__)
+
+MOST_WAITING: Final = 1000
+"""How many questions wait to be answered; of more the broker asks again."""
 
 _THREADS: Final = 4
 
@@ -29,7 +32,8 @@ class Questions:
     def __init__(self, checkers: Mapping[str, tuple[str, Checker]], sending: Sending) -> None:
         self._checkers = checkers
         self._sending = sending
-        self._asked: SimpleQueue[Question | None] = SimpleQueue()
+        self._asked: Queue[Question | None] = Queue(MOST_WAITING)
+        self._closing = Event()
         self._threads = [
             Thread(target=self._run, name=f"rocketmq-check-back-{number}", daemon=True) for number in range(_THREADS)
         ]
@@ -39,19 +43,26 @@ class Questions:
             thread.start()
 
     def put(self, question: Question) -> None:
-        """Answer a question soon. Does not wait."""
-        self._asked.put(question)
+        """Answer a question soon, unless too many wait, mostly the same ones asked again. Does not wait."""
+        try:
+            self._asked.put_nowait(question)
+        except Full:
+            log.debug("too many questions of the broker wait, it will ask again")
 
     def close(self) -> None:
         """Answer what is being answered; the broker asks others about the rest, or asks again."""
-        for _ in self._threads:
+        self._closing.set()
+        started = [thread for thread in self._threads if thread.ident is not None]
+        for _ in started:
             self._asked.put(None)
-        for thread in self._threads:
-            if thread.ident is not None and thread is not current_thread():
+        for thread in started:
+            if thread is not current_thread():
                 thread.join()
 
     def _run(self) -> None:
         while (question := self._asked.get()) is not None:
+            if self._closing.is_set():
+                continue
             try:
                 self._sending.answer(question, self._answer(question))
             except BrokerUnavailable as error:
