@@ -57,7 +57,7 @@ from rocketmq.grpc_protocol import (  # noqa: E402 - only now can it be imported
 )
 from rocketmq.v5.client import ClientConfiguration, Credentials  # noqa: E402
 from rocketmq.v5.consumer import SimpleConsumer  # noqa: E402
-from rocketmq.v5.exception import BadRequestException, ClientException, IllegalArgumentException  # noqa: E402
+from rocketmq.v5.exception import BadRequestException, IllegalArgumentException  # noqa: E402
 from rocketmq.v5.model import FilterExpression  # noqa: E402
 from rocketmq.v5.model import Message as ClientMessage  # noqa: E402
 from rocketmq.v5.producer import Producer  # noqa: E402
@@ -65,7 +65,6 @@ from rocketmq.v5.producer import Producer  # noqa: E402
 __all__ = [
     "BadRequestException",
     "ClientConfiguration",
-    "ClientException",
     "ClientMessage",
     "Code",
     "Credentials",
