@@ -55,7 +55,7 @@ class ConsulDiscovery(Discovery):
         self._keeper.remove(_Instance(service, *_host_and_port(address)))
 
     def watch(self, service: str, on_change: Callable[[Addresses], None]) -> None:
-        """An `on_change` that raises OSError is told again a moment later."""
+        """An `on_change` that raises is told again a moment later."""
         watch = _Watch(self._url, service, on_change)
         self._watches.append(watch)
         watch.begin()
@@ -198,9 +198,9 @@ class _Watch:
             if not self._ended.is_set():
                 self._tell(addresses)
             self._index = _next_index(self._index, index)
-        except _FAILURES as error:
+        except Exception as error:  # noqa: BLE001 - also of who is told: a list that can't be used must not end the watch
             if not self._failures and not self._ended.is_set():
-                _log.warning("the last list stays: no answer", service=self._service, error=str(error))
+                _log.warning("the last list stays", service=self._service, error=f"{type(error).__name__}: {error}")
             self._failures += 1
             self._index = None  # it may come back with other data, and count anew
         else:

@@ -1,9 +1,12 @@
+from types import SimpleNamespace
 from typing import Any
 
 import consul
 import pytest
 
-from common.discovery.consul import _Instance, _next_index, _read
+from common.discovery.consul import _Instance, _next_index, _read, _Watch
+from common.discovery.consul_url import ConsulUrl
+from common.discovery.port import Addresses
 
 
 def entry(address: str, port: int, node: str = "10.0.0.1") -> dict[str, Any]:
@@ -41,3 +44,20 @@ def test_an_index_that_goes_back_or_is_none_begins_anew(last: int | None, answer
 
 def test_an_instance_has_the_same_id_whenever_it_is_at_the_same_place() -> None:
     assert _Instance("inventory-srv", "10.0.0.2", 1).id == "inventory-srv-10.0.0.2-1"
+
+
+def test_a_list_that_can_not_be_used_does_not_end_the_watch() -> None:
+    answers = iter([("1", [entry("10.0.0.2", 1)]), ("2", [entry("no host", 1)]), ("3", [entry("10.0.0.3", 1)])])
+    told: list[Addresses] = []
+
+    def use(addresses: Addresses) -> None:
+        if " " in addresses[0]:
+            raise ValueError("not host:port")
+        told.append(addresses)
+
+    watch = _Watch(ConsulUrl("registry"), "inventory-srv", use)
+    watch._agent = SimpleNamespace(health=SimpleNamespace(service=lambda *_, **__: next(answers)))
+    for _ in range(3):
+        watch._look()
+
+    assert told == [("10.0.0.2:1",), ("10.0.0.3:1",)]
