@@ -4,21 +4,19 @@ It is the program of the engines' cache, or else the one on the path.
 """
 
 import json
-import os
 import shutil
 import signal
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 from uuid import uuid4
 
 import requests
 
+from scripts.cluster import cache
 from tests.redis_server import free_port, wait_until
-
-_VERSION: Final = "1.19.2"
 
 
 class ConsulServer:
@@ -127,9 +125,7 @@ def _configuration(port: int, https_port: int, data: Path) -> dict[str, Any]:
 
 def consul_program() -> str:
     """The program's path."""
-    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    engines = Path(os.environ.get("REBACK_ENGINES") or cache / "reback" / "engines")
-    built = engines / f"consul-{_VERSION}" / "consul"
+    built = cache.consul_program()
     found = str(built) if built.is_file() else shutil.which("consul")
     assert found is not None, f"there is no Consul: neither {built} nor on the path"
     return found

@@ -1,8 +1,6 @@
 """A RocketMQ of a test's own: a name server, and a broker with its proxy, which can be killed and come back."""
 
 import json
-import os
-import shutil
 import signal
 import socket
 import subprocess
@@ -12,12 +10,12 @@ from pathlib import Path
 from random import Random
 from typing import Final
 
+from scripts.cluster.cache import of_java, rocketmq_folder
 from tests.redis_server import free_port, wait_until
 from tests.rocketmq_topics import Topics
 
 PATIENCE: Final = 180.0
 
-_VERSION: Final = "5.4.0"
 _JAVA_OPTIONS: Final = (
     *("-Xms128m", "-Xmx320m", "-XX:MaxDirectMemorySize=512m", "-XX:TieredStopAtLevel=1"),
     *("-XX:+UseSerialGC", "-XX:-UsePerfData"),
@@ -100,12 +98,13 @@ class RocketmqServer:
             self._nameserver_process.wait()
 
     def _java(self, program: str, *arguments: str) -> "subprocess.Popen[bytes]":
-        java = shutil.which("java")
+        java = of_java("java")
         assert java is not None, "Java is not installed"
-        here = (f"-Duser.home={self.folder}", f"-Drocketmq.home.dir={self.folder}")
+        assert rocketmq_folder().is_dir(), f"RocketMQ is not in {rocketmq_folder()}"
+        jars, here = f"{rocketmq_folder()}/*", (f"-Duser.home={self.folder}", f"-Drocketmq.home.dir={self.folder}")
         with (self.folder / f"{program}.log").open("ab") as log:
             return subprocess.Popen(
-                [java, *_JAVA_OPTIONS, *here, "-cp", _jars(), f"org.apache.rocketmq.{program}", *arguments],
+                [java, *_JAVA_OPTIONS, *here, "-cp", jars, f"org.apache.rocketmq.{program}", *arguments],
                 cwd=self.folder,
                 stdout=log,
                 stderr=subprocess.STDOUT,
@@ -151,11 +150,3 @@ def _broker_port() -> int:
                 with socket.socket() as probe:
                     probe.bind(("127.0.0.1", near))
             return port
-
-
-def _jars() -> str:
-    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    engines = Path(os.environ.get("REBACK_ENGINES") or cache / "reback" / "engines")
-    folder = engines / f"rocketmq-{_VERSION}"
-    assert folder.is_dir(), f"RocketMQ is not in {folder}"
-    return f"{folder}/*"
