@@ -134,8 +134,9 @@ def connected(address: str) -> Iterator[Remoting]:
         BrokerUnavailable: It can't be reached.
     """
     try:
-        connection = socket.create_connection(split_address(address), TIMEOUT_S)
-    except OSError as error:
+        host, port = split_address(address)
+        connection = socket.create_connection((host.strip("[]"), port), TIMEOUT_S)
+    except (OSError, ValueError) as error:
         raise BrokerUnavailable(f"can't reach {address}: {error}") from error
     with connection:
         yield Remoting(address, connection)

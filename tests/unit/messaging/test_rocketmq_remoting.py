@@ -108,3 +108,22 @@ def test_a_server_that_speaks_otherwise_counts_as_out_of_reach(answer: bytes) ->
 def test_nobody_there_counts_as_out_of_reach() -> None:
     with pytest.raises(BrokerUnavailable, match="can't reach"):
         make_topic(f"127.0.0.1:{free_port()}", "orders", "NORMAL", 1)
+
+
+def test_an_ipv6_address_is_reached_without_its_brackets(monkeypatch: pytest.MonkeyPatch) -> None:
+    called: list[object] = []
+    ours, theirs = socket.socketpair()
+
+    def connect(address: object, _timeout: float) -> socket.socket:
+        called.append(address)
+        return ours
+
+    monkeypatch.setattr(socket, "create_connection", connect)
+
+    with theirs, connected("[::1]:9876"):
+        assert called == [("::1", 9876)]
+
+
+def test_an_address_that_is_none_can_not_be_reached() -> None:
+    with pytest.raises(BrokerUnavailable, match="can't reach no address"), connected("no address"):
+        raise AssertionError
