@@ -18,7 +18,7 @@ ALLOWED_URL: Final = "rocketmq://host:8081"
 
 _NAMESERVER_PORT: Final = 9876
 _LEAST_LEASE: Final = timedelta(seconds=10)  # the proxy's own limits
-_LONGEST_DELAY: Final = timedelta(days=1)
+_LONGEST_DELAY: Final = timedelta(days=1, minutes=-1)  # the proxy's is a day, and ours is rounded up on the way
 _MOST_TRIES: Final = 16
 
 
@@ -34,8 +34,8 @@ class RocketmqOptions:
             the process died, another one takes the message after that time.
         tries: How often a message is tried before it is a dead letter, at most 16: a broker gives up after 17.
         retry_after: The pause after the first failed try; the next ones grow as RocketMQ's delay levels do.
-        longest_delay: How long the broker holds a delayed message in one go, at most a day; longer delays travel in
-            hops. Well below a day, because the proxy reckons by a clock of its own.
+        longest_delay: How long the broker holds a delayed message in one go, less than a day; longer delays travel
+            in hops. Well below a day, because the proxy reckons by a clock of its own.
         timeout: How long the proxy may take to answer.
         look_every: How often is looked whether the proxy still knows this process.
     """
@@ -94,7 +94,7 @@ def _check(options: RocketmqOptions) -> None:
         raise ValueError(f"lease={options.lease.total_seconds():g} is wrong; the proxy allows no less than 10 seconds")
     if not timedelta(seconds=1) <= options.longest_delay <= _LONGEST_DELAY:
         raise ValueError(
-            f"longest_delay={options.longest_delay.total_seconds():g} is wrong; allowed are 1 to 86400 seconds"
+            f"longest_delay={options.longest_delay.total_seconds():g} is wrong; allowed are 1 to 86340 seconds"
         )
     if options.timeout < timedelta(seconds=1):
         raise ValueError(f"timeout={options.timeout.total_seconds():g} is wrong; allowed is a number of seconds from 1")
