@@ -31,13 +31,13 @@ def serve(
 ) -> None:
     """Serve until told to stop. What it prints is one line, `order_srv ready on 127.0.0.1:50051`, when it serves.
 
+    When an engine that it needs is not there at the start, it says so on stderr and exits with 1.
+
     Args:
         program: The name in that line.
         listen_variable: The setting to blame when it can't listen: then it says so on stderr and exits with 2.
         service: What to serve.
         stop_signal: The word to stop. Make it before the service, so that it is never lost.
-
-    When an engine that it needs is not there at the start, it says so on stderr and exits with 1.
         metrics_listen: Where to serve what is counted, `host:port`; empty: nowhere.
     """
     asked = service.address
