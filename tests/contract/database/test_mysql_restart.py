@@ -19,11 +19,15 @@ pytestmark = pytest.mark.timeout(300)
 @pytest.fixture(scope="module")
 def server() -> Iterator[MariadbServer]:
     folder = Path(tempfile.mkdtemp(prefix="reback-"))  # short: a socket's path has a limit
-    made = MariadbServer(folder)
-    made.start()
-    yield made
-    made.kill()
-    shutil.rmtree(folder)
+    try:
+        made = MariadbServer(folder)
+        try:
+            made.start()
+            yield made
+        finally:
+            made.kill()
+    finally:
+        shutil.rmtree(folder)
 
 
 @pytest.fixture

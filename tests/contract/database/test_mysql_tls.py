@@ -1,8 +1,11 @@
 """Encrypted connections: whom they are made with, and who is refused; and ways to log in."""
 
 import shutil
+import socketserver
+import struct
 import tempfile
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -41,7 +44,6 @@ def server(folder: Path, authority: Authority) -> Iterator[MariadbServer]:
         f"--ssl-cert={certificate}",
         f"--ssl-key={key}",
         f"--ssl-ca={authority.certificate}",
-        "--plugin-load-add=auth_ed25519",
     )
     try:
         made.start()
@@ -122,10 +124,34 @@ def test_a_client_shows_its_own_certificate_to_who_asks_for_it(server: MariadbSe
     assert cipher(url_at(server, f"{verified}&tls_cert={certificate}&tls_key={key}", user=user))
 
 
-def test_a_kind_of_login_that_is_not_there_is_told_as_such(server: MariadbServer) -> None:
-    user = user_who(server, "IDENTIFIED VIA ed25519 USING PASSWORD('secret')")
+class AsksForAnotherLogin(socketserver.StreamRequestHandler):
+    """A server that greets as MariaDB does, and then wants a login that no client has."""
 
-    told = refusal(url_at(server, "tls=off", user=user))
+    def handle(self) -> None:
+        able = 0x0008_A208  # a database in the login, protocol 4.1, transactions, salted passwords, kinds of login
+        self._say(
+            0,
+            b"\x0a" + b"10.11.0-MariaDB\0" + struct.pack("<I", 1) + b"12345678\0",
+            struct.pack("<HBHHB", able & 0xFFFF, 45, 2, able >> 16, 21) + bytes(10),
+            b"123456789012\0" + b"mysql_native_password\0",
+        )
+        self.request.recv(4096)
+        self._say(2, b"\xfe" + b"of_another_world\0" + b"12345678901234567890\0")
+        self.request.recv(4096)  # until the client has left
+
+    def _say(self, number: int, *parts: bytes) -> None:
+        packet = b"".join(parts)
+        self.wfile.write(len(packet).to_bytes(3, "little") + bytes([number]) + packet)
+
+
+def test_a_kind_of_login_that_is_not_there_is_told_as_such() -> None:
+    with socketserver.ThreadingTCPServer((LOCAL, 0), AsksForAnotherLogin) as other, ThreadPoolExecutor(1) as pool:
+        pool.submit(other.serve_forever, 0.01)
+        try:
+            told = refusal(f"mysql://tester:secret@{LOCAL}:{other.server_address[1]}/{NAME}?tls=off")
+        finally:
+            other.shutdown()
 
     assert "kind of login" in told
+    assert "of_another_world" in told
     assert "secret" not in told
