@@ -47,10 +47,10 @@ def parse_url(url: str) -> tuple[tuple[str, ...], NativeOptions]:
     """
     parts = urlsplit(url)
     nameservers = tuple(parts.netloc.split(","))
+    if "@" in url:  # not quoted: a password may stand before it, with any other sign in it
+        raise ValueError(f"allowed is {ALLOWED_URL}, with no user and password; an @ elsewhere is written as %40")
     if parts.scheme != SCHEME or parts.path not in ("", "/") or parts.fragment:
         raise ValueError(f"allowed is {ALLOWED_URL}, with no path")
-    if "@" in parts.netloc:  # not quoted: it may hold a password
-        raise ValueError(f"allowed is {ALLOWED_URL}, with no user and password")
     for nameserver in nameservers:
         split_address(nameserver)
     options = read_options(parts.query, NativeOptions())

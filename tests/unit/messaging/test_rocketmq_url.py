@@ -30,6 +30,8 @@ def test_several_proxies_and_parameters() -> None:
         ("rocketmq://host:8081/topic", "no path"),
         ("rocketmq://host:8081#x", "no path"),
         ("rocketmq://user:secret@host:8081", "no user and password"),
+        ("rocketmq://user:secret?word@host:8081", "no user and password"),
+        ("rocketmq://user:secret#word@host:8081", "no user and password"),
         ("rocketmq://[::1]:8081", "IPv6"),
         ("rocketmq://a:8081,b:8081", "'a:8081' is no IPv4 address"),
         ("rocketmq://10.0.0.1:8081,b:8081", "'b:8081' is no IPv4 address"),
