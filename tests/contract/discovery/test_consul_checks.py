@@ -116,7 +116,7 @@ def test_closing_deregisters_what_is_left_and_waits_for_no_held_question(service
             for _ in range(3):
                 watching(discovery, service)
             begun = time.monotonic()
-        assert time.monotonic() - begun < 2
+        assert time.monotonic() - begun < 10  # the question is held for minutes
         wait_until(lambda: not registered(service), "nobody is registered")
 
 

