@@ -28,7 +28,11 @@ from tests.worlds import world_of
 PATIENCE: Final = 30.0
 """Seconds that a test waits for what must come; only a failing test waits so long."""
 
-_TAKES_TURNS: Final = (("grpc.lb_policy_name", "round_robin"), ("grpc.max_reconnect_backoff_ms", 1_000))
+_CHANNEL_OPTIONS: Final = (
+    ("grpc.lb_policy_name", "round_robin"),
+    ("grpc.max_reconnect_backoff_ms", 1_000),
+    ("grpc.use_local_subchannel_pool", 1),  # else a new channel waits with an older one that found nobody there
+)
 
 RECIPIENT: Final = pb.Recipient(name="Ada", mobile="+44 1", address="1 Byron Street")
 
@@ -234,4 +238,4 @@ class _Patience(grpc.UnaryUnaryClientInterceptor):
 
 def patient_channel(address: str) -> grpc.Channel:
     """A client's channel to one service; `ipv4:host:port,host:port`: to its replicas, in turns."""
-    return grpc.intercept_channel(grpc.insecure_channel(address, _TAKES_TURNS), _Patience())
+    return grpc.intercept_channel(grpc.insecure_channel(address, _CHANNEL_OPTIONS), _Patience())
