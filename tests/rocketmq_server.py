@@ -31,6 +31,12 @@ _BROKER: Final = {
     "transactionTimeOut": "2000",
     "transactionCheckInterval": "2000",
     "transactionCheckMax": "100000",
+    # As the local cluster's: a busy machine, or a disk that is rather full, is no reason to refuse messages.
+    "waitTimeMillsInSendQueue": "5000",
+    "osPageCacheBusyTimeOutMills": "10000",
+    "diskMaxUsedSpaceRatio": "95",
+    "diskSpaceCleanForciblyRatio": "96",
+    "diskSpaceWarningLevelRatio": "98",
 }
 
 
