@@ -60,7 +60,7 @@ class ConsulServer:
 
     def get(self, path: str) -> Any:
         """What it answers to a question, such as `agent/services`."""
-        answer = self.session.get(f"http://127.0.0.1:{self.port}/v1/{path}", timeout=2)
+        answer = self.session.get(f"http://127.0.0.1:{self.port}/v1/{path}", timeout=5)
         answer.raise_for_status()
         return answer.json()
 

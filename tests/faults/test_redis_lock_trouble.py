@@ -35,6 +35,8 @@ BACK: Final = "Redis is there again"
 LOST: Final = "the stock lock was lost before its batch was done"
 CALLERS: Final = 8
 
+pytestmark = pytest.mark.timeout(300)  # Redis and two processes are started, on a machine that may be busy
+
 
 @dataclass
 class Replica:
