@@ -52,11 +52,12 @@ class Interceptor(grpc.ServerInterceptor):
         domain: Whose errors these are: `inventory` or `order`.
         longest: The longest deadline of a method by its full name (`/package.Service/Method`); a call that asks for
             more gets that.
+        max_streams: How many streams may be open.
     """
 
-    def __init__(self, domain: str, longest: Mapping[str, timedelta] | None = None) -> None:
+    def __init__(self, domain: str, longest: Mapping[str, timedelta] | None = None, *, max_streams: int = 256) -> None:
         self.gate = Gate()
-        self.streams = OpenStreams()
+        self.streams = OpenStreams(max_streams)
         self._domain = domain
         self._longest = {method: limit.total_seconds() for method, limit in (longest or {}).items()}
         self._handlers: dict[str, Any] = {}
@@ -91,6 +92,7 @@ class _UnaryCall:
         self._method = method
         self._gate = gate
         self._behavior = handler.unary_unary
+        self.experimental_thread_pool = getattr(handler.unary_unary, "experimental_thread_pool", None)
         self._read = handler.request_deserializer
         self._write = handler.response_serializer
         self._without_deadline = min(longest or DEFAULT_DEADLINE.total_seconds(), DEFAULT_DEADLINE.total_seconds())

@@ -15,8 +15,8 @@ from common.rpc.interceptor import Interceptor
 MAX_WAITING: Final = 1024
 """How many calls may wait for a thread; the next one gets RESOURCE_EXHAUSTED at once."""
 
-MAX_WATCHERS: Final = 1024
-"""How many clients may watch health."""
+MAX_STREAMS: Final = 256
+"""How many clients may watch health. One more is told that it is not watched here, and calls all the same."""
 
 BROKER: Final = "broker"
 """The name to ask health checking for: whether this process reaches its message broker."""
@@ -41,9 +41,22 @@ _OPTIONS: Final = (
 
 # Who watches health keeps a thread, of these. The library can do without, but then it holds a lock while it sends, and
 # sending waits for gRPC's serving thread, which waits for that lock when a watcher leaves: the server stands still.
-_WATCHERS: Final = ThreadPoolExecutor(MAX_WATCHERS, thread_name_prefix="health-watch")
+_WATCHERS: Final = ThreadPoolExecutor(MAX_STREAMS + 16, thread_name_prefix="health-watch")
+
+# A server whose threads are all busy is not dead: were it told so, its calls would go to the next, and bury that.
+_CHECKS: Final = ThreadPoolExecutor(4, thread_name_prefix="health-check")
 
 _log = structlog.get_logger(__name__)
+
+
+class _Health(health.HealthServicer):  # type: ignore[misc]  # the library has no types
+    """The library's, whose questions do not stand in line with the calls."""
+
+    def Check(self, request: Any, context: Any) -> Any:  # noqa: N802 the RPC's name
+        return super().Check(request, context)
+
+
+_Health.Check.experimental_thread_pool = _CHECKS  # type: ignore[attr-defined]  # how grpc wants to be told
 
 
 class CannotListen(Exception):
@@ -75,7 +88,7 @@ class Server:
         self.address = listen
         self._reflection = reflection
         self._services: list[str] = []
-        self._interceptor = Interceptor(domain, longest)
+        self._interceptor = Interceptor(domain, longest, max_streams=MAX_STREAMS)
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix="rpc")
         self._server = grpc.server(
             self._pool,
@@ -83,7 +96,7 @@ class Server:
             options=_OPTIONS,
             maximum_concurrent_rpcs=threads + max_waiting,
         )
-        self._health = health.HealthServicer(experimental_non_blocking=False, experimental_thread_pool=_WATCHERS)
+        self._health = _Health(experimental_non_blocking=False, experimental_thread_pool=_WATCHERS)
         self.add(health.SERVICE_NAME, health_pb2_grpc.add_HealthServicer_to_server, self._health)
 
     def add(self, service: str, register: Callable[[Any, grpc.Server], None], servicer: object) -> None:

@@ -9,9 +9,15 @@ import grpc
 
 
 class OpenStreams:
-    """The streaming calls that are being answered."""
+    """The streaming calls that are being answered.
 
-    def __init__(self) -> None:
+    Args:
+        most: How many may be open: each keeps a thread. One more is UNIMPLEMENTED, which clients that watch health take
+            for a server that is not watched, and call.
+    """
+
+    def __init__(self, most: int) -> None:
+        self._most = most
         self._contexts: set[grpc.ServicerContext] = set()
         self._changing = Lock()
 
@@ -32,7 +38,11 @@ class OpenStreams:
         @wraps(behavior)  # with its attributes, by which a behavior asks for a thread pool of its own
         def call(request: Any, context: grpc.ServicerContext, *more: Any) -> Any:
             with self._changing:
-                self._contexts.add(context)
+                full = len(self._contexts) >= self._most
+                if not full:
+                    self._contexts.add(context)
+            if full:
+                context.abort(grpc.StatusCode.UNIMPLEMENTED, f"{self._most} streams are open already")
             if not context.add_callback(lambda: self._forget(context)):
                 self._forget(context)
             return behavior(request, context, *more)

@@ -194,3 +194,33 @@ def test_a_drain_loses_no_call_however_many_are_on_their_way(serve: Serve, pool:
     for caller in callers:
         caller.result(PATIENCE)
     assert codes == [grpc.StatusCode.UNAVAILABLE] * 16
+
+
+def test_a_busy_server_is_healthy_at_once(serve: Serve, held: Held, pool: ThreadPoolExecutor) -> None:
+    served = serve(held, threads=2)
+    busy = [pool.submit(served.get), pool.submit(served.get)]
+    for _ in busy:
+        assert held.begun.acquire(timeout=PATIENCE)
+
+    answer = health(served).Check(health_pb2.HealthCheckRequest(), timeout=PATIENCE)
+
+    held.go_on.set()
+    assert answer.status == health_pb2.HealthCheckResponse.SERVING
+    assert [call.result(PATIENCE).sku for call in busy] == ["tea", "tea"]
+
+
+def test_more_watchers_than_may_be_are_told_that_health_is_not_watched_here(
+    serve: Serve, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("common.rpc.server.MAX_STREAMS", 2)
+    served = serve()
+    watches = [health(served).Watch(health_pb2.HealthCheckRequest(), timeout=PATIENCE) for _ in range(2)]
+    for watch in watches:
+        assert next(watch).status == health_pb2.HealthCheckResponse.SERVING
+
+    with pytest.raises(grpc.RpcError) as error:
+        next(health(served).Watch(health_pb2.HealthCheckRequest(), timeout=PATIENCE))
+
+    assert error.value.code() is grpc.StatusCode.UNIMPLEMENTED
+    for watch in watches:
+        watch.cancel()
