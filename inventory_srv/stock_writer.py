@@ -33,6 +33,8 @@ log = structlog.get_logger(__name__)
 _COMMITS: Final = 3
 """How often a batch is tried whose COMMIT got no answer."""
 
+_LOCK_PATIENCE: Final[dict[Outage, timedelta]] = {"database": timedelta(seconds=1), "refuse": timedelta(seconds=5)}
+
 _NOT_WAITED_FOR: Final = 5.0
 """Seconds in which a key is tried but not waited for, after a wait for it was in vain."""
 
@@ -87,8 +89,8 @@ class StockWriter:
     Args:
         queue: How many changes may wait.
         batch: How many are merged at most; 1: no merging.
-        lock_patience: How long a batch waits for the lock of its skus. A living holder gives it back within
-            milliseconds, a dead one keeps it until it expires.
+        lock_patience: How long a batch waits for the lock of its skus; None: 1 s where it goes on without, else 5 s. A
+            living holder gives it back within milliseconds, a dead one keeps it until it expires.
         lock_outage: What then: `database`, go on guarded by the rows alone; or `refuse`, tell the callers STOCK_BUSY.
         reached: Told of every crash point that is passed.
     """
@@ -101,7 +103,7 @@ class StockWriter:
         *,
         queue: int = 4096,
         batch: int = 256,
-        lock_patience: timedelta = timedelta(seconds=1),
+        lock_patience: timedelta | None = None,
         lock_outage: Outage = "database",
         reached: Reached = nothing_happens,
     ) -> None:
@@ -111,7 +113,7 @@ class StockWriter:
         self._clock = clock
         self._limit = queue
         self._batch = batch
-        self._lock_patience = lock_patience.total_seconds()
+        self._lock_patience = (lock_patience or _LOCK_PATIENCE[lock_outage]).total_seconds()
         self._lock_outage = lock_outage
         self._in_vain: dict[str, float] = {}  # keys not had, and until when they are not waited for
         self._reached = reached

@@ -64,10 +64,10 @@ class Connection(Generic[C]):
                 return True
             log.info("the proxy does not know this client any more", client=self.name)
             self._replaced.append((time.monotonic(), client))
+            self._client = None  # whatever becomes of the next one: nobody gets a client that is being stopped
         try:
             self._client = self._make()
         except Unavailable as error:
-            self._client = None
             self.trouble = str(error)
             log.debug("not back yet", client=self.name, error=self.trouble)
             return False

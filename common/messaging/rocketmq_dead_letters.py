@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from common.messaging.port import DeadLetter, Message
-from common.messaging.rocketmq_messages import BASE64, EMPTY, KEY, restored
+from common.messaging.rocketmq_messages import BASE64, EMPTY, KEY, TRY, restored
 from common.messaging.rocketmq_remoting import Stored, TopicMissing, connected, make_topic, queues, read_queue
 
 ATTEMPTS: Final = "reback_attempts"
@@ -31,7 +31,7 @@ _QUEUES: Final = 1  # so that the oldest is the first
 _TRIES_OF_THE_BROKER: Final = "RECONSUME_TIME"
 _UNIQUE_ID: Final = "UNIQ_KEY"
 _KEYS: Final = "KEYS"
-_NOT_SENT_ON: Final = frozenset({KEY, EMPTY, BASE64, ATTEMPTS, ERROR})
+_NOT_SENT_ON: Final = frozenset({KEY, EMPTY, BASE64, TRY, ATTEMPTS, ERROR})
 _CONTROL: Final = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 
 

@@ -21,6 +21,8 @@ BASE64: Final = "reback_base64"
 """The property of a message whose body is base64: the native client sends those so that have a zero byte."""
 ID: Final = "reback_id"
 """The property with the first id of a message that was sent on."""
+TRY: Final = "reback_try"
+"""The property with the number of the try that the native driver sends a message on for; without it, the first."""
 
 AT_ONCE: Final = 1
 """A delivery time that is over by any clock, in seconds since 1970."""

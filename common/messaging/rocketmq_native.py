@@ -33,7 +33,6 @@ from common.messaging.rocketmq_dead_letters import DeadLetters, dead_letter_topi
 from common.messaging.rocketmq_native_consumer import Consumer, Subscription
 from common.messaging.rocketmq_native_keeper import Keeper, Member
 from common.messaging.rocketmq_native_library import load
-from common.messaging.rocketmq_native_messages import TRY
 from common.messaging.rocketmq_native_sending import Sending
 from common.messaging.rocketmq_native_url import NativeOptions, parse_url
 
@@ -178,7 +177,7 @@ class NativeBroker(Broker):
         found = next((each for each in letters if each.letter.id == dead_letter_id), None)
         if found is None:
             raise KeyError(f"no dead letter {dead_letter_id!r} of {group!r} in {topic!r}")
-        properties = {name: value for name, value in found.properties.items() if name != TRY} | {FOR_GROUP: group}
+        properties = {**found.properties, FOR_GROUP: group}
         self._sending.send(self._prefix + topic, found.letter.message, properties)
         note, note_properties = note_of_replay(found.letter)
         self._sending.send(dead_letter_topic(consumer_group), note, note_properties)

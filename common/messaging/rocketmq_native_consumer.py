@@ -17,8 +17,9 @@ from common.messaging.error_text import one_line
 from common.messaging.hops import FOR_GROUP, Arrival, Hop, Hops
 from common.messaging.port import BrokerUnavailable, Delivery, Handler, Message
 from common.messaging.rocketmq_dead_letters import dead_letter_topic, grave
+from common.messaging.rocketmq_messages import TRY
 from common.messaging.rocketmq_native_keeper import Member
-from common.messaging.rocketmq_native_messages import TRY, Arrived, arrived
+from common.messaging.rocketmq_native_messages import Arrived, arrived
 from common.messaging.rocketmq_native_sending import Sending
 
 log = structlog.get_logger(__name__)

@@ -12,10 +12,7 @@ from urllib.parse import quote
 
 from common.messaging.hops import DUE, FOR_GROUP, HOP_ENDS
 from common.messaging.port import Message
-from common.messaging.rocketmq_messages import A_KEY, BASE64, EMPTY, ID, INSTEAD_OF_NOTHING, KEY, restored
-
-TRY: Final = "reback_try"
-"""The property with the number of the try that a message is sent on for; without it, it is the first."""
+from common.messaging.rocketmq_messages import A_KEY, BASE64, EMPTY, ID, INSTEAD_OF_NOTHING, KEY, TRY, restored
 
 _KEYS: Final = "KEYS"
 _READ: Final = (KEY, EMPTY, BASE64, DUE, HOP_ENDS, FOR_GROUP, ID, TRY)

@@ -22,6 +22,7 @@ class Proxy:
     def __init__(self) -> None:
         self.up = True
         self.silent = False
+        self.odd = False
         self.made: list[Client] = []
         self.known: set[int] = set()
         self.tries_while_down = 0
@@ -31,6 +32,8 @@ class Proxy:
         self.known.clear()
 
     def make(self) -> Sender:
+        if self.odd:
+            raise KeyError("an answer that nobody expected")
         if not self.up:
             self.tries_while_down += 1
             raise BrokerUnavailable("refused")
@@ -188,3 +191,16 @@ def test_close_stops_every_client(proxy: Proxy) -> None:
     keeper.close()
 
     assert [client.stopped for client in proxy.made] == [True, True]
+
+
+def test_a_client_that_can_not_be_replaced_is_not_handed_out_while_it_is_stopped(keeper: Keeper, proxy: Proxy) -> None:
+    connection = kept(keeper, proxy)
+    proxy.odd = True
+    proxy.kill()
+
+    wait_until(lambda: connection._client is None, "the old client is gone")
+    with pytest.raises(BrokerUnavailable):
+        _ = connection.client
+
+    proxy.odd, proxy.up = False, True
+    wait_until(lambda: connection._client is not None, "there is a new one")
