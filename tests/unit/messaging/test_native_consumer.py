@@ -11,9 +11,8 @@ from common.clock import ManualClock
 from common.messaging.hops import FOR_GROUP, Hop, Hops, level_step
 from common.messaging.port import BrokerUnavailable, Delivery, Handler, Message
 from common.messaging.rocketmq_dead_letters import ATTEMPTS, ERROR
-from common.messaging.rocketmq_messages import BASE64, ID
+from common.messaging.rocketmq_messages import BASE64, ID, TRY
 from common.messaging.rocketmq_native_consumer import Subscription
-from common.messaging.rocketmq_native_messages import TRY
 from tests.unit.messaging.native_binding import NativeMessage
 
 if TYPE_CHECKING:
