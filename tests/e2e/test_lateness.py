@@ -25,6 +25,7 @@ LATEST_S: Final = {"embedded": 1.0, "servers": 1.0, "cluster": _OF_ROCKETMQ}
 """The 99th percentile, at most, in each world; RocketMQ's clients know whole seconds, the native one delay levels."""
 
 
+@pytest.mark.alone
 @pytest.mark.timeout(300)
 def test_orders_are_closed_in_time_and_never_early(world: World) -> None:
     with replicas(world.folder, order={"pay_within": PAY_WITHIN_S, **NO_SWEEPER}) as site:

@@ -38,7 +38,7 @@ ENGINES: Final = {
 """What callers may be told while it is away. ABORTED: the order failed for good, and its stock comes back."""
 
 
-pytestmark = pytest.mark.timeout(600)
+pytestmark = [pytest.mark.alone, pytest.mark.timeout(600)]
 
 
 def test_each_engine_is_killed_under_load_and_calls_succeed_soon_after_its_return(

@@ -35,7 +35,8 @@ CHECKED_WITHIN: Final = 2.0 + 1.0  # seconds: the check's interval, and what an 
 A_MOMENT: Final = 1.5  # seconds: for the answer to travel, on a busy machine
 BACK_WITHIN: Final = 5.0  # seconds
 
-pytestmark = pytest.mark.timeout(300)  # Consul and several processes are started, on a machine that may be busy
+# Consul and several processes are started, on a machine that may be busy.
+pytestmark = [pytest.mark.alone, pytest.mark.timeout(300)]
 
 
 @dataclass(frozen=True)

@@ -28,7 +28,7 @@ INVENTORIES: Final = "inventory-srv"
 ORDERS: Final = "order-srv"
 UNAVAILABLE: Final = grpc.StatusCode.UNAVAILABLE
 
-pytestmark = pytest.mark.timeout(300)  # four processes are started, on a machine that may be busy
+pytestmark = [pytest.mark.alone, pytest.mark.timeout(300)]  # four processes are started, on a machine that may be busy
 
 
 @pytest.fixture

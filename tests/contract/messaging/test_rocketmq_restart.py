@@ -18,7 +18,7 @@ from tests.contract.messaging.harness import Database, Received, wait_until
 from tests.contract.messaging.rocketmq_native_harness import native_url
 from tests.rocketmq_server import RocketmqServer, rocketmq_server
 
-pytestmark = pytest.mark.timeout(600)
+pytestmark = [pytest.mark.alone, pytest.mark.timeout(600)]
 
 AWAY_S = 10.0
 BACK_WITHIN_S = 15.0
