@@ -5,8 +5,8 @@ process kills itself there, or stops there until it is continued, or passes a fu
 point.
 """
 
-import os
 import signal
+import threading
 from collections.abc import Callable
 
 Reached = Callable[[str], None]
@@ -30,6 +30,7 @@ def killed_at(point: str) -> Reached:
     def reached(here: str) -> None:
         if here in points:
             points.clear()
-            os.kill(os.getpid(), signal.SIGSTOP if stops else signal.SIGKILL)
+            # To this thread: the whole process stops, but sent to the process, this thread might go on for a moment.
+            signal.pthread_kill(threading.get_ident(), signal.SIGSTOP if stops else signal.SIGKILL)
 
     return reached
