@@ -100,9 +100,7 @@ def apt_install(packages: Sequence[str], wanted: Sequence[str]) -> None:
     finally:
         if not had_policy:
             subprocess.run([*root, "rm", "-f", str(_POLICY)], check=False)
-    new_units = sorted(_known_units() - units_before)
-    if new_units and find_program("systemctl"):
-        _run([*root, "systemctl", "disable", *new_units])
+    _disable(sorted(_known_units() - units_before), root)
 
 
 def has_jdk() -> bool:
@@ -121,6 +119,16 @@ def _become_root(wanted: Sequence[str], packages: Sequence[str]) -> list[str]:
             f"As root: apt-get install {' '.join(packages)}; then call this again."
         )
     return ["sudo"]
+
+
+def _disable(units: Sequence[str], root: Sequence[str]) -> None:
+    """Have these not started at the next boot: by systemd, or, where it is not there or not yet, by what init runs."""
+    update_rc = find_program("update-rc.d")
+    if units and find_program("systemctl"):
+        _run([*root, "systemctl", "disable", *units])
+    elif update_rc:
+        for unit in units:
+            _run([*root, update_rc, unit.removesuffix(".service"), "disable"])
 
 
 def _known_units() -> set[str]:

@@ -78,19 +78,23 @@ def test_a_policy_that_the_machine_has_is_kept(machine: Machine) -> None:
     assert machine.policy.read_text() == "its own"
 
 
-def test_units_of_new_packages_are_disabled(machine: Machine, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("program", "called"),
+    [("systemctl", "disable redis-sentinel.service"), ("update-rc.d", "redis-sentinel disable")],
+)
+def test_units_of_new_packages_are_disabled(machine: Machine, tmp_path: Path, program: str, called: str) -> None:
     machine.has_engines()
     (machine.programs / "redis-sentinel").unlink()
     units = tmp_path / "units"
     units.mkdir()
     (units / "redis-server.service").touch()  # was there before: the user's own
-    machine.has("systemctl", script=f'printf "%s\\n" "$*" >>{tmp_path}/systemctl')
+    machine.has(program, script=f'printf "%s\\n" "$*" >>{tmp_path}/called')
     machine.has_apt(
         brings=f"cp {machine.programs}/mariadbd {machine.programs}/redis-sentinel;"
         f" cp {machine.programs}/mariadbd {units}/redis-sentinel.service"
     )
     install_all(lambda _line: None)
-    assert (tmp_path / "systemctl").read_text() == "disable redis-sentinel.service\n"
+    assert (tmp_path / "called").read_text() == f"{called}\n"
 
 
 def test_a_system_without_apt_is_told_so(machine: Machine) -> None:
