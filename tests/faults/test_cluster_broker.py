@@ -44,9 +44,10 @@ SETTINGS: Final = {
 
 SWEEPER_ON: Final = {"ORDER_SWEEP_EVERY": "1", "ORDER_SWEEP_GRACE": "1", "ORDER_RETURN_AFTER": "1"}
 
-pytestmark = [pytest.mark.alone, pytest.mark.timeout(300 + 120 * ROUNDS)]
+pytestmark = pytest.mark.timeout(300 + 120 * ROUNDS)
 
 
+@pytest.mark.alone
 def test_half_messages_are_asked_about_and_timeouts_handled_soon_after_the_broker_is_back(
     tmp_path: Path,
 ) -> None:

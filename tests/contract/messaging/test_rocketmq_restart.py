@@ -18,7 +18,7 @@ from tests.contract.messaging.harness import Database, Received, wait_until
 from tests.contract.messaging.rocketmq_native_harness import native_url
 from tests.rocketmq_server import RocketmqServer, rocketmq_server
 
-pytestmark = [pytest.mark.alone, pytest.mark.timeout(600)]
+pytestmark = pytest.mark.timeout(600)
 
 AWAY_S = 10.0
 BACK_WITHIN_S = 15.0
@@ -78,6 +78,7 @@ def leave_open(broker: Broker, key: str) -> None:
     broker.in_transaction(Message("halves", key, b"body"), lambda: Resolution.UNKNOWN)
 
 
+@pytest.mark.alone
 def test_all_goes_on_after_a_kill_of_broker_and_proxy(server: RocketmqServer, site: Site) -> None:
     broker = site.started()
     say(broker, "before")
@@ -111,6 +112,7 @@ def test_all_goes_on_after_a_kill_of_broker_and_proxy(server: RocketmqServer, si
     assert min(at for at, each in site.received.timed if each.message.key == "due later") >= due_later
 
 
+@pytest.mark.alone
 def test_a_broker_that_hangs_counts_as_gone_until_it_goes_on(server: RocketmqServer, site: Site) -> None:
     broker = site.started()
     leave_open(broker, "half")
