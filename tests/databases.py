@@ -4,6 +4,7 @@ A fixture says `with databases_on(engine, folder)`; whoever then opens a databas
 process, opens it on that engine.
 """
 
+import re
 import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
@@ -59,12 +60,20 @@ def kill(url: str, connection: int) -> None:
 
 
 def somebody_waits_for_rows(url: str) -> bool:
-    """Whether a transaction in this database waits for rows that another holds."""
-    waiting = (
-        "SELECT 1 FROM information_schema.innodb_trx JOIN information_schema.processlist ON trx_mysql_thread_id = id"
-        " WHERE trx_state = 'LOCK WAIT' AND db = DATABASE()"
-    )
-    return bool(ask(url, waiting))
+    """Whether a transaction in this database waits for rows that another holds.
+
+    It is read from InnoDB's monitor: what `information_schema.innodb_trx` tells does not change any more while it is
+    asked more often than every 100 ms, by whomever.
+    """
+    ((_, _, monitor),) = ask(url, "SHOW ENGINE INNODB STATUS")
+    waiting = {
+        int(thread)
+        for transaction in monitor.split("---TRANSACTION ")[1:]
+        if "LOCK WAIT" in transaction
+        for thread in re.findall(r"thread id (\d+)", transaction)[:1]
+    }
+    ours = {thread for (thread,) in ask(url, "SELECT id FROM information_schema.processlist WHERE db = DATABASE()")}
+    return bool(waiting & ours)
 
 
 @contextmanager
