@@ -91,6 +91,7 @@ class _Keeper:
         self._agent = _client(url)
         self._check = _check(url)
         self._wanted: dict[str, _Instance] = {}
+        self._registered: set[str] = set()  # ids that the agent took once, whatever it still knows
         # One question at a time: a session is no two threads', and no registration may overtake its removal.
         self._asking = Lock()
         self._in_reach = True
@@ -131,17 +132,21 @@ class _Keeper:
         """Register again whom the agent does not know."""
         for instance in self._wanted.values():
             if instance.id not in self._agent.agent.services(filter_expr=f'ID == "{instance.id}"'):
-                self._register(instance)
+                # Whom the agent forgot has served all the while: callers do not wait for another first check.
+                status = {"status": "passing"} if instance.id in self._registered else {}
+                self._register(instance, **status)
 
-    def _register(self, instance: _Instance) -> None:
+    def _register(self, instance: _Instance, **check: str) -> None:
         self._agent.agent.service.register(
             instance.service,
             service_id=instance.id,
             address=instance.host,
             port=instance.port,
-            check={**self._check, "grpc": instance.address},  # no service in it: the health of the whole server
+            # No service in it: the health of the whole server.
+            check={**self._check, "grpc": instance.address, **check},
             replace_existing_checks=True,
         )
+        self._registered.add(instance.id)
         _log.info("registered", service=instance.service, address=instance.address)
 
     def _attempt(self, ask: Callable[[], None]) -> None:
