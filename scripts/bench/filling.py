@@ -91,9 +91,13 @@ class Filling:
     def skus(self, upto: int, family: str = "sku") -> None:
         """Stock, ledger and price book of the skus of a family, until there are `upto`."""
         first = self._skus.get(family, 0)
-        sku = f"{family}-", "{n}", 7
-        self._insert(self._inventory, (_STOCK, _STOCKED_UP), first, upto, {"sku": sku})
-        self._insert(self._order, (_GOODS,), first, upto, {"sku": sku})
+        self.stock(upto, family)
+        self._insert(self._order, (_GOODS,), first, upto, {"sku": (f"{family}-", "{n}", 7)})
+
+    def stock(self, upto: int, family: str = "sku") -> None:
+        """The same without the price book."""
+        first = self._skus.get(family, 0)
+        self._insert(self._inventory, (_STOCK, _STOCKED_UP), first, upto, {"sku": (f"{family}-", "{n}", 7)})
         self._skus[family] = max(first, upto)
 
     def sales(self, upto: int, family: str = "sku", *, waiting: bool = False) -> None:

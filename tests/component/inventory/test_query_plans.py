@@ -1,0 +1,142 @@
+"""No read, audit or batch of changes looks at more rows than it needs, on either engine, however many there are."""
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from typing import Any, Final
+
+import pytest
+
+from inventory_srv.records import SaleState
+from scripts.bench.filling import Filling, sku_names
+from tests.component.inventory.shop import Shop
+from tests.unit.inventory.sheets import adjust, reback, sell
+
+SALES: Final = 5_000
+SKUS: Final = 500
+FEW: Final = sku_names(3)
+LATER: Final = datetime(2100, 1, 1, tzinfo=UTC)
+
+
+@pytest.fixture
+def shop(shop: Shop) -> Shop:
+    """A shop with so many rows that an engine gains by an index."""
+    filling = Filling(shop.database, shop.database)
+    filling.stock(SKUS)
+    filling.sales(SALES)
+    if shop.database.for_update:
+        for table in ("stock", "sale", "sale_line", "movement"):
+            with shop.database.reading():
+                shop.database.execute(f"ANALYZE TABLE {table}").fetchall()
+    return shop
+
+
+def pages(page: Callable[[str], tuple[object, str]]) -> None:
+    """A first page, and the one after it."""
+    _, token = page("")
+    assert token, "there is a second page"
+    page(token)
+
+
+def list_stocks(shop: Shop) -> None:
+    pages(lambda token: shop.queries.list_stocks("", 10, token))
+    pages(lambda token: shop.queries.list_stocks("sku-00001", 10, token))
+
+
+def list_sales(shop: Shop) -> None:
+    pages(lambda token: shop.queries.list_sales(None, None, 10, token))
+    pages(lambda token: shop.queries.list_sales(SaleState.SOLD, LATER, 10, token))
+
+
+def list_movements(shop: Shop) -> None:
+    pages(lambda token: shop.queries.list_movements(FEW[0], None, 2, token))
+    shop.queries.list_movements(None, "0-sku-0000000001", 10, "")
+
+
+def read_stocks_and_sales(shop: Shop) -> None:
+    shop.queries.batch_get_stocks(FEW)
+    shop.queries.batch_get_sales(["0-sku-0000000001", "0-sku-0000000007"])
+
+
+def audit(shop: Shop) -> None:
+    page = shop.audit.page(10, "")
+    shop.audit.page(10, page.next_page_token)
+
+
+def change(shop: Shop) -> None:
+    shop.outcomes([sell("o1", *((sku, 1) for sku in FEW)), adjust(FEW[0], 1), reback("0-sku-0000000001")])
+    shop.outcomes([reback("o1"), sell("o1", (FEW[0], 1))])
+
+
+@contextmanager
+def statements_of(shop: Shop) -> Iterator[list[tuple[str, Sequence[Any]]]]:
+    """What the engine is given meanwhile: each statement and its values."""
+    engine, run = shop.database.engine, shop.database.engine.execute_sql
+    seen: list[tuple[str, Sequence[Any]]] = []
+
+    def execute_sql(statement: str, values: Sequence[Any] = ()) -> Any:
+        seen.append((statement, values))
+        return run(statement, values)
+
+    engine.execute_sql = execute_sql
+    try:
+        yield seen
+    finally:
+        engine.execute_sql = run
+
+
+def plan_of(shop: Shop, statement: str, values: Sequence[Any]) -> list[str]:
+    """How an engine finds the rows of a statement, table by table; WHOLE and SORTED are what costs by their number.
+
+    Along an index, with a LIMIT, is a page; sorting what was found by key costs by what was asked for.
+    """
+    with shop.database.reading():
+        if shop.database.for_update:
+            plan = shop.database.engine.execute_sql(f"EXPLAIN {statement}", values).fetchall()
+            return [_step_of_server(dict(zip(_COLUMNS, row, strict=True)), "LIMIT" in statement) for row in plan]
+        plan = shop.database.engine.execute_sql(f"EXPLAIN QUERY PLAN {statement}", values).fetchall()
+    return [_step_of_file(row[3], "LIMIT" in statement) for row in plan]
+
+
+_COLUMNS: Final = ("id", "kind", "table", "type", "possible", "key", "length", "ref", "rows", "extra")
+
+
+def _step_of_server(row: dict[str, Any], is_page: bool) -> str:
+    whole = row["type"] == "ALL" or (row["type"] == "index" and not is_page)
+    is_sorted = is_page and "filesort" in (row["extra"] or "")
+    return f"{'WHOLE' if whole else row['type']} {row['table']} by {row['key']}{' SORTED' if is_sorted else ''}"
+
+
+def _step_of_file(step: str, is_page: bool) -> str:
+    if step.startswith("SCAN") and not is_page:
+        return f"WHOLE {step}"
+    return f"SORTED {step}" if "TEMP B-TREE" in step and is_page else step
+
+
+@pytest.mark.parametrize(
+    "work",
+    [list_stocks, list_sales, list_movements, read_stocks_and_sales, audit, change],
+    ids=lambda work: work.__name__,
+)
+def test_what_is_looked_for_is_found_by_an_index(shop: Shop, work: Callable[[Shop], None]) -> None:
+    with statements_of(shop) as seen:
+        work(shop)
+    plans = {
+        statement: plan_of(shop, statement, values)
+        for statement, values in seen
+        if statement.startswith(("SELECT", "UPDATE", "DELETE"))
+    }
+    assert plans, "nothing was asked of the database"
+    dear = {statement: plan for statement, plan in plans.items() if "WHOLE" in str(plan) or "SORTED" in str(plan)}
+    assert not dear
+
+
+@pytest.mark.parametrize(
+    ("statement", "told"),
+    [
+        ("SELECT * FROM movement WHERE reason = 'x'", "WHOLE"),
+        ("SELECT * FROM movement WHERE sku > 'sku-0000400' ORDER BY reason LIMIT 5", "SORTED"),
+    ],
+)
+def test_what_costs_by_the_number_of_rows_would_be_seen(shop: Shop, statement: str, told: str) -> None:
+    assert told in str(plan_of(shop, statement, ()))
