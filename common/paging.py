@@ -4,11 +4,14 @@ import base64
 import binascii
 import json
 from collections.abc import Callable, Sequence
+from itertools import accumulate
 from typing import TypeVar
 
 from common.errors import InvalidArgument, Violation
 
 DEFAULT_PAGE_SIZE = 50
+PAGE_BYTES = 3_000_000
+"""What the rows of one page weigh at most, but for a single one: clients take 4 MB unless they say otherwise."""
 
 Key = tuple[str | int, ...]
 Row = TypeVar("Row")
@@ -44,10 +47,22 @@ def decode(token: str, *kinds: type) -> Key | None:
     return tuple(key)
 
 
-def cut(rows: Sequence[Row], size: int, key: Callable[[Row], Key]) -> tuple[list[Row], str]:
-    """Split `size + 1` fetched rows into a page and the token of the next one; the token is empty on the last page."""
+def cut(
+    rows: Sequence[Row], size: int, key: Callable[[Row], Key], weigh: Callable[[Row], int] | None = None
+) -> tuple[list[Row], str]:
+    """Split fetched rows into a page and the token of the next one; the token is empty on the last page.
+
+    Args:
+        rows: `size + 1` of them; fewer when there are no more.
+        size: The longest page.
+        key: What a row is sorted by.
+        weigh: About how many bytes a row takes in the answer, for rows that may be large: a page of them ends early.
+    """
     page = list(rows[:size])
-    return page, encode(key(page[-1])) if len(rows) > size else ""
+    if weigh is not None:
+        weights = accumulate(map(weigh, page))
+        page = page[: max(1, sum(1 for weight in weights if weight <= PAGE_BYTES))]
+    return page, encode(key(page[-1])) if len(rows) > len(page) else ""
 
 
 def _is_kept(part: str | int) -> bool:

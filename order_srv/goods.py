@@ -37,8 +37,13 @@ class PriceBook:
         size = paging.page_size(page_size)
         after = paging.decode(page_token, str)
         rows = self._goods.page(str(after[0]) if after else None, size + 1)
-        return paging.cut(rows, size, lambda goods: (goods.sku,))
+        return paging.cut(rows, size, lambda goods: (goods.sku,), _bytes_of)
 
     def delete(self, sku: str) -> None:
         """Take an entry out of the book."""
         self._goods.delete(sku, self._clock.now())
+
+
+def _bytes_of(goods: Goods) -> int:
+    """About how much room an entry takes in an answer: its texts, and numbers, times and tags."""
+    return sum(len(text.encode()) for text in (goods.sku, goods.name, goods.image_url)) + 100

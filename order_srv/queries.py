@@ -38,8 +38,8 @@ class Queries:
             page = page.where(OrderRow.order_sn < before[0])
         with self._database.snapshot():
             found = self._database.select(page.order_by(OrderRow.order_sn.desc()).limit(size + 1))
-            shown, token = paging.cut(found, size, lambda row: (row.order_sn,))
-            return rows.load(self._database, shown), token
+            orders = rows.load(self._database, found)
+        return paging.cut(orders, size, lambda order: (order.order_sn,), _bytes_of)
 
     def payments(self, outcome: Outcome | None, page_size: int, page_token: str) -> tuple[list[Payment], str]:
         """A page of payments, newest first, and the token of the next one."""
@@ -75,3 +75,12 @@ class Queries:
                 raise OrderNotFound(order_sn)  # an order has at least its first step
         shown, token = paging.cut(found, size, lambda row: (row.id,))
         return [Event(EventKind(row.kind), row.add_time, row.detail) for row in shown], token
+
+
+def _bytes_of(order: Order) -> int:
+    """About how much room an order takes in an answer."""
+    who = order.recipient
+    texts = [who.name, who.mobile, who.address, order.note, order.close_reason]
+    texts += [text for line in order.lines for text in (line.sku, line.name)]
+    # Numbers, times, and what stands before each field.
+    return sum(len(text.encode()) for text in texts) + 24 * len(order.lines) + 400 * (len(order.payments) + 1)
