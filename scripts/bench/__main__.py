@@ -1,80 +1,143 @@
-"""Starts both services, loads them from processes of their own, checks the books, prints a table and writes JSON."""
+"""Starts services, loads them from processes of their own, checks the books, and writes JSON, tables and plots."""
 
 import shutil
 import sys
 import tempfile
-from dataclasses import asdict
+import time
+from contextlib import suppress
 from datetime import UTC, datetime
+from multiprocessing import get_context
+from multiprocessing.pool import Pool
 from pathlib import Path
-from typing import Annotated, Final
+from typing import Annotated, Any, Final
 
 import grpc
 import typer
 from rich.console import Console
 
 from common.rpc.errors import to_domain_error
-from scripts.bench.parts import PARTS
-from scripts.bench.report import machine, table, tell_machine, write_json
+from scripts.bench.load import be_quiet_on_ctrl_c
+from scripts.bench.parts import PARTS, Part
+from scripts.bench.report import in_words, is_busy, machine, merged, of_part, read, write
 from scripts.bench.site import Options, Site
+from scripts.bench.table import console_tables, markdown, missed
+from scripts.bench.worlds import CLIENTS, CLUSTER, EMBEDDED, OFFICIAL, WORLDS, World, open_world
+from scripts.cluster.program import CannotRun
 from scripts.services import ServiceFailed, forget_settings, leave_in_order_on_signals
 
 _ROOM: Final = Path(".run") / "bench"
+_PUBLISHED: Final = Path("docs") / "benchmarks"
+_NAMES: Final = [part.name for part in PARTS]
 
 
 def bench(  # noqa: PLR0917 the options of a program
-    only: Annotated[list[str] | None, typer.Option(help=f"A part, of {', '.join(PARTS)}; again for more.")] = None,
-    seconds: Annotated[float, typer.Option(min=0.5, help="How long each load is measured.")] = 5.0,
-    rounds: Annotated[int, typer.Option(min=1, help="How often the loads on stock are repeated.")] = 3,
+    world: Annotated[str, typer.Option(help=f"On what: {' or '.join(WORLDS)}.")] = EMBEDDED,
+    only: Annotated[list[str] | None, typer.Option(help=f"A part, of {', '.join(_NAMES)}; again for more.")] = None,
+    seconds: Annotated[float, typer.Option(min=0.5, help="How long each load is measured.")] = 3.0,
+    rounds: Annotated[int, typer.Option(min=1, help="How often the loads are repeated, in turns.")] = 5,
     callers: Annotated[int, typer.Option(min=1, help="How many sell at once.")] = 64,
-    create_callers: Annotated[int, typer.Option(min=1, help="How many create orders at once.")] = 16,
+    create_callers: Annotated[int, typer.Option(min=1, help="How many create orders at once.")] = 32,
     connections: Annotated[int, typer.Option(min=1, help="Over how many connections they call.")] = 4,
     processes: Annotated[int, typer.Option(min=1, help="How many load processes there are.")] = 1,
+    replicas: Annotated[int, typer.Option(min=1, help="How many of each service there are.")] = 1,
     skus: Annotated[int, typer.Option(min=1, help="How many skus there are beside the hot one.")] = 1000,
     due_orders: Annotated[int, typer.Option(min=1, help="How many orders come due at once.")] = 10_000,
+    client: Annotated[str, typer.Option(help=f"RocketMQ's client: {' or '.join(CLIENTS)}.")] = OFFICIAL,
+    *,
+    publish: Annotated[bool, typer.Option(help=f"Write to {_PUBLISHED}, the measured parts anew.")] = False,
 ) -> None:
     """Measure. Exits with 1 when the books do not balance; a missed target is told and is no failure."""
-    chosen = only or list(PARTS)
-    unknown = [name for name in chosen if name not in PARTS]
-    if unknown:
-        raise typer.BadParameter(f"there is no part {', '.join(unknown)}; there are {', '.join(PARTS)}")
+    _one_of("world", world, WORLDS)
+    _one_of("client", client, CLIENTS)
+    for name in only or []:
+        _one_of("only", name, [part.name for part in PARTS if world in part.worlds])
+    chosen = [part for part in PARTS if world in part.worlds and (part.name in only if only else part.by_default)]
+    if replicas > 1 and world != CLUSTER:
+        raise typer.BadParameter(f"only the {CLUSTER} world has several replicas")
     leave_in_order_on_signals()
     forget_settings()
-    console = Console(highlight=False, width=None if sys.stdout.isatty() else 120)
-    options = Options(seconds, rounds, callers, create_callers, connections, processes, skus, due_orders)
-    sys.exit(_measure(console, options, chosen))
+    console = Console(highlight=False, width=None if sys.stdout.isatty() else 160)
+    options = Options(seconds, rounds, callers, create_callers, connections, processes, replicas, skus, due_orders)
+    measured = _measure(console, options, chosen, world, client)
+    folder = _PUBLISHED if publish else _ROOM / f"{datetime.now(UTC):%Y%m%d-%H%M%S}"
+    if measured is None:
+        sys.exit(1)
+    file = folder / f"{world}.json"
+    report = merged(read(file), world, measured, _NAMES)
+    write(file, report)
+    _draw(console, file, report)
+    faults = [fault for part in measured.values() for fault in part["book_faults"]]
+    for fault in faults:
+        console.print(fault, style="red", markup=False)
+    console.print("the books do NOT balance" if faults else "the books balance after each round")
+    for name in missed({"parts": measured}):
+        console.print(f"missed: {name}", style="yellow", markup=False)
+    console.print(f"all of it: {folder}", soft_wrap=True)
+    sys.exit(1 if faults else 0)
 
 
-def _measure(console: Console, options: Options, chosen: list[str]) -> int:
-    facts = machine()
-    tell_machine(console, facts)
+def _one_of(option: str, value: str, known: "list[str] | tuple[str, ...]") -> None:
+    if value not in known:
+        raise typer.BadParameter(f"--{option} {value}: there is {', '.join(known)}")
+
+
+def _measure(
+    console: Console, options: Options, chosen: list[Part], world_name: str, client: str
+) -> dict[str, dict[str, Any]] | None:
+    """Each part's report by its name; None when it could not be measured, which was told."""
     _ROOM.mkdir(parents=True, exist_ok=True)
     folder = Path(tempfile.mkdtemp(prefix="data-", dir=_ROOM)).absolute()  # on a disk: /tmp may be memory
+    measured: dict[str, dict[str, Any]] = {}
+
+    def say(line: str) -> None:
+        console.print(f"  {line}", markup=False)
+
     try:
-        console.print(f"starting both services, putting {options.skus:,} skus in …")
-        with Site(folder, console, options) as site:
-            for name in PARTS:
-                if name in chosen:
-                    console.print(f"{name}: {_first_line(PARTS[name].__doc__)}")
-                    PARTS[name](site)
-                    site.check_books(name)
-            site.add_memory()
-    except (ServiceFailed, grpc.RpcError, RuntimeError) as error:
+        with (
+            get_context("spawn").Pool(options.processes, initializer=be_quiet_on_ctrl_c) as pool,
+            open_world(world_name, folder / "engines", client, say) as world,
+        ):
+            for part in chosen:
+                measured[part.name] = _measure_part(console, options, part, world, folder, pool)
+    except (ServiceFailed, CannotRun, grpc.RpcError, RuntimeError) as error:
         text = str(to_domain_error(error)) if isinstance(error, grpc.RpcError) else str(error)
         console.print(f"{text}\nthe services' data and logs are kept in {folder}", style="red", markup=False)
-        return 1
+        return None
     shutil.rmtree(folder)
-    report = _ROOM / f"{datetime.now(UTC):%Y%m%d-%H%M%S}.json"
-    write_json(report, facts, asdict(options), site.figures, site.faults)
-    console.print(table(site.figures))
-    for fault in site.faults:
-        console.print(fault, style="red", markup=False)
-    console.print("the books do NOT balance" if site.faults else "the books balance after each part")
-    console.print(f"the same as JSON: {report}", soft_wrap=True)
-    return 1 if site.faults else 0
+    return measured
 
 
-def _first_line(text: str | None) -> str:
-    return (text or "").partition("\n")[0]
+def _measure_part(  # noqa: PLR0917 what its caller has
+    console: Console, options: Options, part: Part, world: World, folder: Path, pool: Pool
+) -> dict[str, Any]:
+    facts = machine(world.versions())
+    console.print(f"{part.name}: {part.about}", style="bold", markup=False)
+    if is_busy(facts):
+        console.print(
+            f"  others are using this machine (load {facts['load_before']}): expect lower figures", style="yellow"
+        )
+    began = time.monotonic()
+    with Site(part.name, world, folder, pool=pool, console=console, options=options) as site:
+        part.run(site)
+        if part.checks_books:
+            site.check_books("in the end")
+        site.note_memory()
+    report = of_part(facts, options, time.monotonic() - began, site.results)
+    for table in console_tables(report, f"{part.name}: {in_words(facts)}"):
+        console.print(table)
+    return report
+
+
+def _draw(console: Console, file: Path, report: dict[str, Any]) -> None:
+    """Draw its plots, and write the page; without matplotlib there is the page alone."""
+    files: dict[str, list[str]] = {}
+    with suppress(ImportError):
+        from scripts.bench.plots import draw_all  # noqa: PLC0415 an extra that a benchmark can do without
+
+        files = draw_all(report, file.with_suffix(""))
+    if not files:
+        console.print("no plots: matplotlib is not installed (the extra `plots`)")
+    file.with_suffix(".md").write_text(markdown(report, files), encoding="utf-8")
 
 
 if __name__ == "__main__":

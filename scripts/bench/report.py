@@ -1,74 +1,28 @@
-"""What was measured: as a table for people, as JSON for programs."""
+"""What was measured, as JSON: a part a time, so that parts measured again replace what was there."""
 
 import json
-import math
 import platform
 import sqlite3
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Final
 
 import psutil
-from rich.console import Console
-from rich.table import Table
 
-_PACKAGES: Final = ("reback", "grpcio", "protobuf", "protovalidate", "peewee")
+from scripts.bench.site import Options, Results
 
-
-@dataclass(frozen=True)
-class Target:
-    """What a figure is to be: at least, at most, or both."""
-
-    at_least: float | None = None
-    at_most: float | None = None
-
-    def met(self, value: float) -> bool:
-        return (self.at_least is None or value >= self.at_least) and (self.at_most is None or value <= self.at_most)
-
-    def __str__(self) -> str:
-        bounds = [] if self.at_least is None else [f"≥ {self.at_least:g}"]
-        return ", ".join(bounds if self.at_most is None else [*bounds, f"≤ {self.at_most:g}"])
+_PACKAGES: Final = ("reback", "grpcio", "protobuf", "protovalidate", "peewee", "PyMySQL", "redis")
 
 
-@dataclass(frozen=True)
-class Figure:
-    """One measured figure.
-
-    Attributes:
-        part: The part of the benchmark that it belongs to.
-        name: What was measured.
-        value: How much.
-        unit: Of what.
-        samples: From how many measurements.
-        target: What it is to be; None: there is no target.
-    """
-
-    part: str
-    name: str
-    value: float
-    unit: str
-    samples: int
-    target: Target | None = None
-
-    @property
-    def missed(self) -> bool:
-        return self.target is not None and not self.target.met(self.value)
-
-
-def percentile(values: list[float], share: float) -> float:
-    """The value that `share` of them do not exceed.
+def machine(engines: Mapping[str, str]) -> dict[str, Any]:
+    """On what it is measured.
 
     Args:
-        values: Sorted, at least one.
-        share: 0.5 for the median.
+        engines: Versions of the engines.
     """
-    return values[max(0, math.ceil(share * len(values)) - 1)]
-
-
-def machine() -> dict[str, Any]:
-    """On what it was measured."""
     return {
         "time": datetime.now(UTC).isoformat(timespec="seconds"),
         "processor": _processor(),
@@ -79,6 +33,7 @@ def machine() -> dict[str, Any]:
         "python": platform.python_version(),
         "sqlite": sqlite3.sqlite_version,
         **{package: version(package) for package in _PACKAGES},
+        **engines,
     }
 
 
@@ -90,57 +45,67 @@ def _processor() -> str:
     return next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), platform.machine())
 
 
-def table(figures: list[Figure]) -> Table:
-    """The figures, and whether their targets are met."""
-    shown = Table(title="Measured", title_justify="left")
-    for heading in ("part", "figure"):
-        shown.add_column(heading)
-    for heading in ("value", "samples", "target"):
-        shown.add_column(heading, justify="right")
-    shown.add_column("")
-    part = ""
-    for figure in figures:
-        if figure.part != part and part:
-            shown.add_section()
-        verdict = "" if figure.target is None else "[red]missed[/red]" if figure.missed else "[green]met[/green]"
-        shown.add_row(
-            figure.part if figure.part != part else "",
-            figure.name,
-            f"{_rounded(figure.value)} {figure.unit}".strip(),
-            f"{figure.samples:,}",
-            str(figure.target or ""),
-            verdict,
-        )
-        part = figure.part
-    return shown
+def is_busy(facts: Mapping[str, Any]) -> bool:
+    """Whether others used the machine before it began."""
+    return bool(facts["load_before"] > facts["cores"] / 2)
 
 
-def tell_machine(console: Console, facts: dict[str, Any]) -> None:
-    """Print on what it is measured, and a warning when others use it too."""
-    console.print(
-        f"{facts['processor']}, {facts['cores']} cores, {facts['memory_gb']} GB; Python {facts['python']}, "
-        f"grpcio {facts['grpcio']}, SQLite {facts['sqlite']}; load before: {facts['load_before']}"
-    )
-    if facts["load_before"] > facts["cores"] / 2:
-        console.print("others are using this machine: expect lower figures", style="yellow")
+def in_words(facts: Mapping[str, Any]) -> str:
+    """Machine and versions in a line."""
+    names = {"python": "Python", "grpcio": "grpcio", "sqlite": "SQLite", "mariadb": "MariaDB", "redis_server": "Redis"}
+    names |= {"rocketmq": "RocketMQ", "consul": "Consul"}
+    versions = ", ".join(f"{name} {facts[key]}" for key, name in names.items() if key in facts)
+    return f"{facts['processor']}, {facts['cores']} cores, {facts['memory_gb']} GB; {versions}"
 
 
-def write_json(
-    path: Path, facts: dict[str, Any], options: dict[str, Any], figures: list[Figure], faults: list[str]
-) -> None:
-    """Write everything down."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    content = {
-        "machine": facts,
-        "options": options,
-        "figures": [{**asdict(figure), "missed": figure.missed} for figure in figures],
-        "book_faults": faults,
+def of_part(facts: Mapping[str, Any], options: Options, took: float, results: Results) -> dict[str, Any]:
+    """What a part measured.
+
+    Args:
+        facts: Of the machine, when the part began.
+        options: What was chosen.
+        took: Seconds.
+        results: What it found.
+    """
+    return {
+        "machine": dict(facts),
+        "options": asdict(options),
+        "took_seconds": round(took, 1),
+        "figures": [figure.as_json() for figure in results.figures],
+        "loads": [asdict(load) for load in results.loads],
+        "plots": [asdict(plot) for plot in results.plots],
+        "book_faults": list(results.faults),
     }
-    path.write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
-def _rounded(value: float) -> str:
-    for limit, digits in ((100, 0), (10, 1), (1, 2)):
-        if abs(value) >= limit:
-            return f"{value:,.{digits}f}"
-    return f"{value:.3f}"
+def merged(before: Mapping[str, Any], world: str, parts: Mapping[str, Any], order: Sequence[str]) -> dict[str, Any]:
+    """A report with these parts instead of those of the same names.
+
+    Args:
+        before: The report that there is; empty: none.
+        world: Where they were measured.
+        parts: By name.
+        order: The names of all parts, in the order in which they are told.
+
+    Raises:
+        ValueError: The report is of another world.
+    """
+    if before and before["world"] != world:
+        raise ValueError(f"the report is of the {before['world']} world, not of {world}")
+    together = {**before.get("parts", {}), **parts}
+    known = [name for name in order if name in together]
+    return {"world": world, "parts": {name: together[name] for name in known}}
+
+
+def read(path: Path) -> dict[str, Any]:
+    """A report; empty where there is none."""
+    if not path.is_file():
+        return {}
+    report: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    return report
+
+
+def write(path: Path, report: Mapping[str, Any]) -> None:
+    """Write a report."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(report, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")

@@ -1,10 +1,11 @@
-"""Where the benchmark takes place: the services, the load processes, what was measured, and the state of the books."""
+"""Where a part of the benchmark takes place: services on databases of their own, loads on them, and what was found."""
 
+import random
 import time
-from collections.abc import Mapping
-from contextlib import ExitStack
-from dataclasses import dataclass, replace
-from multiprocessing import get_context
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from multiprocessing.pool import Pool
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Final, Self
@@ -15,25 +16,29 @@ from rich.console import Console
 from reback.inventory.v1.inventory_pb2 import SetStockRequest
 from reback.order.v1.order_pb2 import Goods, PutGoodsRequest
 from scripts.bench.books import check_books
-from scripts.bench.load import Kind, Measured, Plan, be_quiet_on_ctrl_c, drive
-from scripts.bench.report import Figure, Target
+from scripts.bench.figures import Figure, Load, Plot, Spread, Target
+from scripts.bench.load import Kind, Measured, Plan, drive
+from scripts.bench.replicas import INVENTORY, ORDER, Replicas
+from scripts.bench.worlds import World
 from scripts.goods_file import Entry
 from scripts.seeding import seed
-from scripts.services import Service, Services
 from scripts.shop import Shop
 
 if TYPE_CHECKING:
     from multiprocessing.pool import AsyncResult
 
 HOT: Final = "hot"
+SOLD_OUT: Final = "sold-out"
+_NOBODY: Final = "ipv4:127.0.0.1:1"  # a channel that is never used is never connected
 _PLENTY: Final = 2_000_000_000
-_USERS_A_PART: Final = 100
-_BEGIN_AFTER_S: Final = 0.7  # until then every load process has its connections
-_LOAD_PATIENCE_S: Final = 1800.0
+_USERS_A_ROUND: Final = 100
 _MEGABYTE: Final = 1_000_000
-_LARGEST_SERVICE: Final = Target(at_most=150)
-_READY_WITHIN: Final = Target(at_most=3)
-_OWN_PORTS: Final = {"INVENTORY_LISTEN": "127.0.0.1:0", "ORDER_LISTEN": "127.0.0.1:0"}
+_SERVICE_MEMORY: Final = Target(at_most=200, aim=150)
+_WARM_UP_S: Final = 0.5
+_BEGIN_AFTER_S: Final = 0.7  # until then every load process has its connections and requests
+_LOAD_PATIENCE_S: Final = 1800.0
+_MOST_SKUS_OF_A_LOAD: Final = 20_000  # more than it calls in its time; all of a million would take long to send over
+_UNDER_WAY_AT_MOST: Final = 1000  # of an open loop: so many that it does not wait for answers
 
 
 @dataclass(frozen=True)
@@ -42,11 +47,12 @@ class Options:
 
     Attributes:
         seconds: How long each load is measured.
-        rounds: How often the loads on stock are repeated; the median counts.
+        rounds: How often all loads of a part are repeated, in turns.
         callers: How many sell at once.
         create_callers: How many create orders at once.
         connections: Over how many connections.
         processes: From how many load processes.
+        replicas: How many of each service.
         skus: How many skus there are beside the hot one.
         due_orders: How many orders are due at once.
     """
@@ -57,72 +63,161 @@ class Options:
     create_callers: int
     connections: int
     processes: int
+    replicas: int
     skus: int
     due_orders: int
 
 
-class Site:
-    """A context manager that starts everything and leaves nothing running.
+@dataclass
+class Results:
+    """What a part found.
 
     Attributes:
-        options: What was chosen.
-        console: Where to tell how it goes.
-        figures: What was measured so far.
-        faults: What was found wrong in the books; empty when all is well.
-        shop: A client of both services; a new one after each restart of the order service.
-        skus: The skus beside the hot one.
-        sold_directly: How many units were sold without an order so far.
-        create_rate: How many orders a second can be created; 0 until it was measured.
+        figures: With or without targets, in the order of the table.
+        loads: Every load that was measured.
+        plots: What is to be drawn.
+        faults: What was wrong in the books; empty when all is well.
     """
 
-    def __init__(self, folder: Path, console: Console, options: Options) -> None:
+    figures: list[Figure] = field(default_factory=list)
+    loads: list[Load] = field(default_factory=list)
+    plots: list[Plot] = field(default_factory=list)
+    faults: list[str] = field(default_factory=list)
+
+
+class Site:
+    """A context manager that starts services and leaves nothing running.
+
+    Attributes:
+        part: The part of the benchmark that it is for.
+        world: What the services stand on.
+        options: What was chosen.
+        results: What was found so far.
+        shop: A client of both services; a new one after each restart.
+        skus: The skus beside `HOT`, of which there is plenty, and `SOLD_OUT`, of which there is nothing.
+
+    Args:
+        part: See above.
+        world: See above.
+        folder: Where data and logs go; a new one is made in it for all databases that are new.
+        pool: The load processes.
+        console: Where to tell how it goes.
+        options: See above.
+    """
+
+    def __init__(
+        self, part: str, world: World, folder: Path, *, pool: Pool, console: Console, options: Options
+    ) -> None:
+        self.part = part
+        self.world = world
         self.options = options
-        self.console = console
-        self.figures: list[Figure] = []
-        self.faults: list[str] = []
+        self.results = Results()
         self.skus = tuple(f"sku-{number:05}" for number in range(options.skus))
-        self.sold_directly = 0
-        self.create_rate = 0.0
-        self._services = Services(folder, _OWN_PORTS)
-        self._pool = get_context("spawn").Pool(options.processes, initializer=be_quiet_on_ctrl_c)
-        self._open = ExitStack()
+        self.shop = Shop(_NOBODY, _NOBODY)
+        self._replicas = Replicas(world, folder / part)
+        self._pool = pool
+        self._console = console
         self._users = range(1, 1)
         self._plans = 0
-        self._memory: dict[str, list[int]] = {"inventory": [], "order": []}
+        self._checked = -1
+        self._sold_directly = 0
 
     def __enter__(self) -> Self:
-        self._open.enter_context(self._pool)  # leaving it ends the load processes, in the middle of whatever they do
-        self._open.enter_context(self._services)
         try:
-            self._connect()
-            seed(self.shop, [_plenty_of(sku) for sku in (HOT, *self.skus)])
+            self.restart(fresh=True)
         except BaseException:
-            self._open.close()
+            self._replicas.kill()
             raise
-        inventory, order = self._services.inventory.started_in, self._services.order.started_in
-        self.add(Figure("start", "inventory ready in", inventory, "s", 1))
-        self.add(Figure("start", "order ready in", order, "s", 1))
-        self.add(Figure("start", "both ready, one after the other", inventory + order, "s", 1, _READY_WITHIN))
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self.shop.__exit__(kind, error, trace)
-        self._open.__exit__(kind, error, trace)
+        try:
+            self.shop.__exit__(None, None, None)
+            self.stop()
+        finally:
+            self._replicas.kill()
 
     def say(self, text: str) -> None:
         """Tell how it goes."""
-        self.console.print(text, markup=False)
+        self._console.print(text, markup=False)
 
-    def add(self, figure: Figure) -> None:
-        """Note a figure."""
-        self.figures.append(figure)
+    def figure(
+        self,
+        name: str,
+        value: float | Iterable[float] | Spread,
+        unit: str,
+        samples: int = 0,
+        target: Target | None = None,
+    ) -> Figure:
+        """Note a figure: a value, one a round, or a spread; `samples`: how many measurements, else how many values."""
+        each = (value,) if isinstance(value, (int, float)) else value
+        spread = each if isinstance(each, Spread) else Spread.of(each)
+        figure = Figure(self.part, name, spread, unit, samples or len(spread.values), target)
+        self.results.figures.append(figure)
+        return figure
 
-    def new_users(self, count: int = _USERS_A_PART) -> range:
+    def plot(self, plot: Plot) -> None:
+        """Have something drawn."""
+        self.results.plots.append(plot)
+
+    def database_url(self, service: str) -> str:
+        """Of the database that `inventory` or `order` has now."""
+        return self._replicas.database_url(service)
+
+    @property
+    def folder(self) -> Path:
+        """Where data and logs of the services are now."""
+        return self._replicas.folder
+
+    @property
+    def inventories(self) -> tuple[str, ...]:
+        """The addresses of the inventory services that serve orders."""
+        return self._replicas.addresses(INVENTORY)
+
+    @property
+    def orders(self) -> tuple[str, ...]:
+        """The addresses of the order services."""
+        return self._replicas.addresses(ORDER)
+
+    def started_in(self) -> Mapping[str, float]:
+        """Seconds that each service took until it was ready, by its name."""
+        return {service.module: service.started_in for service in self._replicas.running}
+
+    def new_users(self, count: int = _USERS_A_ROUND) -> range:
         """So many users who have not ordered yet."""
         self._users = range(1, self._users.stop + count)
         return range(self._users.stop - count, self._users.stop)
+
+    def full_speed(
+        self, kind: Kind, skus: Sequence[str] = (), callers: int = 0, users: range | None = None, lines: int = 1
+    ) -> Plan:
+        """A closed loop of as many callers as were chosen, for the chosen time."""
+        usual = self.options.create_callers if kind is Kind.CREATE else self.options.callers
+        callers = callers or usual
+        return Plan(
+            kind,
+            tuple(skus),
+            self._users_for(kind, users),
+            callers,
+            min(callers, self.options.connections),
+            warm_up=_WARM_UP_S,
+            seconds=self.options.seconds,
+            lines=lines,
+        )
+
+    def paced(
+        self, kind: Kind, skus: Sequence[str], rate: float, seconds: float = 0.0, users: range | None = None
+    ) -> Plan:
+        """An open loop: so many calls a second, each due at its own moment."""
+        return replace(
+            self.full_speed(kind, skus, users=users),
+            rate=rate,
+            callers=_UNDER_WAY_AT_MOST,
+            seconds=seconds or self.options.seconds,
+            warm_up=0.0 if seconds else _WARM_UP_S,
+        )
 
     def load(self, plan: Plan) -> Measured:
         """Carry out a plan, divided among the load processes; what it says is for all of them together."""
@@ -131,87 +226,138 @@ class Site:
     def start_load(self, plan: Plan) -> "Running":
         """The same, without waiting for it."""
         self._plans += 1
-        begin_at = time.time() + _BEGIN_AFTER_S
-        count = self.options.processes
-        parts = [
+        own = set(plan.addresses) <= {service.address for service in self._replicas.running}
+        skus = plan.skus
+        if len(skus) > _MOST_SKUS_OF_A_LOAD and plan.lines == 1:
+            skus = tuple(random.Random(self._plans).sample(skus, _MOST_SKUS_OF_A_LOAD))  # noqa: S311 no secret
+        count = min(self.options.processes, plan.callers)
+        shares = [
             replace(
                 plan,
-                address=self._address_of(plan.kind),
+                skus=skus,
+                addresses=plan.addresses or (self.orders if plan.kind is Kind.CREATE else self.inventories),
                 key=f"{plan.kind.name.lower()}-{self._plans}-{number}",
                 callers=share(plan.callers, number, count),
                 connections=max(1, share(plan.connections, number, count)),
                 count=share(plan.count, number, count),
                 rate=plan.rate / count,
-                begin_at=begin_at,
+                begin_at=time.time() + _BEGIN_AFTER_S,
             )
             for number in range(count)
         ]
-        return Running(self, plan.kind, self._pool.map_async(drive, parts, chunksize=1))
+        return Running(self, plan, self._pool.map_async(drive, shares, chunksize=1), counts=own)
 
-    def restart_order(self, settings: Mapping[str, str]) -> None:
-        """Stop the order service, and start it with other settings."""
-        self.stop_order()
-        self.start_order(settings)
+    def restart(
+        self, settings: Mapping[str, str] | None = None, *, inventory: int = 0, order: int = 0, fresh: bool = False
+    ) -> None:
+        """Stop the services, and start them with other settings.
 
-    def stop_order(self) -> None:
-        self.shop.__exit__(None, None, None)
-        self._services.stop_order()
+        Args:
+            settings: Variables over those of the world; what was set before is forgotten.
+            inventory: How many replicas of it; 0: as many as were chosen.
+            order: The same of the order service.
+            fresh: On new databases, with the usual skus in them.
+        """
+        self.stop()
+        if fresh:
+            self._replicas.new_databases()
+            self._users, self._sold_directly = range(1, 1), 0
+        self.start(settings, INVENTORY, inventory)
+        self.start(settings, ORDER, order)
+        if fresh:
+            nothing = Entry(_goods(SOLD_OUT), SetStockRequest(sku=SOLD_OUT, quantity=0, reason="bench"))
+            seed(self.shop, [nothing, *(_plenty_of(sku) for sku in (HOT, *self.skus))])
 
-    def start_order(self, settings: Mapping[str, str]) -> None:
-        self._services.start_order(settings)
+    def start(self, settings: Mapping[str, str] | None, service: str, count: int = 0) -> None:
+        """Start so many of `inventory` or `order`, which were stopped; see `restart`."""
+        self._replicas.start(service, count or self.options.replicas, settings or {})
         self._connect()
 
-    def check_books(self, part: str) -> None:
-        """Note the memory that the services have by now, and compare the books."""
-        for name, service in self._running():
-            self._memory[name].append(psutil.Process(service.pid).memory_info().rss)
-        books = check_books(self.shop, self._users, sold_directly=self.sold_directly)
-        self.faults += [f"{part}: {fault}" for fault in books.faults]
+    def stop(self, service: str = "") -> None:
+        """Stop both services, or only `inventory` or `order`; they finish what they accepted."""
+        self._replicas.stop(service)
+
+    @contextmanager
+    def replica(self, service: str, settings: Mapping[str, str], *, found: bool = False) -> Iterator[str]:
+        """One more `inventory` or `order` on the same databases, for the length of a `with` block; its address.
+
+        Args:
+            service: Which.
+            settings: Variables of its own.
+            found: Whether the others find it.
+        """
+        with self._replicas.one_more(service, settings, found=found) as address:
+            yield address
+
+    def check_books(self, when: str) -> None:
+        """Compare the books of everything that happened on these databases; not again when nothing happened since."""
+        if self._checked == self._plans:
+            return
+        self._checked = self._plans
+        books = check_books(self.shop, self._users, sold_directly=self._sold_directly)
+        self.results.faults += [f"{self.part}, {when}: {fault}" for fault in books.faults]
         states = ", ".join(f"{count:,} {state}" for state, count in sorted(books.orders.items())) or "none"
         verdict = f"{len(books.faults)} FAULTS" if books.faults else "balance"
-        self.say(f"  books {verdict}: {books.skus:,} skus; orders: {states}")
+        self.say(f"  {when}: books {verdict}: {books.skus:,} skus; orders: {states}")
 
     def processor_seconds(self) -> dict[str, float]:
-        """How much processor time each service has taken since it started."""
-        times = {name: psutil.Process(service.pid).cpu_times() for name, service in self._running()}
-        return {name: taken.user + taken.system for name, taken in times.items()}
+        """How much processor time services and engines have taken since they started, by who."""
+        return {
+            "service": sum(_processor_seconds(psutil.Process(each.pid)) for each in self._replicas.running),
+            "engines": sum(_processor_seconds(each) for each in self.world.engines()),
+        }
 
-    def add_memory(self) -> None:
-        """Note the most memory that each service was seen with."""
-        for name, seen in self._memory.items():
-            if seen:
-                value = max(seen) / _MEGABYTE
-                self.add(Figure("memory", f"{name}, resident, most seen", value, "MB", len(seen), _LARGEST_SERVICE))
+    def resident(self) -> dict[str, int]:
+        """Bytes of memory that each service has now, by its name; of several replicas the largest."""
+        found: dict[str, int] = {}
+        for service in self._replicas.running:
+            size: int = psutil.Process(service.pid).memory_info().rss
+            found[service.module] = max(size, found.get(service.module, 0))
+        return found
 
-    def _running(self) -> tuple[tuple[str, Service], ...]:
-        return ("inventory", self._services.inventory), ("order", self._services.order)
+    def note_memory(self) -> None:
+        """Put among the figures what memory the services have now."""
+        for name, size in self.resident().items():
+            self.figure(f"{name} resident in the end", size / _MEGABYTE, "MB", target=_SERVICE_MEMORY)
+
+    def sold(self, plan: Plan, answered: int) -> None:
+        """Note that a load sold these units without an order."""
+        if plan.kind is Kind.SELL and plan.expect.name == "OK":
+            self._sold_directly += answered * plan.lines
 
     def _connect(self) -> None:
-        self.shop = Shop(self._services.inventory.address, self._services.order.address)
+        self.shop.__exit__(None, None, None)
+        self.shop = Shop(_all_of(self.inventories), _all_of(self.orders))
 
-    def _address_of(self, kind: Kind) -> str:
-        return self._services.order.address if kind is Kind.CREATE else self._services.inventory.address
+    def _users_for(self, kind: Kind, users: range | None) -> range:
+        if users is not None or kind is not Kind.CREATE:
+            return users or range(1, 2)
+        return self.new_users()
 
 
 class Running:
     """A load that goes on."""
 
-    def __init__(self, site: Site, kind: Kind, parts: "AsyncResult[list[Measured]]") -> None:
+    def __init__(self, site: Site, plan: Plan, shares: "AsyncResult[list[Measured]]", *, counts: bool) -> None:
         self._site = site
-        self._kind = kind
-        self._parts = parts
+        self._plan = plan
+        self._shares = shares
+        self._counts = counts
+        self._taken = site.processor_seconds()
 
     def ended(self) -> bool:
         """Whether every load process is done."""
-        return self._parts.ready()
+        return self._shares.ready()
 
     def result(self) -> Measured:
         """Wait for the end; what was seen by all of them together."""
         together = Measured()
-        for part in self._parts.get(_LOAD_PATIENCE_S):
-            together.add(part, one_after_the_other=False)
-        if self._kind is Kind.SELL:
-            self._site.sold_directly += together.answered
+        for each in self._shares.get(_LOAD_PATIENCE_S):
+            together.add(each, one_after_the_other=False)
+        for who, seconds in self._site.processor_seconds().items():
+            together.cpu[who] = seconds - self._taken[who]
+        if self._counts:
+            self._site.sold(self._plan, together.answered)
         if together.failures:
             self._site.say(f"  calls that failed: {dict(together.failures)}")
         return together
@@ -222,6 +368,18 @@ def share(whole: int, number: int, count: int) -> int:
     return whole // count + (number < whole % count)
 
 
+def _processor_seconds(process: psutil.Process) -> float:
+    taken = process.cpu_times()
+    return float(taken.user + taken.system)
+
+
+def _all_of(addresses: Sequence[str]) -> str:
+    return f"ipv4:{','.join(addresses)}" if addresses else _NOBODY
+
+
+def _goods(sku: str) -> PutGoodsRequest:
+    return PutGoodsRequest(goods=Goods(sku=sku, name=f"Bench {sku}", price_cents=100, currency="EUR", on_sale=True))
+
+
 def _plenty_of(sku: str) -> Entry:
-    goods = Goods(sku=sku, name=f"Bench {sku}", price_cents=100, currency="EUR", on_sale=True)
-    return Entry(PutGoodsRequest(goods=goods), SetStockRequest(sku=sku, quantity=_PLENTY, reason="bench"))
+    return Entry(_goods(sku), SetStockRequest(sku=sku, quantity=_PLENTY, reason="bench"))

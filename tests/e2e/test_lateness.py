@@ -8,7 +8,7 @@ from typing import Final
 import pytest
 
 from reback.order.v1 import order_pb2 as pb
-from scripts.bench.report import percentile
+from scripts.bench.figures import percentile
 from tests.engines import ROCKETMQ_URL
 from tests.replicas import replicas
 from tests.services import wait_until

@@ -1,7 +1,6 @@
-"""The benchmark's arithmetic, and what it finds wrong in books."""
+"""The benchmark's arithmetic, its requests, and what it finds wrong in books."""
 
 from collections import Counter
-from itertools import islice
 from typing import Any
 
 import pytest
@@ -9,9 +8,10 @@ import pytest
 from reback.inventory.v1 import inventory_pb2 as stock_pb
 from reback.order.v1 import order_pb2 as pb
 from scripts.bench.books import fault
+from scripts.bench.figures import Figure, Spread, Target, percentile
 from scripts.bench.load import Kind, Measured, Plan, requests
-from scripts.bench.report import Figure, Target, percentile
 from scripts.bench.site import share
+from scripts.bench.tally import Tally
 
 
 @pytest.mark.parametrize(("part", "expected"), [(0.5, 50), (0.99, 99), (1.0, 100), (0.0, 1), (0.001, 1)])
@@ -35,7 +35,63 @@ def test_the_percentile_of_one_value_is_that_value() -> None:
     ],
 )
 def test_a_figure_misses_its_target_only_beyond_it(target: Target | None, value: float, missed: bool) -> None:
-    assert Figure("part", "name", value, "", 1, target).missed is missed
+    assert Figure("part", "name", Spread.of([value]), "", 1, target).missed is missed
+
+
+@pytest.mark.parametrize(
+    ("target", "value", "verdict"),
+    [
+        (Target(at_least=0.5, aim=0.7), 0.49, "missed"),
+        (Target(at_least=0.5, aim=0.7), 0.69, "met"),
+        (Target(at_least=0.5, aim=0.7), 0.7, "aim met"),
+        (Target(at_most=20, aim=10), 20.1, "missed"),
+        (Target(at_most=20, aim=10), 10.1, "met"),
+        (Target(at_most=20, aim=10), 10.0, "aim met"),
+        (Target(at_least=1), 5.0, "met"),
+    ],
+)
+def test_an_aim_lies_beyond_what_has_to_be_reached(target: Target, value: float, verdict: str) -> None:
+    assert target.verdict(value) == verdict
+
+
+def test_the_median_counts_and_the_range_is_told() -> None:
+    spread = Spread.of([3.0, 1.0, 2.0, 10.0])
+    assert (spread.median, spread.low, spread.high, spread.values) == (2.5, 1.0, 10.0, (3.0, 1.0, 2.0, 10.0))
+
+
+def measured(*latencies: float, seconds: float = 1.0, failures: int = 0) -> Measured:
+    one = Measured(answered=len(latencies), seconds=seconds, cpu={"service": 0.001, "load": 0.003})
+    one.latencies.extend(latencies)
+    one.failures = Counter({"UNAVAILABLE": failures} if failures else {})
+    return one
+
+
+def test_a_ratio_is_made_within_each_round() -> None:
+    tally = Tally()
+    for sold, empty in ((1, 2), (3, 4), (9, 10)):
+        tally.take("sell", "so", measured(*[0.1] * sold))
+        tally.take("empty", "so", measured(*[0.1] * empty))
+    assert tally.ratio("sell", "empty").values == (0.5, 0.75, 0.9)
+    assert tally.ratio("sell", "empty").median == 0.75
+
+
+def test_a_load_has_its_rounds_side_by_side_and_its_latencies_together() -> None:
+    tally = Tally()
+    tally.take("sell", "64 callers", measured(0.003, 0.001, 0.002, seconds=2.0))
+    tally.take("sell", "64 callers", measured(0.005, seconds=1.0, failures=1))
+    load = tally.load("stock", "sell")
+    assert load.rate.values == (1.5, 1.0)
+    assert load.p50.values == (2.0, 5.0)
+    assert load.p999.values == (3.0, 5.0)
+    assert list(load.cpu["load"].values) == pytest.approx([1000, 1500])
+    assert load.calls == 4
+    assert dict(load.distribution)[0.5] == 2.0
+    assert dict(load.distribution)[0.9999] == 5.0
+
+
+def test_a_load_of_which_no_call_succeeded_is_not_measured() -> None:
+    with pytest.raises(RuntimeError, match="UNAVAILABLE"):
+        Tally().take("sell", "so", measured(failures=3))
 
 
 @pytest.mark.parametrize(("whole", "count"), [(64, 1), (64, 3), (10_000, 7), (1, 4)])
@@ -57,14 +113,35 @@ def test_what_two_processes_saw_adds_up() -> None:
     assert first.seconds == 5.0
 
 
+def made(plan: Plan, count: int) -> list[bytes]:
+    next_request = requests(plan)
+    return [next_request() for _ in range(count)]
+
+
 def test_every_request_of_a_plan_has_a_key_of_its_own() -> None:
     plan = Plan(Kind.CREATE, ("tea", "mug"), range(1, 5), key="create-1-0")
-    made = [pb.CreateOrderRequest.FromString(request) for request in islice(requests(plan), 100)]
-    assert len({request.request_id for request in made}) == 100
-    assert {request.user_id for request in made} == {1, 2, 3, 4}
-    assert {line.sku for request in made for line in request.lines} == {"tea", "mug"}
-    sold = [stock_pb.SellRequest.FromString(each) for each in islice(requests(Plan(Kind.SELL, ("hot",), key="s")), 5)]
-    assert len({request.order_sn for request in sold}) == 5
+    created = [pb.CreateOrderRequest.FromString(request) for request in made(plan, 100)]
+    assert len({request.request_id for request in created}) == 100
+    assert {request.user_id for request in created} == {1, 2, 3, 4}
+    assert {line.sku for request in created for line in request.lines} == {"tea", "mug"}
+    assert {request.recipient.name for request in created} == {"Bench"}
+    sold = [stock_pb.SellRequest.FromString(each) for each in made(Plan(Kind.SELL, ("hot",), key="s"), 5)]
+    assert [request.order_sn for request in sold] == [f"s-0000000{number}" for number in range(1, 6)]
+
+
+def test_an_order_of_many_lines_has_different_skus() -> None:
+    plan = Plan(Kind.SELL, tuple("abcdef"), lines=6, key="s")
+    for request in made(plan, 10):
+        assert sorted(line.sku for line in stock_pb.SellRequest.FromString(request).lines) == list("abcdef")
+
+
+def test_a_read_asks_for_a_sku_of_the_plan() -> None:
+    asked = {stock_pb.GetStockRequest.FromString(each).sku for each in made(Plan(Kind.GET, ("tea", "mug")), 50)}
+    assert asked == {"tea", "mug"}
+
+
+def test_an_empty_call_has_an_empty_request() -> None:
+    assert made(Plan(Kind.EMPTY), 2) == [b"", b""]
 
 
 def order(state: "pb.OrderState.ValueType") -> pb.Order:

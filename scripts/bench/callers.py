@@ -1,0 +1,39 @@
+"""Throughput by callers."""
+
+from typing import Final
+
+from scripts.bench.create import CREATE
+from scripts.bench.figures import Axis, Plot, Point, Series
+from scripts.bench.load import Kind
+from scripts.bench.rounds import Rounds
+from scripts.bench.site import HOT, Site
+from scripts.bench.stock import EMPTY, SELL_HOT, sell_many
+
+_CALLERS: Final = (1, 2, 4, 8, 16, 32, 64, 128)
+_ROUNDS_AT_MOST: Final = 3  # a point of a curve has its neighbours to vouch for it
+
+
+def callers(site: Site) -> None:
+    """Let 1 to 128 callers call at once, and see what they reach together."""
+    loads = {
+        EMPTY: (Kind.EMPTY, ()),
+        SELL_HOT: (Kind.SELL, (HOT,)),
+        sell_many(site): (Kind.SELL, site.skus),
+        CREATE: (Kind.CREATE, site.skus),
+    }
+    rounds = Rounds(site, min(_ROUNDS_AT_MOST, site.options.rounds))
+    for _ in rounds:
+        for count in _CALLERS:
+            plans = {_name(name, count): site.full_speed(kind, skus, count) for name, (kind, skus) in loads.items()}
+            rounds.loads(plans)
+    rounds.tell()
+    series = tuple(
+        Series(name, tuple(Point.of(count, rounds.tally.spread(_name(name, count))) for count in _CALLERS))
+        for name in loads
+    )
+    x, y = Axis("callers at once", log=True), Axis("throughput", "calls a second")
+    site.plot(Plot("throughput-by-callers", "Throughput by callers", "lines", x, y, series))
+
+
+def _name(name: str, count: int) -> str:
+    return f"{name}, {count} caller{'s' if count > 1 else ''}"

@@ -1,0 +1,27 @@
+"""Creating orders: as fast as the callers can, and at half of that."""
+
+from typing import Final
+
+from scripts.bench.figures import Target
+from scripts.bench.load import Kind
+from scripts.bench.rounds import Rounds
+from scripts.bench.site import Site
+from scripts.bench.stock import EMPTY, distribution
+
+CREATE: Final = "CreateOrder"
+_AT_HALF: Final = "CreateOrder, at half of its most"
+_HALF: Final = 0.5
+
+
+def create(site: Site) -> None:
+    """Create orders as fast as the callers can, and at half of that rate."""
+    rounds = Rounds(site)
+    for _ in rounds:
+        rounds.loads({EMPTY: site.full_speed(Kind.EMPTY), CREATE: site.full_speed(Kind.CREATE, site.skus)})
+        half = rounds.tally.spread(CREATE).values[-1] * _HALF
+        rounds.load(_AT_HALF, site.paced(Kind.CREATE, site.skus, half))
+    rounds.tell()
+    rounds.rate(CREATE)
+    rounds.ratio("CreateOrder ÷ empty call", CREATE, EMPTY)
+    rounds.p99("CreateOrder at half of its most, p99", _AT_HALF, Target(at_most=60, aim=30))
+    site.plot(distribution("latency-create", [rounds.tally.load(site.part, name) for name in (CREATE, _AT_HALF)]))

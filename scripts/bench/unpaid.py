@@ -1,0 +1,135 @@
+"""Orders that nobody pays: how late each is closed, and very many that are due at once."""
+
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import timedelta
+from typing import Final
+
+from google.protobuf.timestamp_pb2 import Timestamp
+
+from reback.order.v1 import order_pb2 as pb
+from scripts.bench.books import orders_of, sales_of
+from scripts.bench.figures import Target, percentile
+from scripts.bench.load import Kind, Measured
+from scripts.bench.site import Site
+from scripts.bench.worlds import CLUSTER, EMBEDDED
+from scripts.shop import PATIENCE_S
+
+_POLL_S: Final = 0.5
+_ASKED_AT_ONCE: Final = 1000
+_MS: Final = 1000.0
+_CLOSED_WITHIN: Final = timedelta(minutes=5)  # after that the benchmark gives up
+
+_LATENESS_PAY_WITHIN_S: Final = 5
+_FEW: Final = 10
+_LATENESS_RATE: Final = 50.0
+_LATENESS_SECONDS: Final = 20.0
+_LATEST_MS: Final = {EMBEDDED: 1000, CLUSTER: 2000}  # RocketMQ's client knows whole seconds
+
+_TRIED_S: Final = 3.0
+_MEANWHILE_RATE: Final = 55.0  # offered, a little more than must be reached
+_MEANWHILE_SLICE_S: Final = 5.0
+
+
+def lateness(site: Site) -> None:
+    """Let orders go unpaid, a few at a time, and see how late each is closed and its stock is back."""
+    site.restart({"ORDER_PAY_WITHIN": str(_LATENESS_PAY_WITHIN_S)})
+    users = site.new_users(_FEW)
+    site.load(site.paced(Kind.CREATE, site.skus, _LATENESS_RATE, _LATENESS_SECONDS, users))
+    _wait_until_closed(site, users)
+    orders = [order for user in users for order in orders_of(site.shop, user)]
+    sales = sales_of(site.shop, [order.order_sn for order in orders])
+    closed = [_since(order.expire_time, order.close_time) * _MS for order in orders]
+    back = [_since(order.expire_time, sales[order.order_sn].return_time) * _MS for order in orders]
+    for name, late in (("order closed", sorted(closed)), ("its stock back", sorted(back))):
+        site.figure(f"{name}, earliest", late[0], "ms", len(late), Target(at_least=0))
+        site.figure(f"{name}, p50", percentile(late, 0.5), "ms", len(late))
+        site.figure(
+            f"{name}, p99", percentile(late, 0.99), "ms", len(late), Target(at_most=_LATEST_MS[site.world.name])
+        )
+
+
+def due_at_once(site: Site) -> None:
+    """Let very many orders come due while the order service is down; it starts again, and others go on ordering."""
+    count = site.options.due_orders
+    tried = site.load(replace(site.full_speed(Kind.CREATE, site.skus), seconds=_TRIED_S))
+    pay_within = round(1.5 * count / tried.rate) + 5  # none of them is due before the last is created
+    site.restart({"ORDER_PAY_WITHIN": str(pay_within)})
+    users = site.new_users(1)
+    site.say(f"  creating {count:,} orders")
+    site.load(replace(site.full_speed(Kind.CREATE, site.skus, users=users), count=count))
+    due = [_seconds(order.expire_time) for user in users for order in orders_of(site.shop, user)]
+    if min(due) < time.time():
+        raise RuntimeError("creating the orders took so long that some came due before they were all created")
+    site.stop("order")
+    site.say(f"  order_srv is stopped until all {len(due):,} are due, in {max(due) - time.time():.0f} s")
+    time.sleep(max(0.0, max(due) - time.time()))
+    site.start({}, "order")
+    began = time.time()
+    meanwhile = _order_until(site, lambda: _all_closed(site, users))
+    _wait_until_closed(site, users)
+    orders = [order for user in users for order in orders_of(site.shop, user)]
+    sales = sales_of(site.shop, [order.order_sn for order in orders])
+    closed = max(_seconds(order.close_time) for order in orders) - began
+    back = max(_seconds(sale.return_time) for sale in sales.values()) - began
+    site.figure("all orders closed after", closed, "s", len(orders), Target(at_most=60))
+    site.figure("all their stock back after", back, "s", len(sales))
+    samples = len(meanwhile.latencies)
+    site.figure("meanwhile CreateOrder", meanwhile.rate, "a second", samples, Target(at_least=50))
+    for share in (0.5, 0.99):
+        took = percentile(sorted(meanwhile.latencies), share) * _MS
+        site.figure(f"meanwhile CreateOrder, p{share * 100:.0f}", took, "ms", samples)
+
+
+def _order_until(site: Site, over: Callable[[], bool]) -> Measured:
+    """Go on ordering at an even pace until it is over; what was measured in all."""
+    users = site.new_users()
+    together = Measured()
+    while not over():
+        running = site.start_load(site.paced(Kind.CREATE, site.skus, _MEANWHILE_RATE, _MEANWHILE_SLICE_S, users))
+        while not running.ended() and not over():
+            time.sleep(_POLL_S)
+        together.add(running.result(), one_after_the_other=True)
+    return together
+
+
+def _wait_until_closed(site: Site, users: range) -> None:
+    """Wait until none of the users' orders waits for its payment, and each that owed its stock has given it back.
+
+    It asks for little at a time, because what it asks of the services is taken from what is measured.
+    """
+    deadline = time.monotonic() + _CLOSED_WITHIN.total_seconds()
+    while not _all_closed(site, users):
+        _pause(deadline)
+    pending = [order.order_sn for user in users for order in orders_of(site.shop, user)]
+    while pending:
+        asked = pending[:_ASKED_AT_ONCE]
+        sales = sales_of(site.shop, asked)
+        waiting = [sn for sn in asked if sn in sales and not sales[sn].HasField("return_time")]
+        if waiting:
+            _pause(deadline)
+        pending = waiting + pending[_ASKED_AT_ONCE:]
+
+
+def _pause(deadline: float) -> None:
+    if time.monotonic() > deadline:
+        raise RuntimeError(f"orders are still open {_CLOSED_WITHIN} after they were due")
+    time.sleep(_POLL_S)
+
+
+def _all_closed(site: Site, users: range) -> bool:
+    asked = (
+        pb.ListOrdersRequest(user_id=user, state=state, page_size=1)
+        for user in users
+        for state in (pb.ORDER_STATE_UNPAID, pb.ORDER_STATE_CREATING)
+    )
+    return not any(site.shop.order.ListOrders(request, timeout=PATIENCE_S).orders for request in asked)
+
+
+def _since(start: Timestamp, end: Timestamp) -> float:
+    return (end.ToNanoseconds() - start.ToNanoseconds()) / 1e9
+
+
+def _seconds(moment: Timestamp) -> float:
+    return moment.ToNanoseconds() / 1e9
