@@ -88,4 +88,16 @@ class StockRequestTable(peewee.Model):
         table_name = "stock_request"
 
 
-TABLES: Final = (StockTable, SaleTable, SaleLineTable, MovementTable, StockRequestTable)
+class OpeningBalanceTable(peewee.Model):
+    """What was archived of a sku comes to: where the audit begins."""
+
+    sku = peewee.CharField(64, primary_key=True)
+    available = peewee.BigIntegerField()
+    sold_by_movements = peewee.BigIntegerField()
+    sold_by_sales = peewee.BigIntegerField()
+
+    class Meta:
+        table_name = "opening_balance"
+
+
+TABLES: Final = (StockTable, SaleTable, SaleLineTable, MovementTable, StockRequestTable, OpeningBalanceTable)

@@ -1,10 +1,12 @@
 """The audit finds what does not balance, in whichever of the three books it is."""
 
 from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
 from typing import Any
 
 import pytest
 
+from inventory_srv.audit import Audit
 from inventory_srv.records import StockDifference
 from tests.component.inventory.shop import PATIENCE, Shop
 from tests.unit.inventory.sheets import adjust, reback, sell, set_stock
@@ -116,4 +118,19 @@ def test_a_page_is_one_moment_whatever_is_sold_meanwhile(shop: Shop, monkeypatch
     monkeypatch.setattr(shop.audit, "_rows", read_while_others_sell)
 
     assert shop.audit.page(0, "") == (2, [], "")
-    assert len(sold) == 6
+    assert len(sold) == 8
+
+
+def test_a_page_that_takes_long_ends_early_and_the_next_goes_on_there(shop: Shop) -> None:
+    shop.outcomes([set_stock(f"s{n:04}", 1) for n in range(120)])
+    tamper(shop, "UPDATE stock SET available = 2 WHERE sku IN ('s0010', 's0110')")
+    hurried = Audit(shop.database, page_within=timedelta())
+
+    pages: list[tuple[int, list[str]]] = []
+    token = ""
+    while token or not pages:
+        page = hurried.page(1000, token)
+        token = page.next_page_token
+        pages.append((page.skus_checked, [books.sku for books in page.differences]))
+
+    assert pages == [(50, ["s0010"]), (50, []), (22, ["s0110"])]

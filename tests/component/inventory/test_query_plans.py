@@ -24,8 +24,9 @@ def shop(shop: Shop) -> Shop:
     filling = Filling(shop.database, shop.database)
     filling.stock(SKUS)
     filling.sales(SALES)
+    shop.database.write(lambda: shop.database.execute("INSERT INTO opening_balance SELECT sku, 0, 0, 0 FROM stock"))
     if shop.database.for_update:
-        for table in ("stock", "sale", "sale_line", "movement"):
+        for table in ("stock", "sale", "sale_line", "movement", "opening_balance"):
             with shop.database.reading():
                 shop.database.execute(f"ANALYZE TABLE {table}").fetchall()
     return shop
