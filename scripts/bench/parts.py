@@ -11,6 +11,7 @@ from scripts.bench.idle import idle
 from scripts.bench.site import Site
 from scripts.bench.stock import alone, replicas, stock
 from scripts.bench.unpaid import due_at_once, lateness
+from scripts.bench.ways.parts import ways_hot, ways_killed, ways_many, ways_two
 from scripts.bench.worlds import CLUSTER, WORLDS
 
 
@@ -47,4 +48,8 @@ PARTS: Final = (
     Part("callers", callers),
     Part("lateness", lateness),
     Part("due", due_at_once),
+    Part("wayshot", ways_hot, worlds=[CLUSTER], by_default=False),
+    Part("waysmany", ways_many, worlds=[CLUSTER], by_default=False),
+    Part("waystwo", ways_two, worlds=[CLUSTER], by_default=False),
+    Part("wayskilled", ways_killed, worlds=[CLUSTER], by_default=False),
 )
