@@ -7,6 +7,7 @@ from typing import Final
 from scripts.bench.callers import callers
 from scripts.bench.commits import commits
 from scripts.bench.create import create
+from scripts.bench.growth import growth_ledger, growth_lines, growth_replicas, growth_skus, growth_waiting
 from scripts.bench.idle import idle
 from scripts.bench.site import Site
 from scripts.bench.stock import alone, replicas, stock
@@ -48,6 +49,11 @@ PARTS: Final = (
     Part("callers", callers),
     Part("lateness", lateness),
     Part("due", due_at_once),
+    Part("growthskus", growth_skus, by_default=False),
+    Part("growthwaiting", growth_waiting, by_default=False),
+    Part("growthlines", growth_lines, by_default=False),
+    Part("growthreplicas", growth_replicas, worlds=[CLUSTER], by_default=False),
+    Part("growthledger", growth_ledger, by_default=False),
     Part("wayshot", ways_hot, worlds=[CLUSTER], by_default=False),
     Part("waysmany", ways_many, worlds=[CLUSTER], by_default=False),
     Part("waystwo", ways_two, worlds=[CLUSTER], by_default=False),
