@@ -20,10 +20,10 @@ from order_srv.crash_points import CrashPoint
 from order_srv.errors import DifferentContent, OrderFailed, outcome_unknown, state_forbids
 from order_srv.goods_repository import GoodsRepository
 from order_srv.messages import Reback, Timeout
-from order_srv.order import Cause, Event, EventKind, Order, Recipient, State, resolution
+from order_srv.order import Cause, Event, EventKind, Order, Recipient, Request, State, resolution
 from order_srv.order_sn import new_order_sn
 from order_srv.pricing import MAX_LINES, NothingSelected, TooManyLines, price, summed
-from order_srv.repository import EarlierOrder, Repository, Request, RequestTaken
+from order_srv.repository import EarlierOrder, Repository, RequestTaken
 from order_srv.stock_client import Refused, StockClient, StockUnclear
 
 _AFTER_SELL_S: Final = 1.0  # kept back of the caller's time for what follows the sell
@@ -97,14 +97,12 @@ class CreateOrder:
             OrderFailed: It failed on the way; its stock goes back.
             Unavailable: Safe to repeat.
         """
-        earlier = self._earlier(wish, deadline)
-        if earlier is not None:
-            return self._repeated(earlier, wish)
         try:
             order = self._written_down(wish, deadline)
-        except RequestTaken:  # a double click; the other was faster
-            return self(wish, deadline)
-        except FailedPrecondition:  # the same: perhaps the other bought what is missing now
+        except RequestTaken:  # a repeat, or a double click
+            earlier = self._earlier(wish, deadline)
+            return self(wish, deadline) if earlier is None else self._repeated(earlier, wish)
+        except FailedPrecondition:  # perhaps it is a repeat, and bought what is missing now
             earlier = self._earlier(wish, deadline)
             if earlier is None:
                 raise

@@ -165,6 +165,14 @@ class Order:
 
 
 @dataclass(frozen=True, slots=True)
+class Request:
+    """What a user asked for: its id, unique per user, and the hash of its content."""
+
+    request_id: str
+    content_hash: str
+
+
+@dataclass(frozen=True, slots=True)
 class Event:
     """A step that an order took, when, and what a person may want to know of it."""
 

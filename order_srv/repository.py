@@ -26,9 +26,11 @@ from order_srv.order import (
     Move,
     Order,
     Payment,
+    Request,
     State,
     move_for_check_back,
 )
+from order_srv.order_writer import Add, Close, Open, OrderWriter
 from order_srv.statements import ABANDONED, Statements
 
 T = TypeVar("T")
@@ -39,14 +41,6 @@ _EARLIER: Final = "SELECT order_sn, request_hash, state, failure FROM orders WHE
 
 class RequestTaken(Exception):
     """The user's request_id belongs to another order already."""
-
-
-@dataclass(frozen=True, slots=True)
-class Request:
-    """What a user asked for: its id, unique per user, and the hash of its content."""
-
-    request_id: str
-    content_hash: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,11 +68,15 @@ class Repository:
         database: Where they are.
         return_after: How long after an order died the sweeper asks whether its stock is back.
         reached: Told when a crash point is reached.
+
+    Attributes:
+        writer: Merges what many threads write at the same moment; here for tests.
     """
 
     def __init__(self, database: Database, *, return_after: timedelta, reached: Reached) -> None:
         self._database = database
         self._statements = Statements(database)
+        self.writer = OrderWriter(database, return_after)
         self._return_after = return_after
         self._reached = reached
 
@@ -107,9 +105,11 @@ class Repository:
             CommitUnknown: It may or may not be there.
         """
         try:
-            self._database.write(lambda: self._statements.insert_order(order, request.request_id, request.content_hash))
-        except peewee.IntegrityError as error:
+            written = self.writer(Add(order, request))
+        except peewee.IntegrityError as error:  # another replica was faster
             raise RequestTaken from error
+        if written is None:
+            raise RequestTaken
 
     def open(self, order: Order, steps: Sequence[Event], now: datetime, *, from_cart: bool) -> State | None:
         """Move CREATING to UNPAID, and what was bought from the cart out of it.
@@ -117,12 +117,7 @@ class Repository:
         Returns:
             The state that the row is in after it; None: it can't be told.
         """
-
-        def move() -> None:
-            if self._statements.open_order(order, steps, now) and from_cart:
-                self._statements.leave_cart(order)
-
-        return self._settle(order.order_sn, move)
+        return self._move_merged(order.order_sn, Open(order, steps, now, from_cart))
 
     def fail(self, order_sn: str, reason: str, now: datetime, steps: Sequence[Event] = ()) -> State | None:
         """Move CREATING to FAILED after `steps`, owing its stock; the state after it, None when it can't be told."""
@@ -147,9 +142,7 @@ class Repository:
 
     def close(self, order_sn: str, closing: Closing, now: datetime) -> State | None:
         """Move UNPAID to CLOSED; the state after it, None when it can't be told."""
-        return self._settle(
-            order_sn, lambda: self._statements.close_order(order_sn, closing, now, now + self._return_after)
-        )
+        return self._move_merged(order_sn, Close(order_sn, closing, now))
 
     def refund(self, order_sn: str, closing: Closing, now: datetime) -> State | None:
         """Move PAID to CLOSED and its payment to REFUND_DUE; the state after it, None when it can't be told."""
@@ -271,8 +264,6 @@ class Repository:
         """Ask inventory about this order again later."""
         self._database.write(lambda: self._statements.put_off_return(order_sn, until))
 
-    # After a move
-
     def _write_once(self, work: Callable[[], T], *, repeat_on: tuple[type[Exception], ...] = ()) -> T:
         """Do work that finds out by its key whether it was done before; so where that is not known, it starts over."""
         for _ in range(_TRIES - 1):
@@ -281,6 +272,14 @@ class Repository:
             except CommitUnknown:
                 continue
         return self._database.write(work, repeat_on=repeat_on)
+
+    # After a move
+
+    def _move_merged(self, order_sn: str, wanted: Open | Close) -> State | None:
+        try:
+            return self.writer(wanted)
+        except DatabaseUnavailable:
+            return self._told_after_trouble(lambda: self._statements.state(order_sn))
 
     def _settle(self, order_sn: str, move: Callable[[], object]) -> State | None:
         return self._tell_after(move, lambda: self._statements.state(order_sn))

@@ -5,11 +5,12 @@ one guarded statement: `… WHERE order_sn = ? AND state = ?`. Those that make o
 touched the row.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 from enum import StrEnum
 from functools import cache
+from itertools import chain
 from typing import Any, Final
 
 import peewee
@@ -18,7 +19,7 @@ from common.database import Database, to_micros
 from common.errors import DomainError
 from order_srv import refusals, rows
 from order_srv.errors import DifferentContent, OrderNotFound, state_forbids
-from order_srv.models import CartItemRow, OrderRow, PaymentRow
+from order_srv.models import OrderRow, PaymentRow
 from order_srv.order import (
     Closing,
     Event,
@@ -27,6 +28,7 @@ from order_srv.order import (
     Outcome,
     Payment,
     RefundReason,
+    Request,
     State,
     outcome_of_payment,
 )
@@ -41,6 +43,7 @@ _NEW_ORDER: Final = (
 )
 _NEW_LINE: Final = "order_line (order_sn, sku, name, price_cents, quantity)"
 _NEW_EVENT: Final = "order_event (order_sn, kind, detail, add_time)"
+_BOUGHT: Final = "DELETE FROM cart_item WHERE user_id = ? AND sku = ? AND quantity = ?"
 _STATE: Final = "SELECT state FROM orders WHERE order_sn = ?"
 
 
@@ -50,28 +53,36 @@ class Statements:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    def insert_order(self, order: Order, request_id: str, request_hash: str) -> None:
-        now = to_micros(order.create_time)
-        who = order.recipient
-        values = (
-            *(order.order_sn, order.user_id, request_id, request_hash, order.state.value),
-            *(order.total_cents, order.currency, who.name, who.mobile, who.address, order.note),
-            *(to_micros(order.expire_time), "", "", 0, now, now),
-        )
-        lines = [(order.order_sn, line.sku, line.name, line.price_cents, line.quantity) for line in order.lines]
-        self._database.insert_many(_NEW_ORDER, [values])
-        self._database.insert_many(_NEW_LINE, lines)
-        self._note(order.order_sn, [Event(EventKind.CREATED, order.create_time)])
+    def taken(self, requests: Sequence[tuple[int, str]]) -> set[tuple[int, str]]:
+        """Those of these requests (user_id, request_id) that belong to an order."""
+        found = self._database.execute(_taken(len(requests)), list(chain.from_iterable(requests))).fetchall()
+        return {(user_id, request_id) for user_id, request_id in found}
 
-    def open_order(self, order: Order, steps: Sequence[Event], now: datetime) -> bool:
-        return self._move(order.order_sn, State.CREATING, {"state": State.UNPAID}, steps, now)
+    def insert_orders(self, orders: Sequence[tuple[Order, Request]]) -> None:
+        if not orders:
+            return
+        lines = [
+            (order.order_sn, line.sku, line.name, line.price_cents, line.quantity)
+            for order, _ in orders
+            for line in order.lines
+        ]
+        self._database.insert_many(_NEW_ORDER, [_order_row(order, request) for order, request in orders])
+        self._database.insert_many(_NEW_LINE, lines)
+        self._note([(order.order_sn, Event(EventKind.CREATED, order.create_time)) for order, _ in orders])
+
+    def open_orders(self, orders: Mapping[str, Sequence[Event]], now: datetime) -> bool:
+        """Move these orders, each with its steps, from CREATING to UNPAID; whether each of them was moved by this."""
+        return self._move_all(orders, State.CREATING, {"state": State.UNPAID}, now)
+
+    def close_orders(self, order_sns: Sequence[str], closing: Closing, now: datetime, return_due: datetime) -> bool:
+        """Move these orders from UNPAID to CLOSED; whether each of them was moved by this."""
+        step = Event(EventKind.CLOSED, now, _told(closing))
+        return self._move_all({sn: [step] for sn in order_sns}, State.UNPAID, _closed(closing, now, return_due), now)
 
     def leave_cart(self, order: Order) -> None:
         """Take exactly what was bought out of the cart: same sku, same quantity."""
-        item = CartItemRow
-        for line in order.lines:
-            bought = (item.user_id == order.user_id) & (item.sku == line.sku) & (item.quantity == line.quantity)
-            self._database.run(item.delete().where(bought))
+        bought = [(order.user_id, line.sku, line.quantity) for line in order.lines]
+        self._database.execute_many(_BOUGHT, bought)
 
     def fail_order(
         self, order_sn: str, reason: str, now: datetime, return_due: datetime, steps: Sequence[Event] = ()
@@ -100,7 +111,7 @@ class Statements:
         for payment in self._held(PaymentRow.select().where(applied)):
             refund = {"outcome": Outcome.REFUND_DUE, "refund_reason": RefundReason.ORDER_REFUNDED, "update_time": now}
             self._database.run(PaymentRow.update(**refund).where(PaymentRow.payment_id == payment.payment_id))
-            self._note(order_sn, [Event(EventKind.REFUND_DUE, now, payment.payment_id)])
+            self._note([(order_sn, Event(EventKind.REFUND_DUE, now, payment.payment_id))])
         return True
 
     def finish_order(self, order_sn: str, now: datetime) -> bool:
@@ -120,7 +131,7 @@ class Statements:
             changes = {"state": State.PAID, "pay_time": payment.paid_time}
             self._move(order.order_sn, State.UNPAID, changes, [Event(EventKind.PAID, now, payment.payment_id)], now)
         else:
-            self._note(order.order_sn, [Event(EventKind.REFUND_DUE, now, payment.payment_id)])
+            self._note([(order.order_sn, Event(EventKind.REFUND_DUE, now, payment.payment_id))])
         recorded = replace(payment, outcome=outcome, refund_reason=refund_reason)
         self._insert_payment(recorded)
         return recorded
@@ -131,11 +142,11 @@ class Statements:
         moved = self._database.run(PaymentRow.update(**refunded).where(due))
         payment = self.payment(payment_id)
         if moved and payment is not None:
-            self._note(payment.order_sn, [Event(EventKind.REFUNDED, now, payment_id)])
+            self._note([(payment.order_sn, Event(EventKind.REFUNDED, now, payment_id))])
         return payment
 
     def note_question(self, order_sn: str, detail: str, now: datetime) -> None:
-        self._note(order_sn, [Event(EventKind.ASKED_BY_BROKER, now, detail)])
+        self._note([(order_sn, Event(EventKind.ASKED_BY_BROKER, now, detail))])
 
     def note_returned(self, order_sns: Sequence[str], now: datetime) -> None:
         """Clear what these orders owe; one that owes nothing any more is passed over."""
@@ -143,7 +154,7 @@ class Statements:
         for row in self._held(owing):
             settled = OrderRow.update(return_due=None, update_time=now).where(OrderRow.order_sn == row.order_sn)
             self._database.run(settled)
-            self._note(row.order_sn, [Event(EventKind.STOCK_RETURNED, now)])
+            self._note([(row.order_sn, Event(EventKind.STOCK_RETURNED, now))])
 
     def put_off_return(self, order_sn: str, until: datetime) -> None:
         later = OrderRow.update(return_due=until, return_tries=OrderRow.return_tries + 1)
@@ -195,33 +206,64 @@ class Statements:
         self._database.run(row)
 
     def _close(self, order_sn: str, state: State, closing: Closing, now: datetime, return_due: datetime) -> bool:
-        changes = {
-            "state": State.CLOSED,
-            "close_time": now,
-            "close_cause": closing.cause,
-            "close_reason": closing.reason,
-            "return_due": return_due,
-        }
+        changes = _closed(closing, now, return_due)
         return self._move(order_sn, state, changes, [Event(EventKind.CLOSED, now, _told(closing))], now)
 
     def _move(
         self, order_sn: str, state: State, changes: dict[str, Any], steps: Sequence[Event], now: datetime
     ) -> bool:
-        values = [_plain(value) for value in changes.values()]
-        moved = self._database.execute(_moving(*changes), (*values, to_micros(now), order_sn, state.value)).rowcount
-        if moved:
-            self._note(order_sn, steps)
-        return bool(moved)
+        return self._move_all({order_sn: steps}, state, changes, now)
 
-    def _note(self, order_sn: str, steps: Sequence[Event]) -> None:
-        events = [(order_sn, step.kind.value, step.detail, to_micros(step.time)) for step in steps]
+    def _move_all(
+        self, orders: Mapping[str, Sequence[Event]], state: State, changes: dict[str, Any], now: datetime
+    ) -> bool:
+        """Move orders that are in `state`, and write down their steps; whether each of them was moved by this.
+
+        Where one was not, nobody knows which: it is then for the caller to roll back.
+        """
+        order_sns = sorted(orders)  # rows are always held in this order
+        values = (*(_plain(value) for value in changes.values()), to_micros(now), state.value, *order_sns)
+        moved = self._database.execute(_moving(len(orders), *changes), values).rowcount
+        if moved == len(orders):
+            self._note([(order_sn, step) for order_sn in order_sns for step in orders[order_sn]])
+        return bool(moved == len(orders))
+
+    def _note(self, steps: Sequence[tuple[str, Event]]) -> None:
+        events = [(order_sn, step.kind.value, step.detail, to_micros(step.time)) for order_sn, step in steps]
         self._database.insert_many(_NEW_EVENT, events)
 
 
+def _order_row(order: Order, request: Request) -> tuple[Any, ...]:
+    now = to_micros(order.create_time)
+    who = order.recipient
+    return (
+        *(order.order_sn, order.user_id, request.request_id, request.content_hash, order.state.value),
+        *(order.total_cents, order.currency, who.name, who.mobile, who.address, order.note),
+        *(to_micros(order.expire_time), "", "", 0, now, now),
+    )
+
+
+def _closed(closing: Closing, now: datetime, return_due: datetime) -> dict[str, Any]:
+    return {
+        "state": State.CLOSED,
+        "close_time": now,
+        "close_cause": closing.cause,
+        "close_reason": closing.reason,
+        "return_due": return_due,
+    }
+
+
 @cache
-def _moving(*columns: str) -> str:
+def _taken(requests: int) -> str:
+    each = " OR ".join(["(user_id = ? AND request_id = ?)"] * requests)
+    return f"SELECT user_id, request_id FROM orders WHERE {each}"  # noqa: S608 made of our own words
+
+
+@cache
+def _moving(orders: int, *columns: str) -> str:
     changes = "".join(f"{column} = ?, " for column in columns)
-    return f"UPDATE orders SET {changes}update_time = ? WHERE order_sn = ? AND state = ?"  # noqa: S608 our own names
+    these = "= ?" if orders == 1 else f"IN ({', '.join('?' * orders)})"
+    return f"UPDATE orders SET {changes}update_time = ? WHERE state = ? AND order_sn {these}"  # noqa: S608 our names
 
 
 def _plain(value: object) -> object:

@@ -4,16 +4,19 @@ A statement that reads more than it needs also holds more: rows of others, until
 """
 
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Final
 
 import pytest
 
-from order_srv.order import CloseCause, Closing, State
+from order_srv.order import CloseCause, Closing, Request, State
+from order_srv.order_writer import Add, Close, Open
 from tests.unit.order.order_book import NOW, OrderBook, order_book
 
 MANY: Final = 20_000
+TOGETHER: Final = 16
 EACH: Final = 3  # orders that a round finds due for each thing it does
 LATER: Final = NOW + timedelta(days=1)
 BEFORE: Final = NOW - timedelta(days=1)
@@ -81,6 +84,20 @@ def test_the_life_of_an_order_reads_its_own_rows(engine: str, tmp_path: Path) ->
             assert book.orders.earlier_order(order.user_id, "none") is None
 
         assert rows_read(book, life) < 60
+
+
+def test_orders_written_together_read_their_own_rows(engine: str, tmp_path: Path) -> None:
+    with order_book(tmp_path) as book:
+        let_wait(book, MANY)
+        orders = [replace(book.add(), order_sn=f"n{number:025}") for number in range(TOGETHER)]
+        timed_out = Closing(CloseCause.TIMEOUT)
+
+        def lives() -> None:
+            book.orders.writer.together([Add(order, Request(order.order_sn, "hash")) for order in orders])
+            book.orders.writer.together([Open(order, (), NOW, from_cart=False) for order in orders])
+            book.orders.writer.together([Close(order.order_sn, timed_out, NOW) for order in orders])
+
+        assert rows_read(book, lives) < 10 * TOGETHER
 
 
 def test_a_page_of_a_users_orders_reads_that_page(engine: str, tmp_path: Path) -> None:

@@ -12,10 +12,22 @@ from common.database import Database
 from order_srv.bootstrap import MIGRATIONS
 from order_srv.cart_repository import CartRepository
 from order_srv.goods_repository import GoodsRepository
-from order_srv.order import CloseCause, Closing, Event, EventKind, Line, Order, Outcome, Payment, Recipient, State
+from order_srv.order import (
+    CloseCause,
+    Closing,
+    Event,
+    EventKind,
+    Line,
+    Order,
+    Outcome,
+    Payment,
+    Recipient,
+    Request,
+    State,
+)
 from order_srv.pricing import Goods
 from order_srv.queries import Queries
-from order_srv.repository import Repository, Request
+from order_srv.repository import Repository
 from tests.databases import url_of
 
 NOW: Final = datetime(2026, 1, 1, tzinfo=UTC)
