@@ -6,6 +6,7 @@ from typing import Final
 
 from scripts.bench.callers import callers
 from scripts.bench.commits import commits
+from scripts.bench.costs import costs
 from scripts.bench.create import create
 from scripts.bench.growth import growth_ledger, growth_lines, growth_replicas, growth_skus, growth_waiting
 from scripts.bench.idle import idle
@@ -49,6 +50,7 @@ PARTS: Final = (
     Part("callers", callers),
     Part("lateness", lateness),
     Part("due", due_at_once),
+    Part("costs", costs, worlds=[CLUSTER]),
     Part("growthskus", growth_skus, by_default=False),
     Part("growthwaiting", growth_waiting, by_default=False),
     Part("growthlines", growth_lines, by_default=False),

@@ -307,6 +307,13 @@ class Site:
             "engines": sum(_processor_seconds(each) for each in self.world.engines()),
         }
 
+    def pids(self) -> Mapping[str, Sequence[int]]:
+        """The processes of each service that runs, by its name."""
+        found: dict[str, list[int]] = {}
+        for service in self._replicas.running:
+            found.setdefault(service.module, []).append(service.pid)
+        return found
+
     def resident(self) -> dict[str, int]:
         """Bytes of memory that each service has now, by its name; of several replicas the largest."""
         found: dict[str, int] = {}
