@@ -8,6 +8,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Sequence
+from functools import partial
 from queue import SimpleQueue
 from typing import Final
 
@@ -18,7 +19,7 @@ from redis import Redis
 from common.database import Database
 from common.errors import Unavailable
 from inventory_srv.refusals import NoStock, SkuNotFound
-from scripts.bench.ways.way import Hook, Lines, nothing, write_sale
+from scripts.bench.ways.way import Hook, Lines, nothing, write_sales
 
 # KEYS: a counter a sku. ARGV: as many units. Returns nothing when all were taken; else the first that is short and what
 # there is of it (false: no such sku), and nothing was taken.
@@ -87,24 +88,26 @@ class RedisStock:
             self._write([sold for sold in some if sold is not None])
 
     def _write(self, some: Sequence[_Sold]) -> None:
-        try:
-            self._database.write(lambda: self._note(some))
-        except peewee.IntegrityError:
-            if len(some) > 1:
-                for sold in some:
-                    self._write([sold])
-            else:
-                log.exception("an order took stock twice, and can be written once", order_sn=some[0][0])
-        except Unavailable as error:
-            log.warning("what was sold can't be written yet", sales=len(some), exc_info=error)
-            time.sleep(_PAUSE_S)
-            self._write(some)
+        while some:
+            try:
+                self._database.write(partial(self._note, some))
+            except Unavailable as error:
+                log.warning("what was sold can't be written yet", sales=len(some), exc_info=error)
+                time.sleep(_PAUSE_S)
+                continue
+            except peewee.IntegrityError:
+                if len(some) == 1:
+                    log.exception("an order took stock twice, and can be written once", order_sn=some[0][0])
+                else:
+                    for sold in some:
+                        self._write([sold])
+            some = ()
 
     def _note(self, some: Sequence[_Sold]) -> None:
         taken: Counter[str] = Counter()
-        for order_sn, lines in some:
+        for _, lines in some:
             taken.update(lines)
-            write_sale(self._database, order_sn, lines)
+        write_sales(self._database, some)
         self._database.execute_many(_WRITTEN_DOWN, [(units, sku) for sku, units in sorted(taken.items())])
 
     def close(self) -> None:

@@ -92,7 +92,8 @@ class Stand:
         """End its processes at once, in the middle of whatever they do."""
         for process in self.processes:
             process.kill()
-        psutil.wait_procs(self.processes)
+        while self._alive():
+            time.sleep(_POLL_S)
 
     def _alive(self) -> bool:
         return any(each.is_running() and each.status() != psutil.STATUS_ZOMBIE for each in self.processes)

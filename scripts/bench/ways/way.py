@@ -6,7 +6,7 @@ The SQL is text on the project's own pool (`common.database`), the same for all:
 is less work than Reback's, which also keeps a ledger, the states of sales and the answers to repeats.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Final, Protocol
 
 from common.database import Database
@@ -76,4 +76,10 @@ def read_stock(database: Database, sku: str, how: str = "") -> tuple[int, int]:
 
 def write_sale(database: Database, order_sn: str, lines: Lines) -> None:
     """Note who took what; within `write`."""
-    database.insert_many("sale (order_sn, sku, quantity)", [(order_sn, sku, units) for sku, units in lines.items()])
+    write_sales(database, [(order_sn, lines)])
+
+
+def write_sales(database: Database, sales: Sequence[tuple[str, Lines]]) -> None:
+    """The same of many, each an order_sn and its lines."""
+    rows = [(order_sn, sku, units) for order_sn, lines in sales for sku, units in lines.items()]
+    database.insert_many("sale (order_sn, sku, quantity)", rows)

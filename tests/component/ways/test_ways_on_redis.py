@@ -37,3 +37,16 @@ def test_what_redis_sold_is_not_in_the_database_until_it_is_written_later(shelf:
         may_write.set()
         held.close()
     assert (shelf.sold(), shelf.available("cup")) == ({"cup": 1}, 4)
+
+
+def test_an_order_that_takes_stock_twice_is_written_once_and_keeps_no_other_from_being_written(shelf: Shelf) -> None:
+    shelf.put(cup=5)
+    may_write = threading.Event()
+    way = RedisStock(shelf.database, shelf.redis, shelf.prefix, lambda: void(may_write.wait(PATIENCE)))
+    try:
+        assert [outcome(way, order_sn, {"cup": 1}) for order_sn in ("first", "again", "again", "last")] == [None] * 4
+    finally:
+        may_write.set()
+        way.close()
+    assert shelf.orders() == {"first", "again", "last"}
+    assert (shelf.redis.get(f"{shelf.prefix}cup"), shelf.available("cup")) == (b"1", 2)  # a unit that nobody has
