@@ -1,8 +1,8 @@
-"""A lock between replicas, kept in one Redis or in the master that Sentinels name: `redis://…` (see redis_url.py).
+"""A lock between replicas, kept in one Redis or in the master that Sentinels name: `redis://…` (common/redis/url.py).
 
     replica A          Redis                          replica B
     ACQUIRE tea ─────▶ tea = A, ends in 15 s
-                       B waits for tea, mug    ◀───── ACQUIRE tea, mug      all or nothing, and in the order of asking
+    A is told    ◀──── B waits for tea, mug    ◀───── ACQUIRE tea, mug      all or nothing, and in the order of asking
     RELEASE tea ─────▶ tea = mug = B, ends in 3 s
                        PUBLISH B's channel     ─────▶ B goes on, and renews when it stays that long
                        tea, mug are free       ◀───── RELEASE tea, mug
@@ -11,7 +11,7 @@ A key's value is its owner's token, new for each time it is taken: who comes bac
 token there, and leaves it alone. A release hands the keys to the longest waiter of each that can have all it wants, so
 a waiter asks once and is told. Waiters stand in line by the time at which they came, the same for all their keys:
 nobody is passed over, and no two wait for each other. A waiter asks again each second only to show that it is alive,
-and to find a lock whose holder died.
+and to find a lock whose holder died. A holder that wants other keys next gives back and takes in one trip (SWAP).
 
 Not for Redis Cluster: a script touches all keys of a batch, and names of keys that it makes itself (`lock-queue:` and
 `lock-waiter:`). It needs leave for its callers' keys, keys `lock*` and channels `lock-wake:*`.
@@ -20,147 +20,22 @@ Not for Redis Cluster: a script touches all keys of a batch, and names of keys t
 import secrets
 import threading
 import time
-from collections.abc import Collection, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Collection
 from typing import Final
 
 from common.deadline import Deadline
 from common.lock.port import Held, Lock, LockBusy, LockLost, LockUnavailable, Outage
-from common.lock.redis_connections import RedisConnections, RedisDown, Script
-from common.lock.redis_url import RedisUrl
+from common.lock.redis_connections import RedisConnections
+from common.lock.redis_scripts import ACQUIRE, RELEASE, RENEW, SWAP
 from common.metrics import LOCK_LOST, LOCK_UNGUARDED, LOCK_WAIT
+from common.redis.connections import RedisDown
+from common.redis.url import RedisUrl
 
 _ALIVE_S: Final = 3.0
 """How long a waiter counts as alive without a word of it, and how long it holds what it was handed."""
 
 _RENEW_AT: Final = 2 / 3  # of a lock's time
 _TRY_EVERY_S: Final = 0.5  # to renew, when Redis gave no answer
-
-# A waiter is its token. `lock-queue:<key>` has those that wait for a key, by the microsecond at which each came;
-# `lock-waiter:<token>` has that microsecond and all keys that it waits for, and is gone when it shows no life.
-_QUEUES: Final = """
-local function first_waiter(key)
-  local queue = 'lock-queue:' .. key
-  while true do
-    local first = redis.call('ZRANGE', queue, 0, 0)[1]
-    if not first or redis.call('EXISTS', 'lock-waiter:' .. first) == 1 then
-      return first
-    end
-    redis.call('ZREM', queue, first)
-  end
-end
-
-local function leave_queues(waiter, keys)
-  if redis.call('DEL', 'lock-waiter:' .. waiter) == 1 then
-    for _, key in ipairs(keys) do
-      redis.call('ZREM', 'lock-queue:' .. key, waiter)
-    end
-  end
-end
-"""
-
-_ACQUIRE: Final = Script(
-    _QUEUES
-    + """
--- Take every key, or stand in line for all of them. Asking again with the same token is harmless, and shows life.
--- KEYS    the keys
--- ARGV    1 token  2 how long to hold them, ms  3 how long a waiter counts as alive, ms; 0: don't stand in line
--- result  -1: held now; otherwise: not held, and look again after so many ms
-local token, alive = ARGV[1], tonumber(ARGV[3])
-local mine, taken, behind, look_again = 0, false, false, 0
-for _, key in ipairs(KEYS) do
-  local holder = redis.call('GET', key)
-  if holder == token then
-    mine = mine + 1
-  else
-    if holder then
-      local left = redis.call('PTTL', key)
-      taken, look_again = true, math.max(look_again, left < 0 and alive or left + 1)
-    end
-    local first = first_waiter(key)
-    behind = behind or (first and first ~= token)
-  end
-end
-if mine == #KEYS or not (taken or behind) then
-  for _, key in ipairs(KEYS) do
-    redis.call('SET', key, token, 'PX', ARGV[2])
-  end
-  leave_queues(token, KEYS)
-  return -1
-end
-if alive > 0 then
-  local record, came = redis.call('GET', 'lock-waiter:' .. token), nil
-  if record then
-    came = cmsgpack.unpack(record)[1]
-  else
-    local now = redis.call('TIME')
-    came = now[1] .. string.format('%06d', tonumber(now[2]))
-  end
-  redis.call('SET', 'lock-waiter:' .. token, cmsgpack.pack({came, KEYS}), 'PX', alive)
-  for _, key in ipairs(KEYS) do
-    redis.call('ZADD', 'lock-queue:' .. key, came, token)
-    redis.call('PEXPIRE', 'lock-queue:' .. key, 2 * alive)
-  end
-end
-return behind and alive or look_again
-"""
-)
-
-_RELEASE: Final = Script(
-    _QUEUES
-    + """
--- Give back what a token holds, take it out of every line, and hand each freed key on.
--- KEYS    the keys
--- ARGV    1 token  2 how long those hold them who are handed them, ms
--- result  how many keys were still the token's
-local function hand_over(waiter)
-  local keys = cmsgpack.unpack(redis.call('GET', 'lock-waiter:' .. waiter))[2]
-  for _, key in ipairs(keys) do
-    if redis.call('EXISTS', key) == 1 or first_waiter(key) ~= waiter then
-      return
-    end
-  end
-  for _, key in ipairs(keys) do
-    redis.call('SET', key, waiter, 'PX', ARGV[2])
-  end
-  leave_queues(waiter, keys)
-  redis.call('PUBLISH', 'lock-wake:' .. string.match(waiter, '^[^:]+'), waiter)
-end
-
-local held = 0
-for _, key in ipairs(KEYS) do
-  if redis.call('GET', key) == ARGV[1] then
-    held = held + redis.call('DEL', key)
-  end
-end
-leave_queues(ARGV[1], KEYS)
-local asked = {}
-for _, key in ipairs(KEYS) do
-  local waiter = first_waiter(key)
-  if waiter and not asked[waiter] then
-    asked[waiter] = true
-    hand_over(waiter)
-  end
-end
-return held
-"""
-)
-
-_RENEW: Final = Script("""
--- Hold on to every key, if all of them are still the token's.
--- KEYS    the keys
--- ARGV    1 token  2 how long to hold them from now on, ms
--- result  1: they are; 0: at least one is not, and none was renewed
-for _, key in ipairs(KEYS) do
-  if redis.call('GET', key) ~= ARGV[1] then
-    return 0
-  end
-end
-for _, key in ipairs(KEYS) do
-  redis.call('PEXPIRE', key, ARGV[2])
-end
-return 1
-""")
 
 
 class _WithoutRedis(Held):
@@ -173,15 +48,32 @@ class _WithoutRedis(Held):
     def lost(self) -> bool:
         return self._lost
 
+    @property
+    def wanted(self) -> bool:
+        return False
+
 
 class _Claim(Held):
     """One caller's keys: waited for, then held, then given back. Times are the monotonic clock's."""
 
-    __slots__ = ("asked", "expires_at", "handed", "keys", "renew_at", "token", "why_lost", "woken")
+    __slots__ = (
+        "_on_wanted",
+        "_wanted",
+        "asked",
+        "expires_at",
+        "handed",
+        "keys",
+        "renew_at",
+        "token",
+        "why_lost",
+        "woken",
+    )
 
-    def __init__(self, token: str, keys: list[str]) -> None:
+    def __init__(self, token: str, keys: list[str], on_wanted: Callable[[], None] | None) -> None:
         self.token = token
         self.keys = keys
+        self._wanted = False
+        self._on_wanted = on_wanted
         self.woken = threading.Event()
         self.asked = False  # Redis may know of it
         self.handed = False
@@ -192,6 +84,15 @@ class _Claim(Held):
     @property
     def lost(self) -> bool:
         return bool(self.why_lost) or time.monotonic() >= self.expires_at
+
+    @property
+    def wanted(self) -> bool:
+        return self._wanted
+
+    def want(self) -> None:
+        self._wanted = True
+        if self._on_wanted is not None:
+            self._on_wanted()
 
     def hold(self, since: float, seconds: float) -> None:
         """It is held for `seconds`, and Redis began to count after `since`."""
@@ -225,19 +126,27 @@ class RedisLock(Lock):
         self._redis = RedisConnections(
             url,
             f"lock-wake:{self._process}",
-            heard=self._handed,
+            heard=self._heard,
             back=self._settle_doubts,
             changed=self._wake_all,
             without_it="stock is guarded by its rows alone" if outage == "database" else "changes of stock are refused",
         )
 
-    @contextmanager
-    def holding(self, keys: Collection[str], deadline: Deadline) -> Iterator[Held]:
-        held = self._take(sorted({self._prefix + key for key in keys}), deadline)
-        try:
-            yield held
-        finally:
-            why_lost = self._give_back(held) if isinstance(held, _Claim) else ""
+    def take(
+        self,
+        keys: Collection[str],
+        deadline: Deadline,
+        *,
+        instead_of: Held | None = None,
+        on_wanted: Callable[[], None] | None = None,
+    ) -> Held:
+        claim = _Claim(
+            f"{self._process}:{secrets.token_hex(8)}", sorted({self._prefix + key for key in keys}), on_wanted
+        )
+        return self._take(claim, deadline, instead_of if isinstance(instead_of, _Claim) else None)
+
+    def give_back(self, held: Held) -> None:
+        why_lost = self._give_back(held) if isinstance(held, _Claim) else ""
         if why_lost:
             raise LockLost(why_lost)
 
@@ -258,17 +167,18 @@ class RedisLock(Lock):
         if self._watchdog is not None:
             self._watchdog.join()
 
-    def _take(self, keys: list[str], deadline: Deadline) -> Held:
+    def _take(self, claim: _Claim, deadline: Deadline, last: _Claim | None) -> Held:
         if self._closed:
             raise LockBusy("the lock is closed")
-        if not keys:
+        if not claim.keys:
+            if last is not None:
+                self._give_back(last)
             return _WithoutRedis(lost=False)
         self._redis.start()
         began = time.monotonic()
-        claim = _Claim(f"{self._process}:{secrets.token_hex(8)}", keys)
         self._claims[claim.token] = claim
         try:
-            self._wait_for(claim, deadline)
+            self._wait_for(claim, deadline, last)
         except RedisDown as down:
             self._forget(claim)
             if self._outage == "refuse":
@@ -281,12 +191,13 @@ class RedisLock(Lock):
         LOCK_WAIT.observe(time.monotonic() - began)
         return claim
 
-    def _wait_for(self, claim: _Claim, deadline: Deadline) -> None:
+    def _wait_for(self, claim: _Claim, deadline: Deadline, last: _Claim | None) -> None:
         forget = None
         try:
             while True:
                 asked = time.monotonic()
-                look_again = self._ask(claim, deadline)
+                look_again = self._ask(claim, deadline, last)
+                last = None
                 if look_again < 0 and self._hold(claim, asked, self._expiry):
                     return
                 forget = forget or deadline.on_cancel(claim.woken.set)
@@ -301,14 +212,34 @@ class RedisLock(Lock):
             if forget is not None:
                 forget()
 
-    def _ask(self, claim: _Claim, deadline: Deadline) -> float:
+    def _ask(self, claim: _Claim, deadline: Deadline, last: _Claim | None) -> float:
         """Take its keys or stand in line for them: when to look again, in seconds; below zero when they are held."""
         claim.woken.clear()
         claim.handed = False
         claim.asked = claim.asked or self._redis.up
         alive = 0 if deadline.passed else self._alive_ms
-        answer: int = self._redis.call(_ACQUIRE, claim.keys, claim.token, self._expiry_ms, alive)
+        asked = (claim.token, self._expiry_ms, alive)
+        if last is None:
+            answer: int = self._redis.call(ACQUIRE, claim.keys, *asked)
+        else:
+            answer = self._swap(claim, last, asked)
         return answer / 1000
+
+    def _swap(self, claim: _Claim, last: _Claim, asked: tuple[str, int, int]) -> int:
+        why_lost = last.why_lost
+        self._claims.pop(last.token, None)
+        answer: int
+        try:
+            held, answer = self._redis.call(
+                SWAP, [*claim.keys, *last.keys], *asked, len(claim.keys), last.token, self._alive_ms
+            )
+        except RedisDown:
+            self._in_doubt.append(last)
+            LOCK_LOST.inc()
+            raise
+        if why_lost or held < len(last.keys):
+            LOCK_LOST.inc()
+        return answer
 
     def _hold(self, claim: _Claim, since: float, seconds: float) -> bool:
         with self._changing:
@@ -322,11 +253,16 @@ class RedisLock(Lock):
                 self._changing.notify()
             return True
 
-    def _handed(self, token: str) -> None:
+    def _heard(self, message: str) -> None:
+        word, _, token = message.partition(" ")
         claim = self._claims.get(token)
-        if claim is not None:  # otherwise it gave up, and gives back what it was handed
+        if claim is None:  # it gave up, and gives back what it was handed
+            return
+        if word == "handed":
             claim.handed = True
             claim.woken.set()
+        elif word == "wanted":
+            claim.want()
 
     def _wake_all(self) -> None:
         """Redis went or came back: whoever waits looks again."""
@@ -354,7 +290,7 @@ class RedisLock(Lock):
     def _release(self, claim: _Claim) -> int | None:
         """How many of its keys were still held; None when Redis is down."""
         try:
-            return int(self._redis.call(_RELEASE, claim.keys, claim.token, self._alive_ms))
+            return int(self._redis.call(RELEASE, claim.keys, claim.token, self._alive_ms))
         except RedisDown:
             if claim.asked:
                 self._in_doubt.append(claim)
@@ -363,7 +299,7 @@ class RedisLock(Lock):
     def _settle_doubts(self) -> None:
         """Redis is back: what it kept of claims that were given up meanwhile would stand in everybody's way."""
         for claim in list(self._in_doubt):
-            self._redis.run(_RELEASE, claim.keys, claim.token, self._alive_ms)
+            self._redis.run(RELEASE, claim.keys, claim.token, self._alive_ms)
             self._in_doubt.remove(claim)
 
     def _keep_renewing(self) -> None:
@@ -384,7 +320,7 @@ class RedisLock(Lock):
     def _renew(self, claim: _Claim) -> None:
         asked = time.monotonic()
         try:
-            if self._redis.call(_RENEW, claim.keys, claim.token, self._expiry_ms):
+            if self._redis.call(RENEW, claim.keys, claim.token, self._expiry_ms):
                 claim.hold(asked, self._expiry)
                 return
             why = "the lock expired or was taken over while it was held"

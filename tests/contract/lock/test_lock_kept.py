@@ -1,0 +1,115 @@
+"""What every lock does for who keeps it from one piece of work to the next."""
+
+import threading
+from collections.abc import Collection
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from common.deadline import Deadline
+from common.lock.port import Held, Lock, LockBusy
+
+PATIENCE = 30.0
+SHORT = 0.05
+
+
+def take(lock: Lock, *keys: str, instead_of: Held | None = None) -> Held:
+    return lock.take(keys, Deadline.after(PATIENCE), instead_of=instead_of)
+
+
+def is_free(lock: Lock, keys: Collection[str]) -> bool:
+    try:
+        with lock.holding(keys, Deadline.after(SHORT)):
+            return True
+    except LockBusy:
+        return False
+
+
+def test_what_is_taken_is_held_until_it_is_given_back(lock: Lock) -> None:
+    held = take(lock, "tea")
+    assert not held.lost
+    assert not is_free(lock, ["tea"])
+    lock.give_back(held)
+    assert is_free(lock, ["tea"])
+
+
+def test_a_holder_is_told_once_somebody_waits_for_one_of_its_keys(lock: Lock) -> None:
+    told = threading.Event()
+    held = lock.take(["mug", "tea"], Deadline.after(PATIENCE), on_wanted=told.set)
+    assert not held.wanted
+    with ThreadPoolExecutor(1) as pool:
+        waiter = pool.submit(take, lock, "tea")
+        assert told.wait(PATIENCE)
+        assert held.wanted
+        lock.give_back(held)
+        lock.give_back(waiter.result(PATIENCE))
+
+
+def test_who_waits_for_other_keys_is_no_reason_to_give_back(lock: Lock) -> None:
+    held, other = take(lock, "tea"), take(lock, "mug")
+    with ThreadPoolExecutor(1) as pool:
+        waiter = pool.submit(take, lock, "mug", "pot")
+        wait_for_wanted(other)
+        assert not held.wanted
+        lock.give_back(other)
+        lock.give_back(waiter.result(PATIENCE))
+    lock.give_back(held)
+
+
+def test_who_is_handed_keys_that_others_wait_for_too_is_told(lock: Lock) -> None:
+    first = take(lock, "tea")
+    with ThreadPoolExecutor(2) as pool:
+        second = pool.submit(take, lock, "tea")
+        wait_for_wanted(first)
+        third = pool.submit(take, lock, "tea")
+        assert not third.done()
+        lock.give_back(first)
+        turn = second.result(PATIENCE)
+        wait_for_wanted(turn)
+        lock.give_back(turn)
+        lock.give_back(third.result(PATIENCE))
+
+
+def test_one_lock_is_exchanged_for_another(lock: Lock) -> None:
+    held = take(lock, "mug", "tea")
+    held = take(lock, "pot", "tea", instead_of=held)
+    assert not held.lost
+    assert is_free(lock, ["mug"])
+    assert not is_free(lock, ["tea"])
+    assert not is_free(lock, ["pot"])
+    lock.give_back(held)
+
+
+def test_who_exchanges_a_lock_that_others_wait_for_goes_behind_them(lock: Lock) -> None:
+    held = take(lock, "tea")
+    with ThreadPoolExecutor(2) as pool:
+        waiter = pool.submit(take, lock, "tea")
+        wait_for_wanted(held)
+        again = pool.submit(take, lock, "tea", instead_of=held)
+        turn = waiter.result(PATIENCE)
+        wait_for_wanted(turn)
+        assert not again.done()
+        lock.give_back(turn)
+        lock.give_back(again.result(PATIENCE))
+
+
+def test_an_exchange_that_is_in_vain_gives_back_all_the_same(lock: Lock) -> None:
+    other, held = take(lock, "pot"), take(lock, "tea")
+    with pytest.raises(LockBusy):
+        lock.take(["pot"], Deadline.after(SHORT), instead_of=held)
+    assert is_free(lock, ["tea"])
+    lock.give_back(other)
+
+
+def test_a_lock_is_exchanged_for_none(lock: Lock) -> None:
+    held = take(lock, "tea")
+    lock.give_back(take(lock, instead_of=held))
+    assert is_free(lock, ["tea"])
+
+
+def wait_for_wanted(held: Held) -> None:
+    give_up = Deadline.after(PATIENCE)
+    pause = threading.Event()
+    while not held.wanted:
+        assert not give_up.passed, "nobody wants it"
+        pause.wait(0.002)
