@@ -42,6 +42,7 @@ def bench(  # noqa: PLR0917 the options of a program
     replicas: Annotated[int, typer.Option(min=1, help="How many of each service there are.")] = 1,
     skus: Annotated[int, typer.Option(min=1, help="How many skus there are beside the hot one.")] = 1000,
     due_orders: Annotated[int, typer.Option(min=1, help="How many orders come due at once.")] = 10_000,
+    calls: Annotated[int, typer.Option(min=400, help="How many calls there are until memory is told.")] = 2_000_000,
     client: Annotated[str, typer.Option(help=f"RocketMQ's client: {' or '.join(CLIENTS)}.")] = OFFICIAL,
     *,
     publish: Annotated[bool, typer.Option(help=f"Write to {_PUBLISHED}, the measured parts anew.")] = False,
@@ -57,7 +58,9 @@ def bench(  # noqa: PLR0917 the options of a program
     leave_in_order_on_signals()
     forget_settings()
     console = Console(highlight=False, width=None if sys.stdout.isatty() else 160)
-    options = Options(seconds, rounds, callers, create_callers, connections, processes, replicas, skus, due_orders)
+    options = Options(
+        seconds, rounds, callers, create_callers, connections, processes, replicas, skus, due_orders, calls
+    )
     measured = _measure(console, options, chosen, world, client)
     folder = _PUBLISHED if publish else _ROOM / f"{datetime.now(UTC):%Y%m%d-%H%M%S}"
     if measured is None:

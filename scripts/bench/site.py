@@ -55,6 +55,7 @@ class Options:
         replicas: How many of each service.
         skus: How many skus there are beside the hot one.
         due_orders: How many orders are due at once.
+        calls: How many there are until memory is told.
     """
 
     seconds: float
@@ -66,6 +67,7 @@ class Options:
     replicas: int
     skus: int
     due_orders: int
+    calls: int
 
 
 @dataclass
