@@ -10,6 +10,7 @@ from scripts.bench.costs import costs
 from scripts.bench.create import create
 from scripts.bench.growth import growth_ledger, growth_lines, growth_replicas, growth_skus, growth_waiting
 from scripts.bench.idle import idle
+from scripts.bench.memory import memory
 from scripts.bench.site import Site
 from scripts.bench.stock import alone, replicas, stock
 from scripts.bench.unpaid import due_at_once, lateness
@@ -51,6 +52,7 @@ PARTS: Final = (
     Part("lateness", lateness),
     Part("due", due_at_once),
     Part("costs", costs, worlds=[CLUSTER]),
+    Part("memory", memory, by_default=False),
     Part("growthskus", growth_skus, by_default=False),
     Part("growthwaiting", growth_waiting, by_default=False),
     Part("growthlines", growth_lines, by_default=False),
