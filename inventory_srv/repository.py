@@ -83,28 +83,34 @@ class Repository:
             raise Overtaken("what was refused had been carried out")
 
     def write(self, sheet: Sheet) -> None:
-        """Write what differs from what was read, in as many statements as there are kinds of rows.
+        """Write what differs from what was read, in one trip.
 
         Raises:
             One of `REPEAT_ON`: A row is not as it was read, or a new one is there already.
         """
-        insert = self._database.insert_many
-        new_sales, returned = sheet.new_sales(), sheet.returned_sales()
-        insert(_NEW_SALE, [_sale_row(sale) for sale in new_sales])
-        insert(_NEW_SALE_LINE, [(sale.order_sn, sku, n) for sale in new_sales for sku, n in sale.lines])
-        self._update(_RETURNED_SALE, [_returned_row(sale) for sale in returned])
-        insert(_NEW_REQUEST, [_request_row(request) for request in sheet.new_requests])
-        insert(_NEW_STOCK, [_stock_row(stock) for stock in sheet.new_stocks()])
-        self._update(_CHANGED_STOCK, [_changed_row(stock, version) for stock, version in sheet.changed_stocks()])
-        insert(_NEW_MOVEMENT, [(*movement[:-1], to_micros(movement[-1])) for movement in sheet.movements])
+        inserting = self._database.inserting
+        new_sales, returned, changed = sheet.new_sales(), sheet.returned_sales(), sheet.changed_stocks()
+        lines = [(sale.order_sn, sku, n) for sale in new_sales for sku, n in sale.lines]
+        movements = [(*movement[:-1], to_micros(movement[-1])) for movement in sheet.movements]
+        inserts = (
+            *inserting(_NEW_SALE, [_sale_row(sale) for sale in new_sales]),
+            *inserting(_NEW_SALE_LINE, lines),
+            *inserting(_NEW_REQUEST, [_request_row(request) for request in sheet.new_requests]),
+            *inserting(_NEW_STOCK, [_stock_row(stock) for stock in sheet.new_stocks()]),
+            *inserting(_NEW_MOVEMENT, movements),
+        )
+        updates = (
+            *((_RETURNED_SALE, _returned_row(sale)) for sale in returned),
+            *((_CHANGED_STOCK, _changed_row(stock, version)) for stock, version in changed),
+        )
+        if inserts or updates:
+            found = self._database.run_all([*inserts, *updates])
+            if any(count != 1 for count in found[len(inserts) :]):
+                raise Overtaken("a row is not as it was read")
 
     def _hold_sales(self, order_sns: Sequence[str]) -> list[Sale]:
         found = list(self._sales.find(order_sns))
         return rows.to_sales(found, self._lines.find([row[0] for row in found]))
-
-    def _update(self, statement: str, values: Sequence[rows.Row]) -> None:
-        if values and self._database.execute_many(statement, values) != len(values):
-            raise Overtaken(statement)
 
 
 class _Lookup:

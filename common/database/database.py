@@ -34,6 +34,9 @@ from common.metrics import DATABASE_REPEATS
 
 T = TypeVar("T")
 
+Statement = tuple[str, Sequence[Any]]
+"""SQL that every engine knows, with `?` for each value; and its values."""
+
 _BUSY_TIMEOUT_S: Final = 5.0
 _PATIENCE_S: Final = 15.0
 _TRIES_TOLD: Final = 10  # of work that names itself what to repeat it for
@@ -196,8 +199,22 @@ class Database:
             touched: int = cursor.rowcount
             return touched
 
+    def run_all(self, statements: Sequence[Statement]) -> list[int]:
+        """Run statements one after the other within `write`, all of them in one trip where the engine allows that.
+
+        Returns:
+            How many rows each inserted or found.
+        """
+        value = self.engine.param
+        return self._driver.run_all([(_worded(text, value), values) for text, values in statements])
+
     def insert_many(self, into: str, rows: Sequence[tuple[Any, ...]]) -> None:
-        """Insert rows, many in each statement, within `write`.
+        """Insert rows within `write`; see `inserting`."""
+        if rows:
+            self.run_all(list(self.inserting(into, rows)))
+
+    def inserting(self, into: str, rows: Sequence[tuple[Any, ...]]) -> Iterator[Statement]:
+        """Statements that insert rows, many in each.
 
         Row by row would let every other thread in between, and a busy process would crawl.
 
@@ -206,12 +223,12 @@ class Database:
             rows: The values, each as the engine takes it.
         """
         done = 0
-        while done < len(rows):
-            # Only powers of two, so that the database meets few statements and can keep them prepared.
-            some = rows[done : done + min(_ROWS_AT_ONCE, 1 << (len(rows) - done).bit_length() - 1)]
-            statement = _insert_statement(into, len(some), len(some[0]), self.engine.param)
-            self.engine.execute_sql(statement, list(chain.from_iterable(some)))
-            done += len(some)
+        while left := min(len(rows) - done, _ROWS_AT_ONCE):
+            # Powers of two where few statements are kept prepared: SQLite parses for longer than it writes.
+            count = 1 << left.bit_length() - 1 if self._driver.prepares else left
+            some = rows[done : done + count]
+            yield _insert_statement(into, count, len(some[0])), list(chain.from_iterable(some))
+            done += count
 
     def close(self) -> None:
         """Close every connection, also those in use."""
@@ -302,6 +319,6 @@ def _worded(statement: str, value: str) -> str:
 
 
 @cache
-def _insert_statement(into: str, rows: int, columns: int, value: str) -> str:
-    row = f"({', '.join([value] * columns)})"
+def _insert_statement(into: str, rows: int, columns: int) -> str:
+    row = f"({', '.join('?' * columns)})"
     return f"INSERT INTO {into} VALUES {', '.join([row] * rows)}"  # noqa: S608 made of what this program wrote itself

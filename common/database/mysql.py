@@ -5,8 +5,10 @@ compared character by character, spaces at the end included. A connection is rep
 inside one.
 """
 
+from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext, suppress
 from datetime import UTC, datetime
+from itertools import chain
 from math import ceil
 from typing import Any, Final
 
@@ -37,6 +39,7 @@ class MysqlDriver(Driver):
     """
 
     for_update = " FOR UPDATE"
+    prepares = False
     keeps_time = True
 
     def __init__(self, url: MysqlUrl, connections: int, busy_timeout: float) -> None:
@@ -59,6 +62,15 @@ class MysqlDriver(Driver):
     def begin_snapshot(self) -> None:
         for statement in _SNAPSHOT:
             self.engine.execute_sql(statement)
+
+    def run_all(self, statements: Sequence[tuple[str, Sequence[Any]]]) -> list[int]:
+        text = ";".join(statement for statement, _ in statements)
+        cursor = self.engine.execute_sql(text, list(chain.from_iterable(values for _, values in statements)))
+        found: list[int] = [cursor.rowcount]
+        with peewee.__exception_wrapper__:  # type: ignore[attr-defined]  # the server stops at the first that fails
+            while cursor.nextset():
+                found.append(cursor.rowcount)
+        return found
 
     def roll_back(self) -> None:
         with suppress(*_GONE):  # the server rolls back whatever is open on a connection that is gone

@@ -52,7 +52,8 @@ class _Server(peewee.MySQLDatabase):
             ssl_disabled=tls is None,
             # An UPDATE counts the rows that it found, as SQLite does. By default it counts those that it changed:
             # putting what is there already would look like putting what is not there.
-            client_flag=CLIENT.FOUND_ROWS,
+            # Several statements may come in one trip; values are always the driver's to quote.
+            client_flag=CLIENT.FOUND_ROWS | CLIENT.MULTI_STATEMENTS,
             **kwargs,
         )
 

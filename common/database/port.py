@@ -1,6 +1,7 @@
 """What `Database` needs of an engine: each driver's own way to begin, to hold rows, to tell what went wrong."""
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from datetime import datetime
 from enum import Enum, auto
@@ -28,11 +29,13 @@ class Driver(ABC):
     Attributes:
         engine: Its pool of connections; a thread has at most one of them.
         for_update: What a SELECT written as text ends with to read the latest rows and hold them.
+        prepares: Whether it keeps the statements prepared that it met before.
         keeps_time: Whether it has a time of its own, that of a server.
     """
 
     engine: Any  # the library's types say little
     for_update: str
+    prepares: bool
     keeps_time: bool
 
     @abstractmethod
@@ -50,6 +53,10 @@ class Driver(ABC):
     @abstractmethod
     def begin_snapshot(self) -> None:
         """Begin a transaction whose reads all see one moment."""
+
+    @abstractmethod
+    def run_all(self, statements: Sequence[tuple[str, Sequence[Any]]]) -> list[int]:
+        """Run statements one after the other, in as few trips as the engine allows; how many rows each found."""
 
     @abstractmethod
     def roll_back(self) -> None:

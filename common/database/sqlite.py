@@ -1,7 +1,7 @@
 """SQLite: a file in WAL mode, for the processes of one machine."""
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -26,6 +26,7 @@ class SqliteDriver(Driver):
     """
 
     for_update = ""
+    prepares = True
     keeps_time = False
 
     def __init__(self, url: str, connections: int, busy_timeout: float) -> None:
@@ -48,6 +49,9 @@ class SqliteDriver(Driver):
 
     def begin_snapshot(self) -> None:
         self.engine.begin("DEFERRED")
+
+    def run_all(self, statements: Sequence[tuple[str, Sequence[Any]]]) -> list[int]:
+        return [self.engine.execute_sql(statement, values).rowcount for statement, values in statements]
 
     def roll_back(self) -> None:
         # What failed has often ended the transaction already, and the first error is the one that tells.
