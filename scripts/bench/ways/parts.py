@@ -24,7 +24,7 @@ _FEW: Final = "last-200"
 _FEW_UNITS: Final = 200
 _FIGHTING_CALLS: Final = 1000
 _KILLED_AFTER_S: Final = 1.5
-_WARM_UP_S: Final = 0.5
+_CONNECTIONS: Final = 2000  # of the database: all ways are open at once, a connection a thread, and most do nothing
 _TARGETS: Final[Mapping[str, Target]] = {
     "redis-lock": Target(at_least=12, aim=30),
     "conditional-update": Target(at_least=4, aim=6),
@@ -81,23 +81,28 @@ def ways_killed(site: Site) -> None:
 
 @contextmanager
 def _stands(site: Site, replicas: int) -> Iterator[Sequence[Stand]]:
+    _servers(site).run_sql(f"SET GLOBAL max_connections = {_CONNECTIONS}")
     with ExitStack() as opened:
         yield [opened.enter_context(_stand(site, name, replicas)) for name in TITLES]
 
 
 @contextmanager
 def _stand(site: Site, name: str, replicas: int) -> Iterator[Stand]:
-    if not isinstance(site.world, Servers):
-        raise TypeError("the ways of selling are compared on servers")
     if name != REBACK:
         units = dict.fromkeys((HOT, *site.skus), _PLENTY) | {_FEW: _FEW_UNITS}
-        with small_stand(name, site.world, units, replicas) as stand:
+        with small_stand(name, _servers(site), units, replicas) as stand:
             yield stand
         return
     site.shop.inventory.SetStock(SetStockRequest(sku=_FEW, quantity=_FEW_UNITS, reason="bench"), timeout=PATIENCE_S)
     with ExitStack() as opened:  # hidden ones: the site's own is not used, and can't be killed
         more = [opened.enter_context(site.replica("inventory", {})) for _ in range(replicas)]
         yield Stand(REBACK, more, site.database_url("inventory"), OF_REBACK, {})
+
+
+def _servers(site: Site) -> Servers:
+    if not isinstance(site.world, Servers):
+        raise TypeError("the ways of selling are compared on servers")
+    return site.world
 
 
 def _compare(site: Site, stands: Sequence[Stand], plan: Plan) -> Tally:
