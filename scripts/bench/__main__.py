@@ -6,8 +6,6 @@ import tempfile
 import time
 from contextlib import suppress
 from datetime import UTC, datetime
-from multiprocessing import get_context
-from multiprocessing.pool import Pool
 from pathlib import Path
 from typing import Annotated, Any, Final
 
@@ -16,7 +14,7 @@ import typer
 from rich.console import Console
 
 from common.rpc.errors import to_domain_error
-from scripts.bench.load import be_quiet_on_ctrl_c
+from scripts.bench.loaders import Loaders, LoadFailed
 from scripts.bench.parts import PARTS, Part
 from scripts.bench.report import in_words, is_busy, machine, merged, of_part, read, write
 from scripts.bench.site import Options, Site
@@ -97,12 +95,12 @@ def _measure(
 
     try:
         with (
-            get_context("spawn").Pool(options.processes, initializer=be_quiet_on_ctrl_c) as pool,
+            Loaders(options.processes) as loaders,
             open_world(world_name, folder / "engines", client, say) as world,
         ):
             for part in chosen:
-                measured[part.name] = _measure_part(console, options, part, world, folder, pool)
-    except (ServiceFailed, CannotRun, grpc.RpcError, RuntimeError) as error:
+                measured[part.name] = _measure_part(console, options, part, world, folder, loaders)
+    except (ServiceFailed, CannotRun, LoadFailed, grpc.RpcError, RuntimeError) as error:
         text = str(to_domain_error(error)) if isinstance(error, grpc.RpcError) else str(error)
         console.print(f"{text}\nthe services' data and logs are kept in {folder}", style="red", markup=False)
         return None
@@ -111,7 +109,7 @@ def _measure(
 
 
 def _measure_part(  # noqa: PLR0917 what its caller has
-    console: Console, options: Options, part: Part, world: World, folder: Path, pool: Pool
+    console: Console, options: Options, part: Part, world: World, folder: Path, loaders: Loaders
 ) -> dict[str, Any]:
     facts = machine(world.versions())
     console.print(f"{part.name}: {part.about}", style="bold", markup=False)
@@ -120,7 +118,7 @@ def _measure_part(  # noqa: PLR0917 what its caller has
             f"  others are using this machine (load {facts['load_before']}): expect lower figures", style="yellow"
         )
     began = time.monotonic()
-    with Site(part.name, world, folder, pool=pool, console=console, options=options) as site:
+    with Site(part.name, world, folder, loaders=loaders, console=console, options=options) as site:
         part.run(site)
         if part.checks_books:
             site.check_books("in the end")

@@ -8,7 +8,6 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
-from multiprocessing import get_context
 from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
@@ -16,7 +15,8 @@ from typing import Final, Self
 from common.database import Database
 from scripts.audit import audit
 from scripts.bench.filling import Filling
-from scripts.bench.load import Kind, Measured, Plan, be_quiet_on_ctrl_c, drive
+from scripts.bench.load import Kind, Measured, Plan
+from scripts.bench.loaders import Loaders
 from scripts.bench.site import Site, share
 from scripts.bench.tally import Tally
 from scripts.bench.worlds import World
@@ -165,8 +165,8 @@ class Ground:
             _ROOM.mkdir(parents=True, exist_ok=True)
             room = opening.enter_context(tempfile.TemporaryDirectory(prefix="growth-", dir=_ROOM))
             self._room = Path(room).absolute()
-            self._pool = get_context("spawn").Pool(self._site.options.processes, initializer=be_quiet_on_ctrl_c)
-            opening.enter_context(self._pool)
+            self._loaders = Loaders(self._site.options.processes)
+            opening.enter_context(self._loaders)
             self._open = opening.pop_all()
         return self
 
@@ -205,7 +205,7 @@ class Ground:
         parts = [
             replace(
                 plan,
-                addresses=place.addresses(plan.kind),
+                addresses=tuple(place.addresses(plan.kind)),
                 key=f"{plan.kind.name.lower()}-{self._loads}-{number}",
                 callers=share(plan.callers, number, count),
                 connections=max(len(place.addresses(plan.kind)), share(plan.connections, number, count)),
@@ -214,7 +214,7 @@ class Ground:
             for number in range(count)
         ]
         together = Measured()
-        for measured in self._pool.map(drive, parts, chunksize=1):
+        for measured in self._loaders.start(parts).result():
             together.add(measured, one_after_the_other=False)
         place.sold(plan.kind, together.answered * plan.lines)
         return together

@@ -5,10 +5,9 @@ import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from multiprocessing.pool import Pool
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Final, Self
+from typing import Final, Self
 
 import psutil
 from rich.console import Console
@@ -17,15 +16,13 @@ from reback.inventory.v1.inventory_pb2 import SetStockRequest
 from reback.order.v1.order_pb2 import Goods, PutGoodsRequest
 from scripts.bench.books import check_books
 from scripts.bench.figures import Figure, Load, Plot, Spread, Target
-from scripts.bench.load import Kind, Measured, Plan, drive
+from scripts.bench.load import Kind, Measured, Plan
+from scripts.bench.loaders import Loaders, Loading
 from scripts.bench.replicas import INVENTORY, ORDER, Replicas
 from scripts.bench.worlds import World
 from scripts.goods_file import Entry
 from scripts.seeding import seed
 from scripts.shop import Shop
-
-if TYPE_CHECKING:
-    from multiprocessing.pool import AsyncResult
 
 HOT: Final = "hot"
 SOLD_OUT: Final = "sold-out"
@@ -36,7 +33,6 @@ _MEGABYTE: Final = 1_000_000
 _SERVICE_MEMORY: Final = Target(at_most=200, aim=150)
 _WARM_UP_S: Final = 0.5
 _BEGIN_AFTER_S: Final = 0.7  # until then every load process has its connections and requests
-_LOAD_PATIENCE_S: Final = 1800.0
 _MOST_SKUS_OF_A_LOAD: Final = 20_000  # more than it calls in its time; all of a million would take long to send over
 _UNDER_WAY_AT_MOST: Final = 1000  # of an open loop: so many that it does not wait for answers
 
@@ -102,13 +98,13 @@ class Site:
         part: See above.
         world: See above.
         folder: Where data and logs go; a new one is made in it for all databases that are new.
-        pool: The load processes.
+        loaders: The load processes.
         console: Where to tell how it goes.
         options: See above.
     """
 
     def __init__(
-        self, part: str, world: World, folder: Path, *, pool: Pool, console: Console, options: Options
+        self, part: str, world: World, folder: Path, *, loaders: Loaders, console: Console, options: Options
     ) -> None:
         self.part = part
         self.world = world
@@ -117,7 +113,7 @@ class Site:
         self.skus = tuple(f"sku-{number:05}" for number in range(options.skus))
         self.shop = Shop(_NOBODY, _NOBODY)
         self._replicas = Replicas(world, folder / part)
-        self._pool = pool
+        self._loaders = loaders
         self._console = console
         self._users = range(1, 1)
         self._plans = 0
@@ -247,7 +243,7 @@ class Site:
             )
             for number in range(count)
         ]
-        return Running(self, plan, self._pool.map_async(drive, shares, chunksize=1), counts=own)
+        return Running(self, plan, self._loaders.start(shares), counts=own)
 
     def restart(
         self, settings: Mapping[str, str] | None = None, *, inventory: int = 0, order: int = 0, fresh: bool = False
@@ -347,7 +343,7 @@ class Site:
 class Running:
     """A load that goes on."""
 
-    def __init__(self, site: Site, plan: Plan, shares: "AsyncResult[list[Measured]]", *, counts: bool) -> None:
+    def __init__(self, site: Site, plan: Plan, shares: Loading, *, counts: bool) -> None:
         self._site = site
         self._plan = plan
         self._shares = shares
@@ -356,12 +352,12 @@ class Running:
 
     def ended(self) -> bool:
         """Whether every load process is done."""
-        return self._shares.ready()
+        return self._shares.ended()
 
     def result(self) -> Measured:
         """Wait for the end; what was seen by all of them together."""
         together = Measured()
-        for each in self._shares.get(_LOAD_PATIENCE_S):
+        for each in self._shares.result():
             together.add(each, one_after_the_other=False)
         for who, seconds in self._site.processor_seconds().items():
             together.cpu[who] = seconds - self._taken[who]
