@@ -1,0 +1,79 @@
+"""`python -m scripts.archive`: what a person runs, on the databases that the services' settings name."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import inventory_srv.bootstrap
+import order_srv.bootstrap
+from common.database import Database, to_micros
+from scripts.bench.filling import Filling
+from tests.databases import url_of
+from tests.unit.inventory.sheets import START
+
+PATIENCE_S = 60
+
+
+@pytest.fixture
+def databases(engine: str, tmp_path: Path) -> Iterator[dict[str, Database]]:
+    """Ten sales of orders, made long ago; three of them are FINISHED."""
+    found = {name: Database(url_of(tmp_path, name)) for name in ("inventory", "order", "archive")}
+    found["inventory"].migrate(inventory_srv.bootstrap.MIGRATIONS)
+    found["order"].migrate(order_srv.bootstrap.MIGRATIONS)
+    filling = Filling(found["inventory"], found["order"])
+    filling.skus(5)
+    filling.sales(10, waiting=True)
+    long_ago = (to_micros(START) - 90 * 86_400 * 1_000_000,)
+
+    def age() -> None:
+        for table in ("sale", "movement"):
+            found["inventory"].execute(f"UPDATE {table} SET add_time = ?", long_ago)
+
+    found["inventory"].write(age)
+    finished = "UPDATE orders SET state = 'FINISHED' WHERE order_sn < '0-sku-0000000003'"
+    found["order"].write(lambda: found["order"].execute(finished))
+    yield found
+    for database in found.values():
+        database.close()
+
+
+def archive(folder: Path, *arguments: str, **settings: str) -> "subprocess.CompletedProcess[str]":
+    urls = {f"{name.upper()}_DATABASE_URL": url_of(folder, name) for name in ("inventory", "order")}
+    return subprocess.run(
+        [sys.executable, "-m", "scripts.archive", "--to", url_of(folder, "archive"), *arguments],
+        cwd=folder,
+        env={**os.environ, **urls, **settings},
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE_S,
+        check=False,
+    )
+
+
+def sales(database: Database) -> int:
+    with database.reading():
+        (count,) = database.execute("SELECT COUNT(*) FROM sale").fetchone()
+        return int(count)
+
+
+def test_it_moves_what_is_over_and_tells_how_much(databases: dict[str, Database], tmp_path: Path) -> None:
+    ended = archive(tmp_path, "--older-than", "30")
+
+    assert ended.returncode == 0, ended.stderr
+    told = [line.partition(" from before")[0] for line in ended.stdout.splitlines()]
+    assert told == ["15 movements", "3 sales", "0 request ids"]
+    assert (sales(databases["inventory"]), sales(databases["archive"])) == (7, 3)
+    again = archive(tmp_path, "--older-than", "30")
+    assert again.stdout.startswith("0 movements"), again.stderr
+
+
+def test_what_messages_may_still_ask_for_is_not_archived(databases: dict[str, Database], tmp_path: Path) -> None:
+    ended = archive(tmp_path, "--older-than", "7", ORDER_PAY_WITHIN="86400")
+
+    assert ended.returncode == 2
+    assert "ORDER_PAY_WITHIN" in ended.stderr
+    assert sales(databases["inventory"]) == 10
