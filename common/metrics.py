@@ -20,6 +20,15 @@ LOCK_OUTAGES: Final = Counter("reback_lock_outages", "How often the stock lock's
 LOCK_UNGUARDED: Final = Counter(
     "reback_lock_unguarded", "Batches that went on without the stock lock, guarded by their rows alone."
 )
+CACHE_HITS: Final = Counter("reback_cache_hits", "Stocks that were read from the cache.")
+CACHE_MISSES: Final = Counter("reback_cache_misses", "Stocks that the cache did not have, or that do not exist.")
+CACHE_OUTAGES: Final = Counter(
+    "reback_cache_outages", "How often the cache's engine went out of reach, of reads and of changes."
+)
+CACHE_UNTOLD: Final = Counter(
+    "reback_cache_untold",
+    "Batches of changes that the cache could not be told: others may read older stock for a while.",
+)
 DATABASE_REPEATS: Final = Counter(
     "reback_database_repeats", "Transactions that were tried again: others were in the way, or the connection was lost."
 )

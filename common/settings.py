@@ -20,14 +20,14 @@ from pydantic_core import ErrorDetails
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from common.addresses import split_address, split_advertised
+from common.cache.url import SCHEMES as CACHE_SCHEMES
+from common.cache.url import parse_cache_url
 from common.database.mysql_url import ALLOWED_URL as ALLOWED_MYSQL_URL
 from common.database.mysql_url import parse_mysql_url
 from common.discovery.consul_url import ALLOWED_URL as ALLOWED_CONSUL_URL
 from common.discovery.consul_url import SCHEMES as CONSUL_SCHEMES
 from common.discovery.consul_url import parse_consul_url
 from common.discovery.static import parse_static_url
-from common.lock.redis_url import SCHEMES as REDIS_SCHEMES
-from common.lock.redis_url import parse_redis_url
 from common.messaging.embedded_options import ALLOWED_URL as ALLOWED_EMBEDDED_URL
 from common.messaging.embedded_options import parse_url as parse_embedded_url
 from common.messaging.rocketmq_native_library import check_url as check_native_url
@@ -36,6 +36,8 @@ from common.messaging.rocketmq_native_url import SCHEME as NATIVE_SCHEME
 from common.messaging.rocketmq_url import ALLOWED_URL as ALLOWED_ROCKETMQ_URL
 from common.messaging.rocketmq_url import SCHEME as ROCKETMQ_SCHEME
 from common.messaging.rocketmq_url import parse_url as parse_rocketmq_url
+from common.redis.url import SCHEMES as REDIS_SCHEMES
+from common.redis.url import parse_redis_url
 
 _ENV_FILE: Final = ".env"
 _LONGEST: Final = timedelta(days=3660)
@@ -99,6 +101,11 @@ def _broker_url(url: str) -> str:
 def _lock_url(url: str) -> str:
     if urlsplit(url).scheme in REDIS_SCHEMES:
         parse_redis_url(url)
+    return url
+
+
+def _cache_url(url: str) -> str:
+    parse_cache_url(url)
     return url
 
 
@@ -173,6 +180,16 @@ LockUrl = Annotated[
     AfterValidator(_lock_url),
     Field(
         description="local://, redis://[user:password@]host:6379/0 or "
+        "redis+sentinel://[user:password@]host:26379,host:26379/service/0 (rediss…: by TLS), "
+        "with ?name=value&… for its parameters"
+    ),
+]
+CacheUrl = Annotated[
+    str,
+    AfterValidator(of_scheme(*CACHE_SCHEMES)),
+    AfterValidator(_cache_url),
+    Field(
+        description="local://, none://, redis://[user:password@]host:6379/0 or "
         "redis+sentinel://[user:password@]host:26379,host:26379/service/0 (rediss…: by TLS), "
         "with ?name=value&… for its parameters"
     ),

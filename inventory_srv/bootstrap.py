@@ -4,8 +4,11 @@ from collections.abc import Callable
 from functools import cached_property
 from pathlib import Path
 from typing import Final
+from urllib.parse import urlsplit
 
 from common.addresses import advertised_address
+from common.cache.open import open_cache
+from common.cache.port import Cache
 from common.clock import Clock
 from common.crash_points import Reached, killed_at
 from common.database import Database
@@ -21,6 +24,7 @@ from inventory_srv.consumers import GROUP, TOPIC, OrderRebackConsumer
 from inventory_srv.queries import Queries
 from inventory_srv.servicer import InventoryServicer
 from inventory_srv.settings import InventorySettings
+from inventory_srv.stock_cache import StockCache
 from inventory_srv.stock_writer import StockWriter
 from reback.inventory.v1 import inventory_pb2_grpc
 
@@ -48,6 +52,7 @@ class InventoryService:
         server: Server,
         database: Database,
         lock: Lock,
+        cache: StockCache,
         broker: Broker,
         discovery: Discovery,
         advertise: str,
@@ -57,6 +62,7 @@ class InventoryService:
         self.database = database
         self._server = server
         self._lock = lock
+        self._cache = cache
         self._broker = broker
         self._discovery = discovery
         self._advertise = advertise
@@ -85,6 +91,7 @@ class InventoryService:
         self.writer.close()
         self._discovery.close()
         self._lock.close()
+        self._cache.close()
         self.database.close()
 
 
@@ -96,6 +103,7 @@ def build(
     open_database: Callable[[str, int], Database] | None = None,
     broker: Broker | None = None,
     lock: Lock | None = None,
+    cache: Cache | None = None,
     discovery: Discovery | None = None,
 ) -> InventoryService:
     """Make the service of these settings; what is given is used instead of what the settings name.
@@ -108,6 +116,7 @@ def build(
     database = (open_database or _open_database)(settings.database_url, connections)
     clock = clock or database.clock()
     lock = lock or open_lock(settings.lock_url, settings.lock_outage)
+    stocks = StockCache(cache or open_cache(settings.cache_url), _name_of(settings.database_url))
     broker = broker or open_broker(settings.broker_url, topic_prefix=settings.topic_prefix, clock=clock)
     writer = StockWriter(
         database,
@@ -116,23 +125,32 @@ def build(
         queue=settings.queue,
         batch=settings.batch,
         lock_outage=settings.lock_outage,
+        cache=stocks,
         reached=reached,
     )
     broker.subscribe(TOPIC, GROUP, OrderRebackConsumer(writer, reached=reached))
-    server = Server("inventory", settings.listen, threads=settings.threads, reflection=settings.reflection)
-    servicer = InventoryServicer(writer, Queries(database), Audit(database))
-    server.add(_FULL_NAME, inventory_pb2_grpc.add_InventoryServiceServicer_to_server, servicer)
-    server.tell_health(BROKER, serving=True)
-    broker.on_reachable(lambda reachable: server.tell_health(BROKER, serving=reachable))
     return InventoryService(
-        server=server,
+        server=_server(settings, InventoryServicer(writer, Queries(database, stocks), Audit(database)), broker),
         database=database,
         lock=lock,
+        cache=stocks,
         broker=broker,
         discovery=discovery or open_discovery(settings.discovery_url),
         advertise=settings.advertise,
         writer=writer,
     )
+
+
+def _server(settings: InventorySettings, servicer: InventoryServicer, broker: Broker) -> Server:
+    server = Server("inventory", settings.listen, threads=settings.threads, reflection=settings.reflection)
+    server.add(_FULL_NAME, inventory_pb2_grpc.add_InventoryServiceServicer_to_server, servicer)
+    server.tell_health(BROKER, serving=True)
+    broker.on_reachable(lambda reachable: server.tell_health(BROKER, serving=reachable))
+    return server
+
+
+def _name_of(database_url: str) -> str:
+    return urlsplit(database_url).path.strip("/")
 
 
 def _open_database(url: str, connections: int) -> Database:

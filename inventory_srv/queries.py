@@ -12,6 +12,7 @@ from inventory_srv import rows
 from inventory_srv.models import MovementTable, SaleLineTable, SaleTable, StockTable
 from inventory_srv.records import Sale, SaleState, Stock
 from inventory_srv.refusals import SaleNotFound, SkuNotFound
+from inventory_srv.stock_cache import StockCache
 
 
 class Page(NamedTuple):
@@ -22,10 +23,16 @@ class Page(NamedTuple):
 
 
 class Queries:
-    """Reads, each of one moment."""
+    """Reads, each of one moment, but that of stocks by their skus: each of those is as new as the cache promises.
 
-    def __init__(self, database: Database) -> None:
+    Args:
+        database: Where everything is.
+        cache: Where stocks may be; the stock writer must tell the same one of every change. None: they are not.
+    """
+
+    def __init__(self, database: Database, cache: StockCache | None = None) -> None:
         self._database = database
+        self._cache = cache or StockCache.none()
 
     def get_stock(self, sku: str) -> Stock:
         """Raises SkuNotFound."""
@@ -37,9 +44,7 @@ class Queries:
         Raises:
             SkuNotFound: Naming every unknown sku.
         """
-        with self._database.reading():
-            stocks = self._rows(StockTable.select(*rows.STOCK).where(StockTable.sku.in_(sorted(set(skus)))))
-        found = {row[0]: rows.to_stock(row) for row in stocks}
+        found = self._cache.read(list(dict.fromkeys(skus)), self._look_up)
         unknown = set(skus) - set(found)
         if unknown:
             raise SkuNotFound(unknown)
@@ -92,7 +97,7 @@ class Queries:
             query = query.where(SaleTable.add_time <= added)
             query = query.where((SaleTable.add_time < added) | (SaleTable.order_sn < order_sn))
         sales = self._sales(query)
-        return Page(*paging.cut(sales, size, lambda sale: (to_micros(sale.create_time), sale.order_sn)))
+        return Page(*paging.cut(sales, size, lambda sale: (to_micros(sale.create_time), sale.order_sn), _bytes_of))
 
     def list_movements(self, sku: str | None, order_sn: str | None, page_size: int, page_token: str) -> Page:
         """Movements of one sku or of one order, newest first."""
@@ -105,6 +110,11 @@ class Queries:
         with self._database.reading():
             movements = [rows.to_movement(row) for row in self._rows(query)]
         return Page(*paging.cut(movements, size, lambda movement: (movement.id,)))
+
+    def _look_up(self, skus: Sequence[str]) -> list[Stock]:
+        with self._database.reading():
+            stocks = self._rows(StockTable.select(*rows.STOCK).where(StockTable.sku.in_(sorted(skus))))
+        return [rows.to_stock(row) for row in stocks]
 
     def _sales(self, query: Any) -> list[Sale]:
         """Sales with their lines, which never change: no later moment shows others."""
@@ -119,6 +129,11 @@ class Queries:
     def _rows(self, query: Any) -> list[rows.Row]:
         found: list[rows.Row] = self._database.engine.execute(query).fetchall()
         return found
+
+
+def _bytes_of(sale: Sale) -> int:
+    """About how much room a sale takes in an answer: its texts, and 16 for the numbers and tags of a line."""
+    return sum(len(line.sku.encode()) + 16 for line in sale.lines) + 4 * len(sale.return_reason or "") + 200
 
 
 def after_prefix(prefix: str) -> str | None:

@@ -6,7 +6,7 @@ from pydantic import AfterValidator, BeforeValidator, Field
 from pydantic_settings import SettingsConfigDict
 
 from common.lock.port import Outage
-from common.settings import Address, DatabaseUrl, LockUrl, ServiceSettings
+from common.settings import Address, CacheUrl, DatabaseUrl, LockUrl, ServiceSettings
 from inventory_srv.crash_points import CrashPoint
 
 
@@ -23,6 +23,7 @@ class InventorySettings(ServiceSettings):
         lock_url: Which lock keeps replicas from queueing on the same rows.
         lock_outage: What to do while the lock's engine is down, or a holder does not give it back: go on, guarded by
             the database alone, or refuse.
+        cache_url: Where stock that was read is kept for who asks next; the same for all replicas.
         queue: How many changes of stock may wait.
         batch: How many changes are merged into one transaction at most; 1: no merging.
     """
@@ -33,6 +34,7 @@ class InventorySettings(ServiceSettings):
     database_url: DatabaseUrl = "sqlite:///.run/inventory.db"
     lock_url: LockUrl = "local://"
     lock_outage: Annotated[Outage, BeforeValidator(str.lower)] = Field("database", description="database or refuse")
+    cache_url: CacheUrl = "local://"
     queue: int = Field(4096, ge=1, le=1_000_000, description="a whole number from 1 to 1000000")
     batch: int = Field(256, ge=1, le=10_000, description="a whole number from 1 to 10000")
     crash_at: Annotated[str, AfterValidator(_crash_point)] = Field(

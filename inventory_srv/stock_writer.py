@@ -2,11 +2,12 @@
 
     callers ──put──▶ queue ──all that waits──▶ lock ▶ hold rows ▶ apply each ▶ write ▶ COMMIT ──▶ answer each
 
-There is no timer: an idle writer takes a single change at once, a busy one finds more waiting and merges them.
+There is no timer: an idle writer takes a single change at once, a busy one finds more waiting and merges them. The lock
+is kept for the next batch while nobody else wants it, and then neither it nor the rows are asked for again
+(`stock_lease.py`).
 """
 
 import threading
-import time
 from collections import deque
 from collections.abc import Sequence
 from concurrent.futures import CancelledError, Future
@@ -20,23 +21,21 @@ from common.crash_points import Reached, nothing_happens
 from common.database import CommitUnknown, Database
 from common.deadline import Deadline
 from common.errors import DeadlineExceeded, DomainError, Unavailable
-from common.lock.port import Lock, LockBusy, LockLost, Outage
-from common.metrics import LOCK_UNGUARDED
+from common.lock.port import Lock, Outage
 from inventory_srv.changes import AdjustStock, Answer, Change, Reback, Sell, SetStock, Sheet
 from inventory_srv.crash_points import CrashPoint
 from inventory_srv.records import Sale, Stock
-from inventory_srv.refusals import QueueFull
+from inventory_srv.refusals import NoStock, QueueFull
 from inventory_srv.repository import REPEAT_ON, Repository
+from inventory_srv.stock_cache import StockCache
+from inventory_srv.stock_lease import StockLease
 
 log = structlog.get_logger(__name__)
 
 _COMMITS: Final = 3
 """How often a batch is tried whose COMMIT got no answer."""
 
-_LOCK_PATIENCE: Final[dict[Outage, timedelta]] = {"database": timedelta(seconds=1), "refuse": timedelta(seconds=5)}
-
-_NOT_WAITED_FOR: Final = 5.0
-"""Seconds in which a key is tried but not waited for, after a wait for it was in vain."""
+_KEEP_LOCK: Final = timedelta(seconds=1)
 
 Outcome = Answer | Exception
 """What one change came to: its caller is told, or is refused."""
@@ -89,9 +88,8 @@ class StockWriter:
     Args:
         queue: How many changes may wait.
         batch: How many are merged at most; 1: no merging.
-        lock_patience: How long a batch waits for the lock of its skus; None: 1 s where it goes on without, else 5 s. A
-            living holder gives it back within milliseconds, a dead one keeps it until it expires.
-        lock_outage: What then: `database`, go on guarded by the rows alone; or `refuse`, tell the callers STOCK_BUSY.
+        lock_patience, lock_outage, keep_lock: `patience`, `outage` and `keep` of the `StockLease`.
+        cache: Told of every stock that was committed, before anybody is answered.
         reached: Told of every crash point that is passed.
     """
 
@@ -105,17 +103,19 @@ class StockWriter:
         batch: int = 256,
         lock_patience: timedelta | None = None,
         lock_outage: Outage = "database",
+        keep_lock: timedelta = _KEEP_LOCK,
+        cache: StockCache | None = None,
         reached: Reached = nothing_happens,
     ) -> None:
         self._database = database
         self._repository = Repository(database)
-        self._lock = lock
+        self._lease = StockLease(
+            lock, patience=lock_patience, outage=lock_outage, keep=keep_lock, on_wanted=self._wake_up
+        )
         self._clock = clock
         self._limit = queue
         self._batch = batch
-        self._lock_patience = (lock_patience or _LOCK_PATIENCE[lock_outage]).total_seconds()
-        self._lock_outage = lock_outage
-        self._in_vain: dict[str, float] = {}  # keys not had, and until when they are not waited for
+        self._cache = cache or StockCache.none()
         self._reached = reached
         self._queue: deque[_Waiting] = deque()
         self._news = threading.Condition()
@@ -165,6 +165,9 @@ class StockWriter:
             DeadlineExceeded: The caller no longer waits. A change that was being applied may still be committed.
             DomainError: It was refused, could not be queued, or nobody knows what became of it (Unavailable).
         """
+        refusal = self._lease.refusal(change) if isinstance(change, Sell) else None
+        if refusal is not None:
+            raise refusal
         waiting = self._put(change, deadline)
         forget = deadline.on_cancel(waiting.cancel)
         try:
@@ -195,20 +198,41 @@ class StockWriter:
             if waiting in self._queue:
                 self._queue.remove(waiting)
 
+    def _wake_up(self) -> None:
+        with self._news:
+            self._news.notify()
+
     def _run(self) -> None:
-        while taken := self._take():
-            batch = [waiting for waiting in taken if waiting.begin()]
+        while self._wait_for_changes():
+            batch = [waiting for waiting in self._take() if waiting.begin()]
             if not batch:
                 continue
             for waiting, outcome in zip(batch, self._outcomes(batch), strict=True):
                 waiting.tell(outcome)
                 self._reached(CrashPoint.CALLER_ANSWERED)
+        self._let_go()
+
+    def _wait_for_changes(self) -> bool:
+        """Whether there are any; none when the writer is closed and done."""
+        while True:
+            spare_time = self._lease.spare_time()
+            with self._news:
+                if not self._queue and not self._closed:
+                    self._news.wait(spare_time)
+                if self._queue:
+                    return True
+                if self._closed:
+                    return False
+            if self._lease.spare_time() == 0:
+                self._let_go()
+
+    def _let_go(self) -> None:
+        self._lease.let_go()
+        self._reached(CrashPoint.LOCK_RELEASED)
 
     def _take(self) -> list[_Waiting]:
-        """All that waits, up to a batch; nothing when the writer is closed and done."""
+        """All that waits, up to a batch."""
         with self._news:
-            while not self._queue and not self._closed:
-                self._news.wait()
             return [self._queue.popleft() for _ in range(min(len(self._queue), self._batch))]
 
     def _outcomes(self, batch: Sequence[_Waiting]) -> Sequence[Outcome]:
@@ -216,7 +240,6 @@ class StockWriter:
         try:
             self._reached(CrashPoint.BATCH_TAKEN)
             outcomes = self._under_lock(batch)
-            self._reached(CrashPoint.LOCK_RELEASED)
         except DomainError as error:
             return [error] * len(batch)
         except Exception as bug:
@@ -228,52 +251,25 @@ class StockWriter:
         return outcomes
 
     def _under_lock(self, batch: Sequence[_Waiting]) -> Sequence[Outcome]:
-        keys = self._lock_keys([waiting.change for waiting in batch])
-        latest = max(waiting.deadline.at for waiting in batch)
-        patience = Deadline(min(latest, Deadline.after(self._lock_patience_for(keys)).at))
+        skus = self._skus_of([waiting.change for waiting in batch])
         try:
-            return self._holding(keys, patience, batch)
-        except LockBusy:
-            if self._lock_outage == "refuse" or Deadline(latest).passed:
-                raise
-            # Its holder may be dead, and the lock its own until it expires: nobody's sales wait for that.
-            LOCK_UNGUARDED.inc()
-            self._note_in_vain(keys, len(batch))
-        return self._committed(batch)
-
-    def _lock_patience_for(self, keys: set[str]) -> float:
-        now = time.monotonic()
-        in_vain = any(self._in_vain.get(key, now) > now for key in keys)
-        return 0.0 if in_vain and self._lock_outage == "database" else self._lock_patience
-
-    def _note_in_vain(self, keys: set[str], changes: int) -> None:
-        now = time.monotonic()
-        known = {key: until for key, until in self._in_vain.items() if until > now}
-        if known.keys().isdisjoint(keys):
-            log.warning("the stock lock was not had in time: the rows alone guard for now", changes=changes)
-            known |= dict.fromkeys(keys, now + _NOT_WAITED_FOR)
-        self._in_vain = known
-
-    def _holding(self, keys: set[str], patience: Deadline, batch: Sequence[_Waiting]) -> Sequence[Outcome]:
-        outcomes: Sequence[Outcome] = ()
-        try:
-            with self._lock.holding(keys, patience):
-                self._reached(CrashPoint.LOCK_HELD)
-                outcomes = self._committed(batch)
-                self._reached(CrashPoint.BATCH_COMMITTED)
-        except LockLost:
-            # No harm: the rows were held. It tells that the lock expires too soon, or that a holder was stopped.
-            log.warning("the stock lock was lost before its batch was done", changes=len(batch))
+            self._lease.take(skus, Deadline(max(waiting.deadline.at for waiting in batch)))
+            self._reached(CrashPoint.LOCK_HELD)
+            outcomes = self._committed(batch)
+        except BaseException:
+            self._lease.let_go()
+            raise
+        self._lease.done()
         return outcomes
 
-    def _lock_keys(self, changes: Sequence[Change]) -> set[str]:
+    def _skus_of(self, changes: Sequence[Change]) -> set[str]:
         skus = {sku for change in changes if isinstance(change, Sell) for sku in change.skus}
         skus.update(change.sku for change in changes if isinstance(change, SetStock | AdjustStock))
         rebacks = {change.order_sn for change in changes if isinstance(change, Reback)}
         if rebacks:
             with self._database.reading():
                 skus |= self._repository.skus_sold_to(rebacks)
-        return {f"lock:stock:{sku}" for sku in skus}
+        return skus
 
     def _committed(self, batch: Sequence[_Waiting]) -> Sequence[Outcome]:
         """Carry out a batch in one transaction.
@@ -290,11 +286,25 @@ class StockWriter:
         return self._transaction(batch)
 
     def _transaction(self, batch: Sequence[_Waiting]) -> Sequence[Outcome]:
+        since = self._cache.now()
         # Another replica wrote the same key first: read again, it is a repeat like any other.
-        return self._database.write(lambda: self._apply(batch), repeat_on=REPEAT_ON)
+        outcomes, sheet = self._database.write(lambda: self._apply(batch), repeat_on=REPEAT_ON)
+        self._reached(CrashPoint.BATCH_COMMITTED)
+        self._cache.changed(sheet.stocks.values(), since)
+        self._lease.remember(sheet)
+        self._lease.learn_buyers(_short_skus(outcomes), self._buyers)
+        return outcomes
 
-    def _apply(self, batch: Sequence[_Waiting]) -> Sequence[Outcome]:
-        sheet = self._repository.hold([waiting.change for waiting in batch])
+    def _apply(self, batch: Sequence[_Waiting]) -> tuple[Sequence[Outcome], Sheet]:
+        try:
+            return self._applied(batch)
+        except BaseException:
+            self._lease.forget()
+            raise
+
+    def _applied(self, batch: Sequence[_Waiting]) -> tuple[Sequence[Outcome], Sheet]:
+        changes = [waiting.change for waiting in batch]
+        sheet = self._sheet_from_memory(changes) or self._repository.hold(changes)
         self._reached(CrashPoint.ROWS_HELD)
         now = self._clock.now()
         outcomes = [waiting.outcome(sheet, now) for waiting in batch]
@@ -302,7 +312,30 @@ class StockWriter:
         self._repository.check_refused(sheet, refused)
         self._repository.write(sheet)
         self._reached(CrashPoint.BATCH_WRITTEN)
-        return outcomes
+        return outcomes, sheet
+
+    def _sheet_from_memory(self, changes: Sequence[Change]) -> Sheet | None:
+        """The sheet of sells, where nothing has to be read for it.
+
+        That none of them was made before is taken for granted: if one was, its key is there already, `write` or
+        `check_refused` fails, and the rows are read for another try.
+        """
+        sells = [change for change in changes if isinstance(change, Sell)]
+        if len(sells) < len(changes):
+            return None
+        stocks = self._lease.known({sku for sell in sells for sku in sell.skus})
+        return None if stocks is None else Sheet(stocks)
+
+    def _buyers(self, sku: str, limit: int) -> set[str]:
+        with self._database.reading():
+            return self._repository.buyers(sku, limit)
+
+
+def _short_skus(outcomes: Sequence[Outcome]) -> set[str]:
+    """What was sold out, or nearly."""
+    return {
+        violation.subject for outcome in outcomes if isinstance(outcome, NoStock) for violation in outcome.violations
+    }
 
 
 def _refused(outcome: Outcome) -> bool:

@@ -5,15 +5,15 @@ from urllib.parse import urlsplit
 from common.lock.local import LocalLock
 from common.lock.port import Lock, Outage
 from common.lock.redis import RedisLock
-from common.lock.redis_url import SCHEMES as REDIS_SCHEMES
-from common.lock.redis_url import parse_redis_url
+from common.redis.url import SCHEMES as REDIS_SCHEMES
+from common.redis.url import parse_redis_url
 
 
 def open_lock(url: str, outage: Outage = "database") -> Lock:
     """Make the lock that `url` names. Nothing is connected before the first key is taken.
 
     Args:
-        url: local://, or a URL that redis_url.py describes.
+        url: local://, or a URL that common/redis/url.py describes.
         outage: What to do while the lock's engine is down: `database`, go on guarded by the rows alone; or `refuse`.
 
     Raises:

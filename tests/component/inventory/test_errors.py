@@ -187,7 +187,7 @@ def test_told_to_refuse_a_lock_that_is_not_had_is_stock_busy(tmp_path: Path) -> 
 @pytest.mark.parametrize("rpc", ["Sell", "GetStock"])
 def test_a_database_out_of_reach_is_unavailable(door: Door, monkeypatch: pytest.MonkeyPatch, rpc: str) -> None:
     door.stock_up(tea=5)
-    request = sell_request("o1", {"tea": 1}) if rpc == "Sell" else pb.GetStockRequest(sku="tea")
+    request = sell_request("o1", {"tea": 1}) if rpc == "Sell" else pb.GetStockRequest(sku="mug")
 
     def down(*_: object, **__: object) -> None:
         raise DatabaseUnavailable("the database can't be used")

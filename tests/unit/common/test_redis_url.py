@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 
 from common.lock.open import open_lock
-from common.lock.redis_url import RedisUrl, parse_redis_url
+from common.redis.url import RedisUrl, parse_redis_url
 from common.settings import mask
 
 

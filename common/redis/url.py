@@ -1,4 +1,4 @@
-"""What the URL of a Redis lock says.
+"""What the URL of a Redis says.
 
     redis://[user:password@]host[:6379][/database]
     rediss://…                                                         by TLS
@@ -34,7 +34,7 @@ _OPTIONS: Final = (*_SECONDS, *_TEXTS, *_FILES, *_SWITCHES)
 
 @dataclass(frozen=True, slots=True)
 class RedisUrl:
-    """Where a Redis is, and how a lock uses it.
+    """Where a Redis is, and how a lock or a cache uses it.
 
     Attributes:
         hosts: Of the one Redis, or of all its Sentinels.
@@ -47,7 +47,7 @@ class RedisUrl:
         tls_key_password: Of `tls_key`.
         tls_check_hostname: Whether a certificate must name its host.
         prefix: Put before each key, one an environment.
-        expiry: When a lock ends whose holder is gone; 15 s.
+        expiry: When a lock ends whose holder is gone, 15 s; or an entry of a cache, which has a default of its own.
         timeout: How long an answer may take; 1 s.
         connect_timeout: How long a connection may take; 0.5 s.
     """
@@ -71,8 +71,12 @@ class RedisUrl:
     connect_timeout: timedelta = timedelta(seconds=0.5)
 
 
-def parse_redis_url(url: str) -> RedisUrl:
+def parse_redis_url(url: str, **defaults: timedelta) -> RedisUrl:
     """Read a URL.
+
+    Args:
+        url: As above.
+        defaults: What holds for the `RedisUrl`'s times where the URL is silent.
 
     Raises:
         ValueError: Something in it is wrong; the text names the part, and has no secret.
@@ -89,7 +93,7 @@ def parse_redis_url(url: str) -> RedisUrl:
         username=unquote(username) or None,
         password=unquote(password) or None,
         tls=parts.scheme.startswith("rediss"),
-        **_options(parts.query),  # type: ignore[arg-type]  # each by its name
+        **{**defaults, **_options(parts.query)},  # type: ignore[arg-type]  # each by its name
     )
 
 

@@ -1,0 +1,1 @@
+"""Caches that a change makes true again at once: one port, one file a driver."""

@@ -1,0 +1,1 @@
+"""How whatever keeps something in Redis reaches it: the URL, and connections."""

@@ -1,0 +1,253 @@
+"""How this process reaches a Redis: connections lent to threads, and whether it is there at all.
+
+The connections are redis-py's, without its client, which costs more than Redis itself.
+"""
+
+import hashlib
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from datetime import timedelta
+from typing import Any, Final, Protocol
+
+import redis
+import structlog
+from prometheus_client import Counter
+from redis.backoff import NoBackoff
+from redis.exceptions import ConnectionError as NotConnected
+from redis.exceptions import NoScriptError, RedisError
+from redis.retry import Retry
+from redis.sentinel import Sentinel, SentinelConnectionPool
+
+from common.redis.url import RedisUrl
+
+log = structlog.get_logger(__name__)
+
+TRY_EVERY_S: Final = 0.5
+"""How often somebody tries whether a Redis that was down is back."""
+
+_WARN_EVERY: Final = timedelta(seconds=10)
+_FRESH_S: Final = 1.0  # a connection that idled longer may have been closed by the other side
+
+
+class RedisDown(Exception):
+    """Redis gave no proper answer, or did not a moment ago."""
+
+
+class Connection(Protocol):
+    """What is used of redis-py's connection, which has no types of its own."""
+
+    def connect(self) -> None: ...
+    def disconnect(self) -> None: ...
+    def send_command(self, *words: str | int) -> None: ...
+    def can_read(self, timeout: float) -> bool: ...
+    def read_response(self) -> Any: ...
+
+
+class Script:
+    """A Lua script, called by its hash."""
+
+    def __init__(self, source: str) -> None:
+        self.source = source
+        self.sha = hashlib.sha1(source.encode()).hexdigest()  # noqa: S324 how Redis names scripts
+
+    def run(self, connection: Connection, keys: Sequence[str], arguments: Sequence[str | int]) -> Any:
+        try:
+            return command(connection, "EVALSHA", self.sha, len(keys), *keys, *arguments)
+        except NoScriptError:  # Redis was restarted, or its scripts were flushed
+            return command(connection, "EVAL", self.source, len(keys), *keys, *arguments)
+
+
+class RedisPool:
+    """Connections to one Redis. A call says what went wrong; whether to ask again is for its caller to decide."""
+
+    def __init__(self, url: RedisUrl) -> None:
+        self._pool = _client(url).connection_pool
+        self._idle: deque[tuple[Connection, float]] = deque()
+        self._closing = threading.Event()
+
+    def close(self) -> None:
+        """Close what is idle now, and what becomes idle from now on."""
+        self._closing.set()
+        self.drop_idle()
+        if isinstance(self._pool, SentinelConnectionPool):
+            self._pool.sentinel_manager.close()
+
+    def run(self, script: Script, keys: Sequence[str], *arguments: str | int) -> Any:
+        """Run a script whether Redis was there or not. It may run twice when a connection breaks."""
+        connection = self._take_idle()
+        if connection is not None:
+            try:
+                return self._run_on(connection, script, keys, arguments)
+            except NotConnected:
+                log.debug("a connection to Redis broke: a new one is tried")
+        return self._run_on(self.connect(), script, keys, arguments)
+
+    def _run_on(
+        self, connection: Connection, script: Script, keys: Sequence[str], arguments: Sequence[str | int]
+    ) -> Any:
+        try:
+            answer = script.run(connection, keys, arguments)
+        except BaseException:
+            connection.disconnect()  # an answer may still be on its way; it would be taken for the next one's
+            raise
+        if self._closing.is_set():
+            connection.disconnect()
+        else:
+            self._idle.append((connection, time.monotonic()))
+        return answer
+
+    def _take_idle(self) -> Connection | None:
+        while True:
+            try:
+                connection, since = self._idle.pop()  # the one used last
+            except IndexError:
+                return None
+            if time.monotonic() - since < _FRESH_S or not _is_broken(connection):
+                return connection
+            connection.disconnect()
+
+    def connect(self) -> Connection:
+        connection: Connection = self._pool.connection_class(**self._pool.connection_kwargs)
+        connection.connect()
+        return connection
+
+    def drop_idle(self) -> None:
+        while self._idle:
+            connection, _ = self._idle.pop()
+            connection.disconnect()
+
+
+class WatchedPool(RedisPool):
+    """Connections to a Redis that may go away: after a failure every `call` fails at once, until it is found back.
+
+    Whoever stands on this finds it back: it tries `check` each `TRY_EVERY_S`, and then says `came_back`.
+
+    Args:
+        url: Where it is.
+        back: Called before anybody else may call again; it can `run` scripts.
+        changed: Called when Redis went away or came back.
+        without_it: What users of this do while Redis is down; for the log.
+        outages: Counts how often it went away.
+    """
+
+    def __init__(
+        self,
+        url: RedisUrl,
+        *,
+        back: Callable[[], None],
+        changed: Callable[[], None],
+        without_it: str,
+        outages: Counter,
+    ) -> None:
+        super().__init__(url)
+        self._back = back
+        self._changed = changed
+        self._without_it = without_it
+        self._outages = outages
+        self._up = True  # until the first call finds out
+        self._why = ""
+        self._warned = float("-inf")
+        self._changing = threading.Lock()
+
+    @property
+    def up(self) -> bool:
+        """Whether Redis was there the last time that anybody looked."""
+        return self._up
+
+    def call(self, script: Script, keys: Sequence[str], *arguments: str | int) -> Any:
+        """Run a script, if Redis is there.
+
+        Raises:
+            RedisDown: It is not.
+        """
+        if not self._up:
+            raise RedisDown(self._why)
+        try:
+            return self.run(script, keys, *arguments)
+        except (RedisError, OSError) as error:
+            self.went_away(error)
+            raise RedisDown(self._why) from error
+
+    def check(self, key: str) -> None:
+        """Whether it takes what is written: `key` for a second.
+
+        A replica that is no longer the master, or a Redis whose disk is full, can be reached and takes nothing.
+
+        Raises:
+            RedisError, OSError: It does not.
+        """
+        self.run(_TRY_TO_WRITE, [key])
+
+    def came_back(self) -> None:
+        """Let everybody call again. Harmless when Redis was not away."""
+        if not self._up:
+            self._back()
+            with self._changing:
+                self._up = True
+            log.info("Redis is there again")
+        self._changed()
+
+    def went_away(self, error: Exception) -> None:
+        """Let nobody call any more. Harmless when Redis was away already."""
+        now = time.monotonic()
+        with self._changing:
+            if not self._up:
+                return
+            self._up = False
+            self._why = f"{type(error).__name__}: {error}"
+            warn = now - self._warned >= _WARN_EVERY.total_seconds()
+            if warn:
+                self._warned = now
+        self._outages.inc()
+        tell = log.warning if warn else log.debug  # it may come and go many times a second
+        tell(f"Redis is down: {self._without_it}", error=self._why)
+        self.drop_idle()
+        self._changed()
+
+
+_TRY_TO_WRITE: Final = Script("return redis.call('SET', KEYS[1], '', 'PX', 1000)")
+
+
+def command(connection: Connection, *words: str | int) -> Any:
+    """Send one command and read its answer."""
+    connection.send_command(*words)
+    return connection.read_response()
+
+
+def _is_broken(connection: Connection) -> bool:
+    """Whether the other side closed it, or sent what nobody asked for."""
+    try:
+        return bool(connection.can_read(timeout=0))
+    except (RedisError, OSError):
+        return True
+
+
+def _client(url: RedisUrl) -> redis.Redis:
+    options: dict[str, Any] = {
+        "socket_timeout": url.timeout.total_seconds(),
+        "socket_connect_timeout": url.connect_timeout.total_seconds(),
+        "retry": Retry(NoBackoff(), 0),  # who calls decides; a lost answer is not asked for again
+        "protocol": 2,  # messages of a channel come as plain answers
+        "driver_info": None,
+    }
+    if url.tls:
+        options |= {
+            "ssl": True,
+            "ssl_ca_certs": url.tls_ca,
+            "ssl_certfile": url.tls_cert,
+            "ssl_keyfile": url.tls_key,
+            "ssl_password": url.tls_key_password,
+            "ssl_check_hostname": url.tls_check_hostname,
+        }
+    own: dict[str, Any] = {"db": url.database, "username": url.username, "password": url.password}
+    if url.service is None:
+        host, port = url.hosts[0]
+        return redis.Redis(host=host, port=port, **options, **own)
+    asking = {"username": url.sentinel_username, "password": url.sentinel_password}
+    sentinel: Any = Sentinel(  # type: ignore[no-untyped-call]  # it has no types
+        url.hosts, sentinel_kwargs={**options, **asking}, **options, **own
+    )
+    client: redis.Redis = sentinel.master_for(url.service)
+    return client
