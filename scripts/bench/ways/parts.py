@@ -150,8 +150,9 @@ def _fight(site: Site, stands: Sequence[Stand]) -> Mapping[str, int]:
         books = stand.books()
         oversold[stand.name] = books.oversold
         site.say(f"  the last {_FEW_UNITS}, {title}: {measured.answered} sold, {books.oversold} of them oversold")
-        site.figure(f"{title}: sold of the last {_FEW_UNITS}", measured.answered, "units", measured.calls)
-        site.figure(f"{title}: oversold", books.oversold, "units", measured.calls)
+        site.figure(f"{title}: oversold, of {_FEW_UNITS}", books.oversold, "units", measured.calls)
+        if measured.answered < _FEW_UNITS:
+            site.figure(f"{title}: sold, of {_FEW_UNITS}", measured.answered, "units", measured.calls)
         if not _keeps(stand):
             site.figure(f"{title}: units that its rows lost count of", books.adrift, "units", books.written)
     return oversold
