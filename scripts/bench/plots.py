@@ -76,6 +76,8 @@ def draw(plot: Mapping[str, Any], footer: str, folder: Path) -> None:
         axes = figure.subplots()
         axes.set_title(plot["title"], pad=12)
         _KINDS[plot["kind"]](axes, plot)
+        if len(plot["series"]) > 1 and plot["kind"] != "bars":  # beside a bar there is its name
+            figure.legend(loc="outside lower left", ncols=2)
         figure.text(0.01, 0.0, footer, fontsize=6.5, color="#666666", va="top")
         for ending in ("svg", "png"):
             told = {"Date": None} if ending == "svg" else {}  # else no two files are the same
@@ -100,7 +102,6 @@ def _lines(axes: Axes, plot: Mapping[str, Any]) -> None:
             axes.xaxis.set_minor_locator(NullLocator())
     axes.xaxis.set_major_formatter(FuncFormatter(_number))
     _scale_y(axes, plot)
-    axes.legend(loc="best")
 
 
 def _percentiles(axes: Axes, plot: Mapping[str, Any]) -> None:
@@ -114,7 +115,6 @@ def _percentiles(axes: Axes, plot: Mapping[str, Any]) -> None:
     axes.xaxis.set_minor_locator(NullLocator())
     axes.xaxis.set_major_formatter(FuncFormatter(lambda x, _: f"{100 * (1 - 1 / x):g}"))
     _scale_y(axes, plot)
-    axes.legend(loc="upper left")
 
 
 def _bars(axes: Axes, plot: Mapping[str, Any]) -> None:

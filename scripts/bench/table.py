@@ -1,6 +1,7 @@
 """A report as tables: Markdown for a page, rich ones for a terminal; made from the JSON alone."""
 
 from collections.abc import Iterator, Mapping, Sequence
+from pathlib import PurePosixPath
 from typing import Any, Final
 
 from rich.table import Table
@@ -34,7 +35,7 @@ def markdown(report: Mapping[str, Any], plots: Mapping[str, Sequence[str]]) -> s
         lines += [*_rows(_FIGURES, figure_rows(part)), ""] if part["figures"] else []
         lines += [*_rows(_LOADS, load_rows(part)), ""] if part["loads"] else []
         for file in plots.get(name, ()):
-            lines += [f"![{file}]({file})", ""]
+            lines += [f"![{PurePosixPath(file).stem}]({file})", ""]
     return "\n".join(lines)
 
 
@@ -82,6 +83,8 @@ def missed(report: Mapping[str, Any]) -> list[str]:
 
 def rounded(value: float) -> str:
     """With three digits or so."""
+    if value == 0:
+        return "0"
     for limit, digits in ((100, 0), (10, 1), (1, 2)):
         if abs(value) >= limit:
             return f"{value:,.{digits}f}"

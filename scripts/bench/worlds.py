@@ -130,7 +130,7 @@ class Servers:
         }
         found = {f"{service.upper()}_{name}": value for service in _SERVICES for name, value in both.items()}
         urls = {f"{service.upper()}_DATABASE_URL": self.database_url(folder, service) for service in _SERVICES}
-        return found | urls | {"INVENTORY_LOCK_URL": self.cluster.redis_url}
+        return found | urls | dict.fromkeys(("INVENTORY_LOCK_URL", "INVENTORY_CACHE_URL"), self.cluster.redis_url)
 
     def database_url(self, folder: Path, service: str) -> str:
         return f"{self.cluster.mysql_url}/{_database(folder, service)}"
