@@ -158,6 +158,7 @@ def inventory_settings(folder: Path, **more: Any) -> InventorySettings:
         "listen": "127.0.0.1:0",
         "database_url": url_of(folder, "inventory"),
         "lock_url": world_of(folder).lock_url,
+        "cache_url": world_of(folder).cache_url,
         **world_of(folder).broker(),
         "threads": 32,
     }

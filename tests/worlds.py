@@ -69,6 +69,11 @@ class World:
         return "local://" if self.name == "embedded" else f"{REDIS_URL}?prefix={self.prefix}"
 
     @property
+    def cache_url(self) -> str:
+        """Of one process where there is no engine for it; several are told another, or none."""
+        return self.lock_url
+
+    @property
     def has_registry(self) -> bool:
         """Whether replicas find each other by Consul; by a list of addresses otherwise."""
         return self.name == "cluster"

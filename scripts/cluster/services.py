@@ -72,7 +72,7 @@ def _engines(kind: str, ports: Ports) -> dict[str, str]:
         "LOG_FORMAT": "json",
     }
     if kind == INVENTORY:
-        found["LOCK_URL"] = f"redis://127.0.0.1:{ports.redis}/0"
+        found["LOCK_URL"] = found["CACHE_URL"] = f"redis://127.0.0.1:{ports.redis}/0"
     return {f"{kind.upper()}_{name}": value for name, value in found.items()}
 
 

@@ -74,7 +74,9 @@ class Shop:
     def replica(self, lock_url: str, **settings: Any) -> Replica:
         folder = self._folder / f"replica-{next(self._numbers)}"
         folder.mkdir()
-        made = inventory_settings(folder, database_url=self._database_url, lock_url=lock_url, **settings)
+        made = inventory_settings(
+            folder, database_url=self._database_url, lock_url=lock_url, cache_url="none://", **settings
+        )
         service = self._closing.enter_context(process(folder, made))
         channel = self._closing.enter_context(grpc.insecure_channel(service.address))
         return Replica(service, InventoryServiceStub(channel))

@@ -171,7 +171,7 @@ def test_every_replica_finds_the_engines_and_has_ports_of_its_own(cluster: Clust
     assert order.listen == f"127.0.0.1:{cluster.ports.order[0]}"
     assert inventory.database_url == f"{cluster.mysql_url}/inventory"
     assert order.database_url == f"{cluster.mysql_url}/order"
-    assert inventory.lock_url == cluster.redis_url
+    assert inventory.lock_url == inventory.cache_url == cluster.redis_url
     services: tuple[ServiceSettings, ...] = (inventory, order)
     for each in services:
         assert each.broker_url == f"{cluster.rocketmq_url}?nameserver={cluster.nameserver}"
