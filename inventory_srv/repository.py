@@ -57,6 +57,11 @@ class Repository:
         """The skus of these orders' sales, by a plain read: a hint, as a sale may be on its way."""
         return {sku for _, sku, _ in self._lines.find(sorted(order_sns), held=False)}
 
+    def buyers(self, sku: str, limit: int) -> set[str]:
+        """The orders that bought a sku, those that gave it back too; at most `limit` of them."""
+        found = self._database.execute("SELECT order_sn FROM sale_line WHERE sku = ? LIMIT ?", (sku, limit))
+        return {order_sn for (order_sn,) in found.fetchall()}
+
     def hold(self, changes: Iterable[Change]) -> Sheet:
         """Read and hold every row that `changes` are about, in one order, so that no two ever wait for each other."""
         order_sns, request_ids, skus = _keys(changes)

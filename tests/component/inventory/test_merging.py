@@ -1,6 +1,7 @@
 """Merging changes nothing: one batch, or each change alone, the outcomes and the books are the same."""
 
 from collections.abc import Iterator
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -19,17 +20,17 @@ Books = dict[str, list[tuple[Any, ...]]]
 
 @pytest.fixture
 def merging(engine: str, tmp_path: Path) -> Iterator[Shop]:
-    with open_shop(tmp_path / "merging.db", clock=ManualClock(), batch=256) as shop:
+    with open_shop(tmp_path / "merging.db", clock=ManualClock(), batch=256, keep_lock=timedelta(0)) as shop:
         yield shop
 
 
 @pytest.fixture
 def one_by_one(engine: str, tmp_path: Path) -> Iterator[Shop]:
-    with open_shop(tmp_path / "one_by_one.db", clock=ManualClock(), batch=1) as shop:
+    with open_shop(tmp_path / "one_by_one.db", clock=ManualClock(), batch=1, keep_lock=timedelta(0)) as shop:
         yield shop
 
 
-# Both shops are emptied for each example, and an example takes too long to be made smaller.
+# Both shops are emptied for each example, so nothing may be kept in memory; and one takes too long to be made smaller.
 @settings(
     max_examples=60,
     deadline=None,

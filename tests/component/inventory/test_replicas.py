@@ -3,6 +3,7 @@
 import random
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,8 @@ from tests.databases import somebody_waits_for_rows, url_of
 from tests.unit.inventory.sheets import adjust, reback, sell, set_stock
 
 SKUS = [f"s{n:02}" for n in range(12)]
+
+NOT_AT_ALL = timedelta(0)  # nothing is known from the batch before, so the rows are held
 
 
 @pytest.fixture
@@ -38,7 +41,10 @@ def test_pitfall_02_what_is_left_of_each_sku_is_read_when_its_row_is_held(
 ) -> None:
     """The first sku's row is held when the last unit of the second is sold elsewhere."""
     file = tmp_path / "inventory.db"
-    with open_shop(file, reached=hold.reached) as one, open_shop(file) as other:
+    with (
+        open_shop(file, reached=hold.reached, keep_lock=NOT_AT_ALL) as one,
+        open_shop(file, keep_lock=NOT_AT_ALL) as other,
+    ):
         one.stock_up(cup=5, tea=1)
         hold.arm(CrashPoint.ROWS_HELD)
         (first,) = one.put([sell("o1", ("tea", 1))])
@@ -98,7 +104,10 @@ def test_pitfall_05_a_repeat_that_waits_for_the_rows_of_the_first_gets_the_first
 ) -> None:
     """On a server it has looked for its key by then, in vain: afterwards the stock alone would refuse it."""
     file = tmp_path / "inventory.db"
-    with open_shop(file, reached=hold.reached) as one, open_shop(file) as other:
+    with (
+        open_shop(file, reached=hold.reached, keep_lock=NOT_AT_ALL) as one,
+        open_shop(file, keep_lock=NOT_AT_ALL) as other,
+    ):
         one.stock_up(tea=1)
         hold.arm(CrashPoint.ROWS_HELD)
         (first,) = one.put([change])

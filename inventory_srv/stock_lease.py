@@ -1,0 +1,232 @@
+"""The stock lock, kept from one batch to the next while nobody else wants it, and what is known of its rows meanwhile.
+
+Who holds the lock of a sku is the only one to change its row. So what was read of it, or written to it, is still true:
+the next batch need not read it again, and a sell that asks for more is refused without a transaction. Two things do not
+depend on that. Every write still names the version that it changes, so that a lock that was lost is found out; and a
+sell is only refused from memory when its order is known not to have bought before, for a repeat gets its first answer.
+"""
+
+import time
+from collections.abc import Callable, Collection, Iterable
+from datetime import timedelta
+from typing import Final
+
+import structlog
+
+from common.deadline import Deadline
+from common.lock.port import Held, Lock, LockBusy, LockLost, Outage
+from common.metrics import LOCK_UNGUARDED
+from inventory_srv.changes import Sell, Sheet
+from inventory_srv.records import Stock
+from inventory_srv.refusals import NoStock
+
+log = structlog.get_logger(__name__)
+
+_PATIENCE: Final[dict[Outage, timedelta]] = {"database": timedelta(seconds=1), "refuse": timedelta(seconds=5)}
+
+_NOT_WAITED_FOR: Final = 5.0
+"""Seconds in which a key is tried but not waited for, after a wait for it was in vain."""
+
+_SLICE: Final = 0.025
+"""Seconds for which a lock that others want is kept while there is work; with less, replicas only hand it over."""
+
+_BUSY_REFUSING: Final = 0.005
+"""Seconds since the last refusal from memory in which refusing counts as work."""
+
+_TRUSTED: Final = 0.5
+"""Seconds in which a row is known. A replica that waits for the lock in vain goes on without it, but only later."""
+
+_MOST_BUYERS: Final = 10_000
+"""Orders of one sku that are kept in memory; a sku with more is never refused from memory."""
+
+_MOST_SKUS: Final = 1_000
+_LOOK_AGAIN: Final = 1.0  # seconds between two looks for the buyers of one sku
+
+LookUp = Callable[[str, int], Collection[str]]
+"""The order_sns of those that bought a sku, at most so many."""
+
+
+class StockLease:
+    """Used by the writer's thread; any thread may ask for a `refusal`.
+
+    Args:
+        lock: The lock.
+        patience: How long to wait for it; None: 1 s where work goes on without it, else 5 s. A living holder gives it
+            back within milliseconds, a dead one keeps it until it expires.
+        outage: What then: `database`, go on guarded by the rows alone; or `refuse`, tell the callers STOCK_BUSY.
+        keep: For how long it is kept while there is nothing to do; zero: until the end of its batch.
+        on_wanted: Called when somebody else wants it, on another thread.
+    """
+
+    def __init__(
+        self, lock: Lock, *, patience: timedelta | None, outage: Outage, keep: timedelta, on_wanted: Callable[[], None]
+    ) -> None:
+        self._lock = lock
+        self._patience = (patience or _PATIENCE[outage]).total_seconds()
+        self._outage = outage
+        self._keep = keep.total_seconds()
+        self._on_wanted = on_wanted
+        self._in_vain: dict[str, float] = {}  # skus not had, and until when they are not waited for
+        self._held: Held | None = None
+        self._skus: frozenset[str] = frozenset()
+        self._since = self._used = self._refused = 0.0
+        self._memory = _Memory()
+
+    def take(self, skus: Collection[str], latest: Deadline) -> None:
+        """Hold the lock of at least these skus, or go on without them; what was held and is not needed is given back.
+
+        Raises:
+            LockBusy: They were not had, and nothing is to be done then.
+        """
+        if not skus or self._still_has(skus):
+            return
+        last, self._held = self._held, None
+        if last is not None and last.lost:
+            log.warning("the stock lock was lost while it was kept")
+        self._memory = _Memory()
+        patience = Deadline(min(latest.at, Deadline.after(self._patience_for(skus)).at))
+        try:
+            held = self._lock.take(
+                [f"lock:stock:{sku}" for sku in skus], patience, instead_of=last, on_wanted=self._on_wanted
+            )
+        except LockBusy:
+            if self._outage == "refuse" or latest.passed:
+                raise
+            # Its holder may be dead, and the lock its own until it expires: nobody's sales wait for that.
+            LOCK_UNGUARDED.inc()
+            self._note_in_vain(skus)
+            return
+        self._held, self._skus = held, frozenset(skus)
+        self._since = self._used = time.monotonic()
+
+    def done(self) -> None:
+        """A batch is over: give back what can't be kept."""
+        self._used = time.monotonic()
+        if self._held is not None and (self._held.lost or not self._keep):
+            self.let_go()
+
+    def let_go(self) -> None:
+        """Give back what is held, and know nothing any more."""
+        held, self._held = self._held, None
+        self._memory = _Memory()
+        if held is None:
+            return
+        try:
+            self._lock.give_back(held)
+        except LockLost:
+            # No harm: the rows were held. It tells that the lock expires too soon, or that a holder was stopped.
+            log.warning("the stock lock was lost before its batch was done")
+
+    def spare_time(self) -> float | None:
+        """For how many seconds it may still be kept with nothing to do; None: nothing is held."""
+        if self._held is None:
+            return None
+        now = time.monotonic()
+        until = max(self._used, self._refused) + self._keep
+        if self._held.wanted:
+            until = min(self._since + _SLICE, self._refused + _BUSY_REFUSING)
+        return max(0.0, until - now)
+
+    def known(self, skus: Collection[str]) -> list[Stock] | None:
+        """The rows of these skus, by sku, where all of them are known."""
+        rows = self._memory.rows
+        now = time.monotonic()
+        known = [rows[sku] for sku in sorted(skus) if sku in rows]
+        if len(known) < len(skus) or any(now >= until for _, until in known):
+            return None
+        return [stock for stock, _ in known]
+
+    def remember(self, sheet: Sheet) -> None:
+        """Know what was committed."""
+        if self._held is not None and self._keep and not self._held.lost:
+            self._memory.put(self._held, self._skus, sheet, time.monotonic() + _TRUSTED)
+
+    def forget(self) -> None:
+        """Something went wrong: read everything again."""
+        self._memory = _Memory()
+
+    def learn_buyers(self, skus: Iterable[str], look_up: LookUp) -> None:
+        """Know who bought these skus, whose row is known."""
+        for sku in skus:
+            self._memory.learn_buyers(sku, look_up)
+
+    def refusal(self, sell: Sell) -> NoStock | None:
+        """Why a sell would certainly be refused now; None: that has to be found out."""
+        refusal = self._memory.refusal(sell)
+        if refusal is not None:
+            self._refused = time.monotonic()
+        return refusal
+
+    def _still_has(self, skus: Collection[str]) -> bool:
+        held = self._held
+        if held is None or held.lost or not self._skus.issuperset(skus):
+            return False
+        return not held.wanted or time.monotonic() < self._since + _SLICE
+
+    def _patience_for(self, skus: Collection[str]) -> float:
+        now = time.monotonic()
+        in_vain = any(self._in_vain.get(sku, now) > now for sku in skus)
+        return 0.0 if in_vain and self._outage == "database" else self._patience
+
+    def _note_in_vain(self, skus: Collection[str]) -> None:
+        now = time.monotonic()
+        waiting = {sku: until for sku, until in self._in_vain.items() if until > now}
+        if waiting.keys().isdisjoint(skus):
+            log.warning("the stock lock was not had in time: the rows alone guard for now", skus=len(skus))
+            waiting |= dict.fromkeys(skus, now + _NOT_WAITED_FOR)
+        self._in_vain = waiting
+
+
+class _Memory:
+    """What is known while one lock is held; thrown away as a whole, so that no thread finds half of another's.
+
+    Attributes:
+        rows: Stocks by sku, and until when each is known.
+    """
+
+    def __init__(self) -> None:
+        self.rows: dict[str, tuple[Stock, float]] = {}
+        self._held: Held | None = None
+        self._buyers: dict[str, set[str]] = {}
+        self._looked: dict[str, float] = {}
+
+    def put(self, held: Held, skus: Collection[str], sheet: Sheet, until: float) -> None:
+        if len(self.rows) > _MOST_SKUS:
+            self.rows.clear()
+            self._buyers.clear()
+        # Buyers first: a row never tells of a sale whose order is not among them.
+        for sale in sheet.new_sales():
+            for sku, _ in sale.lines:
+                if sku in self._buyers:
+                    self._buyers[sku].add(sale.order_sn)
+        for sku, stock in sheet.stocks.items():
+            last = self.rows.get(sku)
+            # One that was neither read nor written just now is as old as it was.
+            if sku in skus and (last is None or last[0] is not stock):
+                self.rows[sku] = stock, until
+        self._held = held
+
+    def learn_buyers(self, sku: str, look_up: LookUp) -> None:
+        now = time.monotonic()
+        if sku in self._buyers or sku not in self.rows or now < self._looked.get(sku, 0.0):
+            return
+        self._looked[sku] = now + _LOOK_AGAIN
+        buyers = look_up(sku, _MOST_BUYERS + 1)
+        if len(buyers) <= _MOST_BUYERS:
+            self._buyers[sku] = set(buyers)
+
+    def refusal(self, sell: Sell) -> NoStock | None:
+        if self._held is None or self._held.lost:
+            return None
+        now = time.monotonic()
+        short = []
+        for sku, quantity in sell.lines:
+            stock, until = self.rows.get(sku, (None, 0.0))
+            if stock is None or now >= until:
+                return None
+            if quantity > stock.available:
+                short.append((sku, quantity, stock.available))
+        if not short:
+            return None
+        buyers = self._buyers.get(short[0][0])
+        return None if buyers is None or sell.order_sn in buyers else NoStock(short)

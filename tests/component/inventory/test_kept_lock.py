@@ -1,0 +1,163 @@
+"""The stock lock is kept while nobody else wants it, and then its rows are known: not a word more than needed."""
+
+from collections import Counter
+from collections.abc import Iterator
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from common.errors import DomainError
+from common.lock.port import Lock
+from inventory_srv.crash_points import CrashPoint
+from inventory_srv.records import SaleState
+from inventory_srv.refusals import NoStock
+from tests.component.inventory.shop import Shop, open_shop, outcome_of, soon, wait_until
+from tests.locks import DRIVERS, own_lock
+from tests.unit.inventory.sheets import adjust, reback, sell, set_stock
+
+FOR_LONG = timedelta(minutes=10)
+
+
+class Passed:
+    """Counts the crash points that were passed."""
+
+    def __init__(self) -> None:
+        self.times: Counter[str] = Counter()
+
+    def reached(self, point: str) -> None:
+        self.times[point] += 1
+
+
+@pytest.fixture(params=DRIVERS)
+def lock(request: pytest.FixtureRequest) -> Iterator[Lock]:
+    with own_lock(request.param) as made:
+        yield made
+
+
+@pytest.fixture
+def passed() -> Passed:
+    return Passed()
+
+
+@pytest.fixture
+def shop(engine: str, tmp_path: Path, lock: Lock, passed: Passed) -> Iterator[Shop]:
+    with open_shop(tmp_path / "inventory.db", lock=lock, reached=passed.reached, keep_lock=FOR_LONG) as made:
+        made.stock_up(tea=5, mug=5)
+        yield made
+
+
+def refusal_of(shop: Shop, order_sn: str, *lines: tuple[str, int]) -> DomainError:
+    with pytest.raises(DomainError) as raised:
+        shop.carry_out(sell(order_sn, *lines))
+    return raised.value
+
+
+def test_a_kept_lock_is_given_back_as_soon_as_somebody_wants_it(shop: Shop, lock: Lock, passed: Passed) -> None:
+    shop.carry_out(sell("o1", ("tea", 1)))
+    assert not passed.times[CrashPoint.LOCK_RELEASED]
+    with lock.holding(["lock:stock:tea"], soon()):
+        wait_until(lambda: passed.times[CrashPoint.LOCK_RELEASED] == 1, "it says so")
+
+
+def test_a_kept_lock_is_given_back_when_there_was_nothing_to_do_for_a_while(
+    engine: str, tmp_path: Path, passed: Passed
+) -> None:
+    with open_shop(tmp_path / "inventory.db", reached=passed.reached, keep_lock=timedelta(milliseconds=50)) as shop:
+        shop.stock_up(tea=5)
+        wait_until(lambda: passed.times[CrashPoint.LOCK_RELEASED] == 1, "it is given back")
+
+
+def test_what_is_sold_out_is_refused_without_a_transaction(shop: Shop, passed: Passed) -> None:
+    shop.carry_out(sell("o1", ("tea", 5)))
+    first = refusal_of(shop, "o2", ("tea", 1))
+    transactions = passed.times[CrashPoint.ROWS_HELD]
+
+    again = refusal_of(shop, "o3", ("tea", 1))
+
+    assert passed.times[CrashPoint.ROWS_HELD] == transactions
+    assert isinstance(again, NoStock)
+    assert (again.message, again.metadata, again.violations) == (first.message, first.metadata, first.violations)
+
+
+def test_who_bought_the_last_gets_the_first_answer_again_though_it_is_sold_out(shop: Shop) -> None:
+    sold = shop.carry_out(sell("o1", ("tea", 5)))
+    refusal_of(shop, "o2", ("tea", 1))
+
+    assert shop.carry_out(sell("o1", ("tea", 5))) == sold
+    refusal_of(shop, "o3", ("tea", 1))
+    assert shop.carry_out(sell("o1", ("tea", 5))) == sold
+
+
+def test_who_bought_since_it_was_nearly_sold_out_gets_the_first_answer_again(shop: Shop) -> None:
+    refusal_of(shop, "o1", ("tea", 6))
+    sold = shop.carry_out(sell("o2", ("tea", 5)))
+    refusal_of(shop, "o3", ("tea", 6))
+
+    assert shop.carry_out(sell("o2", ("tea", 5))) == sold
+
+
+def test_every_short_sku_is_named_and_one_that_is_not_known_is_looked_up(shop: Shop) -> None:
+    shop.carry_out(sell("o1", ("mug", 5), ("tea", 5)))
+    for order_sn in ("o2", "o3"):
+        refusal = refusal_of(shop, order_sn, ("mug", 1), ("tea", 2))
+        assert [violation.subject for violation in refusal.violations] == ["mug", "tea"]
+        assert refusal_of(shop, order_sn, ("pot", 1), ("tea", 2)).reason == "SKU_NOT_FOUND"
+
+
+@pytest.mark.parametrize("restock", ["reback", "adjust", "set"])
+def test_what_comes_back_can_be_sold_at_once(shop: Shop, restock: str) -> None:
+    shop.carry_out(sell("o1", ("tea", 5)))
+    for order_sn in ("o2", "o3"):
+        refusal_of(shop, order_sn, ("tea", 1))
+
+    if restock == "reback":
+        shop.carry_out(reback("o1"))
+    else:
+        shop.carry_out(adjust("tea", 5) if restock == "adjust" else set_stock("tea", 5))
+
+    assert shop.carry_out(sell("o4", ("tea", 5))).state is SaleState.SOLD
+    assert shop.differences() == []
+
+
+def test_what_another_replica_gives_back_can_be_sold_here_at_once(shop: Shop, lock: Lock, tmp_path: Path) -> None:
+    shop.carry_out(sell("o1", ("tea", 5)))
+    for order_sn in ("o2", "o3"):
+        refusal_of(shop, order_sn, ("tea", 1))
+    with open_shop(tmp_path / "inventory.db", lock=lock, keep_lock=FOR_LONG) as other:
+        other.carry_out(reback("o1"))
+        assert shop.carry_out(sell("o4", ("tea", 5))).state is SaleState.SOLD
+        assert refusal_of(other, "o5", ("tea", 1)).reason == "NO_STOCK"
+        assert other.differences() == []
+
+
+def test_a_repeat_and_a_row_that_another_changed_are_found_out_though_the_rows_were_known(
+    shop: Shop, tmp_path: Path
+) -> None:
+    """The other has a lock of its own: it is as if this one's were lost and nobody had noticed."""
+    sold = shop.carry_out(sell("o1", ("tea", 1)))
+    with open_shop(tmp_path / "inventory.db") as other:
+        assert other.carry_out(sell("o2", ("tea", 4))).state is SaleState.SOLD
+
+    assert shop.carry_out(sell("o1", ("tea", 1))) == sold
+    assert refusal_of(shop, "o3", ("tea", 1)).reason == "NO_STOCK"
+    assert shop.units("tea") == (0, 5)
+    assert shop.differences() == []
+
+
+def test_a_batch_that_failed_leaves_nothing_in_memory(engine: str, tmp_path: Path) -> None:
+    fails: list[str] = []
+
+    def reached(point: str) -> None:
+        if point in fails:
+            fails.remove(point)
+            raise ZeroDivisionError
+
+    with open_shop(tmp_path / "inventory.db", reached=reached, keep_lock=FOR_LONG) as shop:
+        shop.stock_up(tea=5)
+        shop.carry_out(sell("o1", ("tea", 1)))
+        fails.append(CrashPoint.BATCH_WRITTEN)
+        assert isinstance(outcome_of(shop.put([sell("o2", ("tea", 4))])[0]), ZeroDivisionError)
+
+        assert shop.carry_out(sell("o3", ("tea", 4))).state is SaleState.SOLD
+        assert shop.units("tea") == (0, 5)
