@@ -97,10 +97,16 @@ class Sheet:
 
     Args:
         stocks, sales, requests: Every row there is of the skus, order_sns and request_ids in question.
+        from_memory: The stocks were not read just now.
     """
 
     def __init__(
-        self, stocks: Iterable[Stock] = (), sales: Iterable[Sale] = (), requests: Iterable[AnsweredRequest] = ()
+        self,
+        stocks: Iterable[Stock] = (),
+        sales: Iterable[Sale] = (),
+        requests: Iterable[AnsweredRequest] = (),
+        *,
+        from_memory: bool = False,
     ) -> None:
         self.stocks = {stock.sku: stock for stock in stocks}
         self.sales = {sale.order_sn: sale for sale in sales}
@@ -108,6 +114,7 @@ class Sheet:
         self.movements: list[Movement] = []
         self.new_requests: list[AnsweredRequest] = []
         self._stocks_read = dict(self.stocks)
+        self._from_memory = from_memory
         self._sales_read = dict(self.sales)
 
     @overload
@@ -139,6 +146,10 @@ class Sheet:
         return [
             (stock, read.version) for sku, read in self._stocks_read.items() if (stock := self.stocks[sku]) is not read
         ]
+
+    def confirmed_stocks(self) -> Iterable[Stock]:
+        """Stocks that are in the database as they are here, once the sheet is committed."""
+        return [stock for stock, _ in self.changed_stocks()] if self._from_memory else self.stocks.values()
 
     def new_sales(self) -> list[Sale]:
         return [sale for order_sn, sale in self.sales.items() if order_sn not in self._sales_read]

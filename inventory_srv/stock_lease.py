@@ -199,11 +199,9 @@ class _Memory:
             for sku, _ in sale.lines:
                 if sku in self._buyers:
                     self._buyers[sku].add(sale.order_sn)
-        for sku, stock in sheet.stocks.items():
-            last = self.rows.get(sku)
-            # One that was neither read nor written just now is as old as it was.
-            if sku in skus and (last is None or last[0] is not stock):
-                self.rows[sku] = stock, until
+        for stock in sheet.confirmed_stocks():
+            if stock.sku in skus:
+                self.rows[stock.sku] = stock, until
         self._held = held
 
     def learn_buyers(self, sku: str, look_up: LookUp) -> None:

@@ -290,7 +290,7 @@ class StockWriter:
         # Another replica wrote the same key first: read again, it is a repeat like any other.
         outcomes, sheet = self._database.write(lambda: self._apply(batch), repeat_on=REPEAT_ON)
         self._reached(CrashPoint.BATCH_COMMITTED)
-        self._cache.changed(sheet.stocks.values(), since)
+        self._cache.changed(sheet.confirmed_stocks(), since)
         self._lease.remember(sheet)
         self._lease.learn_buyers(_short_skus(outcomes), self._buyers)
         return outcomes
@@ -324,7 +324,7 @@ class StockWriter:
         if len(sells) < len(changes):
             return None
         stocks = self._lease.known({sku for sell in sells for sku in sell.skus})
-        return None if stocks is None else Sheet(stocks)
+        return None if stocks is None else Sheet(stocks, from_memory=True)
 
     def _buyers(self, sku: str, limit: int) -> set[str]:
         with self._database.reading():

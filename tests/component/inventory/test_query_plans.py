@@ -1,15 +1,15 @@
 """No read, audit or batch of changes looks at more rows than it needs, on either engine, however many there are."""
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable
 from datetime import UTC, datetime
-from typing import Any, Final
+from typing import Final
 
 import pytest
 
 from inventory_srv.records import SaleState
 from scripts.bench.filling import Filling, sku_names
 from tests.component.inventory.shop import Shop
+from tests.query_plans import count_rows, dear_plans, plan_of
 from tests.unit.inventory.sheets import adjust, reback, sell
 
 SALES: Final = 5_000
@@ -25,10 +25,7 @@ def shop(shop: Shop) -> Shop:
     filling.stock(SKUS)
     filling.sales(SALES)
     shop.database.write(lambda: shop.database.execute("INSERT INTO opening_balance SELECT sku, 0, 0, 0 FROM stock"))
-    if shop.database.for_update:
-        for table in ("stock", "sale", "sale_line", "movement", "opening_balance"):
-            with shop.database.reading():
-                shop.database.execute(f"ANALYZE TABLE {table}").fetchall()
+    count_rows(shop.database, "stock", "sale", "sale_line", "movement", "opening_balance")
     return shop
 
 
@@ -69,67 +66,13 @@ def change(shop: Shop) -> None:
     shop.outcomes([reback("o1"), sell("o1", (FEW[0], 1))])
 
 
-@contextmanager
-def statements_of(shop: Shop) -> Iterator[list[tuple[str, Sequence[Any]]]]:
-    """What the engine is given meanwhile: each statement and its values."""
-    engine, run = shop.database.engine, shop.database.engine.execute_sql
-    seen: list[tuple[str, Sequence[Any]]] = []
-
-    def execute_sql(statement: str, values: Sequence[Any] = ()) -> Any:
-        seen.append((statement, values))
-        return run(statement, values)
-
-    engine.execute_sql = execute_sql
-    try:
-        yield seen
-    finally:
-        engine.execute_sql = run
-
-
-def plan_of(shop: Shop, statement: str, values: Sequence[Any]) -> list[str]:
-    """How an engine finds the rows of a statement, table by table; WHOLE and SORTED are what costs by their number.
-
-    Along an index, with a LIMIT, is a page; sorting what was found by key costs by what was asked for.
-    """
-    with shop.database.reading():
-        if shop.database.for_update:
-            plan = shop.database.engine.execute_sql(f"EXPLAIN {statement}", values).fetchall()
-            return [_step_of_server(dict(zip(_COLUMNS, row, strict=True)), "LIMIT" in statement) for row in plan]
-        plan = shop.database.engine.execute_sql(f"EXPLAIN QUERY PLAN {statement}", values).fetchall()
-    return [_step_of_file(row[3], "LIMIT" in statement) for row in plan]
-
-
-_COLUMNS: Final = ("id", "kind", "table", "type", "possible", "key", "length", "ref", "rows", "extra")
-
-
-def _step_of_server(row: dict[str, Any], is_page: bool) -> str:
-    whole = row["type"] == "ALL" or (row["type"] == "index" and not is_page)
-    is_sorted = is_page and "filesort" in (row["extra"] or "")
-    return f"{'WHOLE' if whole else row['type']} {row['table']} by {row['key']}{' SORTED' if is_sorted else ''}"
-
-
-def _step_of_file(step: str, is_page: bool) -> str:
-    if step.startswith("SCAN") and not is_page:
-        return f"WHOLE {step}"
-    return f"SORTED {step}" if "TEMP B-TREE" in step and is_page else step
-
-
 @pytest.mark.parametrize(
     "work",
     [list_stocks, list_sales, list_movements, read_stocks_and_sales, audit, change],
     ids=lambda work: work.__name__,
 )
 def test_what_is_looked_for_is_found_by_an_index(shop: Shop, work: Callable[[Shop], None]) -> None:
-    with statements_of(shop) as seen:
-        work(shop)
-    plans = {
-        statement: plan_of(shop, statement, values)
-        for statement, values in seen
-        if statement.startswith(("SELECT", "UPDATE", "DELETE"))
-    }
-    assert plans, "nothing was asked of the database"
-    dear = {statement: plan for statement, plan in plans.items() if "WHOLE" in str(plan) or "SORTED" in str(plan)}
-    assert not dear
+    assert dear_plans(shop.database, lambda: work(shop)) == {}
 
 
 @pytest.mark.parametrize(
@@ -140,4 +83,4 @@ def test_what_is_looked_for_is_found_by_an_index(shop: Shop, work: Callable[[Sho
     ],
 )
 def test_what_costs_by_the_number_of_rows_would_be_seen(shop: Shop, statement: str, told: str) -> None:
-    assert told in str(plan_of(shop, statement, ()))
+    assert told in str(plan_of(shop.database, statement, ()))
