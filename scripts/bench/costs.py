@@ -1,11 +1,13 @@
 """What a call costs each program in processor time: the inputs of `scripts.bench.simulate`."""
 
+import time
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Final
 
 import psutil
 
-from scripts.bench.load import Kind, Plan
+from scripts.bench.load import Kind
 from scripts.bench.rounds import Rounds
 from scripts.bench.site import Site
 from scripts.bench.worlds import Servers
@@ -13,31 +15,46 @@ from scripts.bench.worlds import Servers
 SELL: Final = "Sell"
 CREATE: Final = "CreateOrder"
 LOAD: Final = "load generator"
-_HALF: Final = 0.5
+FEWER: Final = "by half of the callers"
 _MICROSECONDS: Final = 1e6
 _ENGINES: Final = ("mariadb", "redis", "rocketmq-broker")
 
 
 def costs(site: Site) -> None:
-    """Processor time a call by program, at half of what the machine can do, and what it can do."""
+    """Processor time a call by program, without what it takes when idle; and what more callers get there."""
     rounds = Rounds(site)
+    kinds = {SELL: Kind.SELL, CREATE: Kind.CREATE}
+    for kind in kinds.values():  # Java compiles as it goes
+        site.load(site.full_speed(kind, site.skus))
+    idle = _idle(site)
     for _ in rounds:
-        for name, kind in ((SELL, Kind.SELL), (CREATE, Kind.CREATE)):
-            most = rounds.load(name, site.full_speed(kind, site.skus)).rate
-            _note(site, rounds, name, site.paced(kind, site.skus, most * _HALF))
+        for name, kind in kinds.items():
+            _note(site, rounds, name, kind, idle)
+            rounds.load(name, site.full_speed(kind, site.skus))
     rounds.tell()
-    for name in (SELL, CREATE):
+    for name in kinds:
         rounds.rate(name)
         for program in (*_programs(site), LOAD):
             rounds.value(f"{name}, {program}", "µs")
 
 
-def _note(site: Site, rounds: Rounds, name: str, plan: Plan) -> None:
-    before = _taken(site)
-    measured = rounds.load(f"{name}, at half of its most", plan)
+def _note(site: Site, rounds: Rounds, name: str, kind: Kind, idle: Mapping[str, float]) -> None:
+    plan = site.full_speed(kind, site.skus)
+    before, began = _taken(site), time.monotonic()
+    measured = rounds.load(f"{name}, {FEWER}", replace(plan, callers=plan.callers // 2))
+    took = time.monotonic() - began
     for program, seconds in _taken(site).items():
-        rounds.note(f"{name}, {program}", (seconds - before[program]) / measured.calls * _MICROSECONDS)
+        spent = seconds - before[program] - idle[program] * took
+        rounds.note(f"{name}, {program}", max(0.0, spent) / measured.calls * _MICROSECONDS)
     rounds.note(f"{name}, {LOAD}", measured.cpu["load"] / measured.calls * _MICROSECONDS)
+
+
+def _idle(site: Site) -> Mapping[str, float]:
+    """Seconds of processor time a second that each program takes while nobody calls."""
+    before, began = _taken(site), time.monotonic()
+    time.sleep(site.options.seconds)
+    took = time.monotonic() - began
+    return {program: (seconds - before[program]) / took for program, seconds in _taken(site).items()}
 
 
 def _taken(site: Site) -> Mapping[str, float]:

@@ -7,7 +7,7 @@ from typing import Final
 from scripts.bench.figures import Axis, Plot, Point, Series, Target
 from scripts.bench.filling import sku_names
 from scripts.bench.growth_ledger import read_ledger
-from scripts.bench.growth_site import Ground, Place
+from scripts.bench.growth_site import Ground, Place, cost_of
 from scripts.bench.growth_sweep import time_sweeps
 from scripts.bench.load import Kind, Plan
 from scripts.bench.site import Site
@@ -139,6 +139,7 @@ def _tell(site: Site, tally: Tally) -> None:
 def _tell_ratio(site: Site, tally: Tally, name: str, counts: Sequence[int], target: Target | None) -> None:
     least, most = name.format(counts[0]), name.format(counts[-1])
     site.figure(f"{most} ÷ {least}", tally.ratio(most, least), "", target=target)
+    site.figure(f"processor time: {most} ÷ {least}", tally.ratio(cost_of(most), cost_of(least)), "")
 
 
 def _series(tally: Tally, name: str, title: str, counts: Sequence[int]) -> Series:

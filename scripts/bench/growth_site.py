@@ -12,6 +12,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
 
+import psutil
+
 from common.database import Database
 from scripts.audit import audit
 from scripts.bench.filling import Filling
@@ -37,6 +39,7 @@ _MOVING: Final = (
 )
 _SETTLED_WITHIN_S: Final = 120.0
 _LOOK_EVERY_S: Final = 0.5
+_MICROSECONDS: Final = 1e6
 
 
 class Place:
@@ -188,16 +191,27 @@ class Ground:
         return place
 
     def take(self, tally: Tally, name: str, place: Place, plan: Plan) -> None:
-        """Load a place at full speed and note what was seen.
+        """Load a place at full speed and note what was seen, and what it cost services and engines.
 
         Raises:
             RuntimeError: Calls failed: growth is no reason to.
         """
+        before = self._processor_seconds(place)
         measured = self._load(place, plan)
+        for who, seconds in self._processor_seconds(place).items():
+            measured.cpu[who] = seconds - before[who]
         if measured.failures:
             raise RuntimeError(f"calls failed: {name}: {dict(measured.failures)}")
         tally.take(name, plan.how, measured)
-        self._site.say(f"  {name}: {measured.rate:,.0f} a second")
+        cost = (measured.cpu["service"] + measured.cpu["engines"]) / measured.calls * _MICROSECONDS
+        tally.note(cost_of(name), cost)
+        self._site.say(f"  {name}: {measured.rate:,.0f} a second, {cost:,.0f} µs of processor time a call")
+
+    def _processor_seconds(self, place: Place) -> dict[str, float]:
+        """What the services of a place and the engines have taken so far."""
+        services = [psutil.Process(pid) for pids in place.pids().values() for pid in pids]
+        found = {"service": services, "engines": list(self._site.world.engines())}
+        return {who: sum(map(_seconds, processes)) for who, processes in found.items()}
 
     def _load(self, place: Place, plan: Plan) -> Measured:
         self._loads += 1
@@ -223,6 +237,16 @@ class Ground:
         faults = place.faults()
         self._site.results.faults += [f"{self._site.part}, {name}: {fault}" for fault in faults]
         self._site.say(f"  {name}: books {f'{len(faults)} FAULTS' if faults else 'balance'}")
+
+
+def cost_of(name: str) -> str:
+    """The name of what a call of a load cost services and engines, in microseconds of processor time."""
+    return f"{name}: processor time a call"
+
+
+def _seconds(process: psutil.Process) -> float:
+    taken = process.cpu_times()
+    return float(taken.user + taken.system)
 
 
 def _rows(database: Database, statement: str) -> list[tuple[int, ...]]:
