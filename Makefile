@@ -1,7 +1,7 @@
 # One verb each; `make` alone explains them. Each verb is a script of scripts/, which can be called by itself too.
 
 .DEFAULT_GOAL := help
-.PHONY: setup run demo test test-cluster lint types proto bench clean help
+.PHONY: setup run demo test test-cluster lint types proto bench bench-cluster clean help
 .PHONY: cluster-install cluster-up cluster-status cluster-logs cluster-down
 
 PYTHON ?=
@@ -51,8 +51,11 @@ types: setup ## mypy, strict
 proto: setup ## generate the stubs and their types from proto/
 	@scripts/proto
 
-bench: setup ## start both services, load them, check the books, print a table (ARGS="--help" tells what can be chosen)
+bench: setup ## measure on embedded defaults: loads, books, tables, JSON, plots (ARGS="--help" tells what can be chosen)
 	@.venv/bin/python -m scripts.bench $(ARGS)
+
+bench-cluster: setup ## the same on MariaDB, Redis, RocketMQ and Consul, which it starts for itself and takes down
+	@.venv/bin/python -m scripts.bench --world cluster $(ARGS)
 
 clean: ## take away what the verbs made: .venv, caches, and the data of `make run` under .run/
 	@scripts/clean

@@ -17,6 +17,10 @@ _WRONG: Final = "#c9a0a0"
 _WIDTH: Final = 8.4  # inches
 _HEIGHT: Final = 4.8
 _A_BAR: Final = 0.42
+_BELOW_AXES: Final = 40.0  # points: ticks and label
+_LEGEND_ROW: Final = 16.0  # points
+_COLUMNS: Final = 2
+_POINTS_AN_INCH: Final = 72
 _DOTS: Final = 120  # of a PNG, an inch
 _SHARES: Final = (0.01, 0.5, 0.9, 0.99, 0.999, 0.9999)
 _FEW_TICKS: Final = 9
@@ -72,13 +76,18 @@ def draw(plot: Mapping[str, Any], footer: str, folder: Path) -> None:
         raise ValueError(f"no kind of plot: {plot['kind']!r}; there are {', '.join(_KINDS)}")
     folder.mkdir(parents=True, exist_ok=True)
     with mpl.rc_context(_SETTINGS):
-        figure = Figure(figsize=(_WIDTH, _height(plot)), layout="constrained")
+        figure = Figure(figsize=(_WIDTH, _height(plot)))
         axes = figure.subplots()
         axes.set_title(plot["title"], pad=12)
         _KINDS[plot["kind"]](axes, plot)
+        below = _BELOW_AXES
         if len(plot["series"]) > 1 and plot["kind"] != "bars":  # beside a bar there is its name
-            figure.legend(loc="outside lower left", ncols=2)
-        figure.text(0.01, 0.0, footer, fontsize=6.5, color="#666666", va="top")
+            place = (0, -below / (figure.get_figheight() * _POINTS_AN_INCH * axes.get_position().height))
+            axes.legend(loc="upper left", bbox_to_anchor=place, ncols=_COLUMNS, borderaxespad=0, borderpad=0)
+            below += _LEGEND_ROW * -(-len(plot["series"]) // _COLUMNS)
+        axes.annotate(
+            footer, (0, 0), (0, -below), "axes fraction", "offset points", fontsize=6.5, color="#666666", va="top"
+        )
         for ending in ("svg", "png"):
             told = {"Date": None} if ending == "svg" else {}  # else no two files are the same
             file = folder / f"{plot['name']}.{ending}"

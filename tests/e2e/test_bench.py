@@ -20,29 +20,47 @@ def bench(folder: Path, *arguments: str) -> "subprocess.CompletedProcess[str]":
 
 
 def test_a_short_run_measures_checks_the_books_and_writes_what_it_saw(tmp_path: Path) -> None:
-    parts = ("--only", "stock", "--only", "create", "--only", "due", "--only", "idle")
+    chosen = ("commits", "stock", "alone", "create", "due", "idle")
+    parts = [argument for part in chosen for argument in ("--only", part)]
     short = ("--seconds", "0.5", "--rounds", "1", "--skus", "20", "--due-orders", "30", "--processes", "2")
     ended = bench(tmp_path, *parts, *short)
     assert ended.returncode == 0, ended.stdout + ended.stderr
-    assert ended.stdout.count("books balance:") == 4
+    assert ended.stdout.count("books balance:") >= len(chosen)
     assert "FAULTS" not in ended.stdout
-    [report] = (tmp_path / ".run" / "bench").iterdir()
-    assert report.name in ended.stdout
-    told = json.loads(report.read_text())
-    assert told["book_faults"] == []
-    assert told["machine"]["cores"] >= 1
-    assert told["options"]["due_orders"] == 30
-    figures = {figure["name"]: figure for figure in told["figures"]}
+    [folder] = (tmp_path / ".run" / "bench").iterdir()
+    assert str(folder.relative_to(tmp_path)) in ended.stdout
+    told = json.loads((folder / "embedded.json").read_text())
+    assert told["world"] == "embedded"
+    assert set(told["parts"]) == set(chosen)
+    for part in told["parts"].values():
+        assert part["book_faults"] == []
+        assert part["machine"]["cores"] >= 1
+        assert part["options"]["due_orders"] == 30
+    figures = {figure["name"]: figure for part in told["parts"].values() for figure in part["figures"]}
     assert figures["all orders closed after"]["samples"] == 30
-    assert figures["all orders closed after"]["value"] > 0
-    for name in ("empty call", "Sell, one hot sku", "Sell, 20 skus", "CreateOrder"):
-        assert figures[name]["value"] > 0
-        assert figures[name]["samples"] > 0
-        assert 0 < figures[f"{name}, p50"]["value"] <= figures[f"{name}, p99"]["value"]
+    assert figures["all orders closed after"]["value"]["median"] > 0
+    assert figures["SQLite, p50"]["value"]["median"] > 0
+    assert figures["Sell of one hot sku ÷ empty call"]["target"] == {"at_least": 0.5, "at_most": None, "aim": 0.7}
+    loads = {load["name"]: load for part in told["parts"].values() for load in part["loads"]}
+    for name in ("empty call", "Sell, one hot sku", "Sell, 20 skus", "Sell, sold out: refused", "CreateOrder"):
+        assert loads[name]["calls"] > 0
+        assert 0 < loads[name]["p50"]["median"] <= loads[name]["p999"]["median"]
+        assert loads[name]["cpu"]["service"]["median"] > 0
+        assert loads[name]["cpu"]["load"]["median"] > 0
+    assert "| Sell of one hot sku ÷ empty call |" in (folder / "embedded.md").read_text()
+    for ending in ("svg", "png"):
+        assert (folder / "embedded" / f"latency-stock.{ending}").is_file()
 
 
 def test_a_part_that_there_is_not_is_told(tmp_path: Path) -> None:
     ended = bench(tmp_path, "--only", "everything")
     assert ended.returncode == 2
-    assert "idle, stock, create, lateness, due" in " ".join(ended.stderr.replace("│", " ").split())
+    told = " ".join(ended.stderr.replace("│", " ").split())
+    assert "--only everything: there is idle, commits, stock" in told
+    assert not (tmp_path / ".run").exists()
+
+
+def test_a_part_of_the_cluster_alone_is_refused_elsewhere(tmp_path: Path) -> None:
+    ended = bench(tmp_path, "--only", "replicas")
+    assert ended.returncode == 2
     assert not (tmp_path / ".run").exists()
