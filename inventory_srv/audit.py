@@ -14,7 +14,7 @@ from inventory_srv.models import MovementTable, OpeningBalanceTable, SaleLineTab
 from inventory_srv.records import MovementKind, SaleState, StockDifference
 
 _PAGE_WITHIN: Final = timedelta(seconds=2)
-_SKUS_AT_ONCE: Final = 50
+_SKUS_AT_ONCE: Final = 250
 
 _SOLD_BY_MOVEMENT: Final = peewee.Case(
     None,

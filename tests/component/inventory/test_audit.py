@@ -122,8 +122,8 @@ def test_a_page_is_one_moment_whatever_is_sold_meanwhile(shop: Shop, monkeypatch
 
 
 def test_a_page_that_takes_long_ends_early_and_the_next_goes_on_there(shop: Shop) -> None:
-    shop.outcomes([set_stock(f"s{n:04}", 1) for n in range(120)])
-    tamper(shop, "UPDATE stock SET available = 2 WHERE sku IN ('s0010', 's0110')")
+    shop.outcomes([set_stock(f"s{n:04}", 1) for n in range(600)])
+    tamper(shop, "UPDATE stock SET available = 2 WHERE sku IN ('s0010', 's0510')")
     hurried = Audit(shop.database, page_within=timedelta())
 
     pages: list[tuple[int, list[str]]] = []
@@ -133,4 +133,4 @@ def test_a_page_that_takes_long_ends_early_and_the_next_goes_on_there(shop: Shop
         token = page.next_page_token
         pages.append((page.skus_checked, [books.sku for books in page.differences]))
 
-    assert pages == [(50, ["s0010"]), (50, []), (22, ["s0110"])]
+    assert pages == [(250, ["s0010"]), (250, []), (102, ["s0510"])]
