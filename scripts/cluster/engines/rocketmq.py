@@ -35,6 +35,7 @@ _BROKER_SIZE: Final = ("-Xms256m", "-Xmx512m", "-XX:MaxDirectMemorySize=512m")
 # - topics are made by hand, so that a slip in a name is an error.
 # - a half message is asked about from 3 s on, in rounds of 2 s: 30 s, the default, is also how long it takes after a
 #   restart until the first round. Rounds count even with nobody to ask: enough of them for a day.
+# - what became of half messages is noted before they are asked about; by default it is after 3 s, and most are.
 # - a small machine may be slow for a moment, and a developer's disk rather full: no reason to refuse messages.
 # - small files; a broker that registers often is found soon after the name server was restarted.
 _BROKER_CONFIGURATION: Final = """\
@@ -53,6 +54,7 @@ autoCreateTopicEnable = false
 transactionTimeOut = 3000
 transactionCheckInterval = 2000
 transactionCheckMax = 43200
+transactionOpBatchInterval = 300
 waitTimeMillsInSendQueue = 5000
 osPageCacheBusyTimeOutMills = 10000
 diskMaxUsedSpaceRatio = 95
