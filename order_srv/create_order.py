@@ -198,7 +198,7 @@ class _Attempt:
         self._refusal: DomainError | None = None
 
     def sell_and_open(self) -> Resolution:
-        """Sell, set the timeout, move to UNPAID; the answer is what the row says."""
+        """Sell and set the timeout, move to UNPAID; the answer is what the row says."""
         self._create.reached(CrashPoint.CREATE_HALF_SENT)
         try:
             self._state = self._sold_and_opened()
@@ -232,18 +232,21 @@ class _Attempt:
                 return order
 
     def _sold_and_opened(self) -> State | None:
-        order, clock = self._order, self._create.clock
+        order, create = self._order, self._create
+        # The timeout travels while inventory sells: should the order fail, it comes to an order that is over.
+        timeout = Timeout(order.order_sn, order.expire_time).to_message()
+        left = max(order.expire_time - create.clock.now(), timedelta())
+        timeout_is_set = create.broker.begin_publish_later(timeout, left)
+        create.reached(CrashPoint.CREATE_TIMEOUT_BEGUN)
         kept_back = min(_AFTER_SELL_S, self._deadline.remaining() / 2)
-        self._create.stock.sell(order.order_sn, order.lines, self._deadline.earlier_by(kept_back))
-        now = clock.now()
-        self._steps.append(Event(EventKind.SOLD, now))
-        self._create.reached(CrashPoint.CREATE_SOLD)
-        timeout = Timeout(order.order_sn, order.expire_time)
-        self._create.broker.publish_later(timeout.to_message(), max(order.expire_time - now, timedelta()))
-        self._create.reached(CrashPoint.CREATE_TIMEOUT_SENT)
-        now = clock.now()
+        create.stock.sell(order.order_sn, order.lines, self._deadline.earlier_by(kept_back))
+        self._steps.append(Event(EventKind.SOLD, create.clock.now()))
+        create.reached(CrashPoint.CREATE_SOLD)
+        timeout_is_set()
+        create.reached(CrashPoint.CREATE_TIMEOUT_SENT)
+        now = create.clock.now()
         self._steps.append(Event(EventKind.TIMEOUT_SET, now, order.expire_time.isoformat()))
-        return self._create.orders.open(order, self._steps, now, from_cart=self._from_cart)
+        return create.orders.open(order, self._steps, now, from_cart=self._from_cart)
 
     def _refused(self, refusal: DomainError) -> Resolution:
         """Nothing was taken: nothing has to go back, unless the broker or the sweeper has failed the order before."""

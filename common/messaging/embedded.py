@@ -26,6 +26,7 @@ from common.messaging.port import (
     Broker,
     BrokerUnavailable,
     Checker,
+    Confirm,
     DeadLetter,
     Decide,
     Delivery,
@@ -59,10 +60,15 @@ class EmbeddedBroker(Broker):
         self.publish_later(message, _NOTHING)
 
     def publish_later(self, message: Message, delay: timedelta) -> None:
+        self.begin_publish_later(message, delay)()
+
+    def begin_publish_later(self, message: Message, delay: timedelta) -> Confirm:
         at_once = delay <= _NOTHING
         # The clock cuts its time to whole microseconds; one more, so that no message is early by a part of one.
         due = self._now() if at_once else self._now_and(delay) + 1
-        self._writer.write(Store.publish, (self._prefix + message.topic, message.key, message.body, due, at_once))
+        write = Write(Store.publish, (self._prefix + message.topic, message.key, message.body, due, at_once))
+        self._writer.put(write)
+        return write.wait
 
     def in_transaction(self, message: Message, decide: Decide) -> Resolution:
         topic = self._prefix + message.topic

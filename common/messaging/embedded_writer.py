@@ -43,6 +43,16 @@ class Write:
         self.written = Lock()  # held until it is written: the cheapest thing to wait for
         self.written.acquire()
 
+    def wait(self) -> None:
+        """Return when it is on the disk; once.
+
+        Raises:
+            BrokerUnavailable: It may or may not be written.
+        """
+        self.written.acquire()
+        if self.error is not None:
+            raise self.error
+
 
 class Taker(Protocol):
     """Takes entries in every transaction, after everything else in it."""
@@ -83,9 +93,7 @@ class Writer:
         """
         write = Write(statement, row)
         self.put(write)
-        write.written.acquire()
-        if write.error is not None:
-            raise write.error
+        write.wait()
         return write.result
 
     def put(self, write: Write) -> None:

@@ -93,6 +93,9 @@ Handler = Callable[[Delivery], None]
 Decide = Callable[[], Resolution]
 """The local transaction of a half message."""
 
+Confirm = Callable[[], None]
+"""Returns when the broker has taken a message; raises `BrokerUnavailable` when it may or may not have."""
+
 Checker = Callable[[Message], Resolution]
 """Answers what became of a half message whose sender went silent: a quick read of the local database."""
 
@@ -119,12 +122,24 @@ class Broker(ABC):
             BrokerUnavailable: It may or may not have been taken.
         """
 
+    def begin_publish_later(self, message: Message, delay: timedelta) -> Confirm:
+        """The same, while the caller does something else; a driver that can't do both waits here.
+
+        Returns:
+            What to call to know that the broker has the message. Who does not call it may not rely on it.
+
+        Raises:
+            BrokerUnavailable: As what is returned.
+        """
+        self.publish_later(message, delay)
+        return _confirmed
+
     @abstractmethod
     def in_transaction(self, message: Message, decide: Decide) -> Resolution:
         """Send a half message, run `decide`, and tell the broker its resolution.
 
-        An exception of `decide` counts as UNKNOWN and is raised again. An answer that does not reach the broker is
-        no error: it will ask back.
+        An exception of `decide` counts as UNKNOWN and is raised again. The resolution is on its way when this returns;
+        one that does not reach the broker is no error: it will ask back.
 
         Returns:
             What `decide` returned.
@@ -174,3 +189,7 @@ class Broker(ABC):
     @abstractmethod
     def close(self) -> None:
         """Take no new deliveries, let running handlers finish, stop. Unhandled messages stay with the broker."""
+
+
+def _confirmed() -> None:
+    """Of what was taken before anybody asked."""

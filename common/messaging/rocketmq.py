@@ -23,6 +23,7 @@ from common.messaging.port import (
     Broker,
     BrokerUnavailable,
     Checker,
+    Confirm,
     DeadLetter,
     Decide,
     Handler,
@@ -87,6 +88,12 @@ class RocketmqBroker(Broker):
 
     def publish_later(self, message: Message, delay: timedelta) -> None:
         self._sending.later(self._prefix + message.topic, message, self._hops.first(delay), {})
+
+    def begin_publish_later(self, message: Message, delay: timedelta) -> Confirm:
+        hop = self._hops.first(delay)
+        if hop.delay <= timedelta(0):  # to be delivered at once: the topic may want what can't be begun
+            return super().begin_publish_later(message, delay)
+        return self._sending.begin_later(self._prefix + message.topic, message, hop)
 
     def in_transaction(self, message: Message, decide: Decide) -> Resolution:
         return self._sending.in_transaction(self._prefix + message.topic, message, decide)
@@ -237,6 +244,7 @@ class RocketmqBroker(Broker):
         for subscription in self._subscriptions.values():
             subscription.wait()
         self._questions.close()
+        self._sending.finish(self._options.timeout.total_seconds())
         with self._opening:  # or a call would open it behind our back
             self._keeper.close()
 

@@ -7,6 +7,7 @@ living proxy answers with settings of its own.
 
 import asyncio
 import math
+import time
 from collections.abc import Callable, Collection, Mapping
 from concurrent.futures import CancelledError, Future
 from datetime import timedelta
@@ -21,10 +22,12 @@ from common.messaging.rocketmq_import import (
     ClientMessage,
     Code,
     Credentials,
+    EndTransactionRequest,
     FilterExpression,
     MessageType,
     Producer,
     QueryRouteRequest,
+    Resource,
     SimpleConsumer,
 )
 
@@ -47,7 +50,21 @@ class TopicUnusable(BrokerUnavailable):
     """A topic is not there, or not of the type that it has to be; the text says what to do."""
 
 
-class Sender(Producer):  # type: ignore[misc] # the client has no types
+class _Signed:
+    """Signs requests once a second: the signature is over the time in whole seconds, and costs as much as a request."""
+
+    _signed: tuple[int, Any] = (0, None)
+
+    def sign(self) -> Any:
+        now = int(time.monotonic())
+        second, metadata = self._signed
+        if second != now:
+            metadata = super().sign()  # type: ignore[misc] # the client's
+            self._signed = now, metadata
+        return metadata
+
+
+class Sender(_Signed, Producer):  # type: ignore[misc] # the client has no types
     """A producer that is asked about the half messages of some topics only: those that somebody here can answer for.
 
     Args:
@@ -65,6 +82,20 @@ class Sender(Producer):  # type: ignore[misc] # the client has no types
         self._asked = sorted(asked)
         self._on_question = on_question
 
+    def end(self, half: Question, resolution: int, source: int) -> "Future[Any]":
+        """Begin to tell the broker what becomes of a half message; `end_transaction` would wait for its answer."""
+        endpoints, message, transaction = half
+        request = EndTransactionRequest(
+            topic=Resource(name=message.topic),
+            message_id=message.message_id,
+            transaction_id=transaction,
+            resolution=resolution,
+            source=source,
+        )
+        timeout = self.client_configuration.request_timeout
+        ended: Future[Any] = self.rpc_client.end_transaction_async(endpoints, request, self.sign(), timeout)
+        return ended
+
     def sync_setting_req(self, endpoints: Any) -> Any:
         command = super().sync_setting_req(endpoints)
         topics = command.settings.publishing.topics
@@ -81,7 +112,7 @@ class Sender(Producer):  # type: ignore[misc] # the client has no types
         self._on_question((endpoints, ClientMessage().fromProtobuf(msg), transaction_id))
 
 
-class Receiver(SimpleConsumer):  # type: ignore[misc] # the client has no types
+class Receiver(_Signed, SimpleConsumer):  # type: ignore[misc] # the client has no types
     """A consumer of one topic whose waiting for messages can be ended."""
 
     def __init__(self, configuration: ClientConfiguration, group: str, topic: str) -> None:

@@ -50,8 +50,10 @@ _complete_the_shared_package()
 
 from rocketmq.grpc_protocol import (  # noqa: E402 - only now can it be imported
     Code,
+    EndTransactionRequest,
     MessageType,
     QueryRouteRequest,
+    Resource,
     TransactionResolution,
     TransactionSource,
 )
@@ -68,11 +70,13 @@ __all__ = [
     "ClientMessage",
     "Code",
     "Credentials",
+    "EndTransactionRequest",
     "FilterExpression",
     "IllegalArgumentException",
     "MessageType",
     "Producer",
     "QueryRouteRequest",
+    "Resource",
     "SimpleConsumer",
     "TransactionResolution",
     "TransactionSource",

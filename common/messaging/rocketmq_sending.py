@@ -3,13 +3,14 @@
 import math
 import time
 from collections.abc import Callable, Mapping
+from concurrent.futures import Future, wait
 from datetime import timedelta
 from typing import Any, Final
 
 import structlog
 
 from common.messaging.hops import Hop
-from common.messaging.port import BrokerUnavailable, Decide, Message, MessagingError, Resolution
+from common.messaging.port import BrokerUnavailable, Confirm, Decide, Message, MessagingError, Resolution
 from common.messaging.rocketmq_client import Question, Sender, accepted, check, unavailable
 from common.messaging.rocketmq_import import (
     ClientMessage,
@@ -27,6 +28,7 @@ _ANSWERS: Final = {
     Resolution.COMMIT: TransactionResolution.COMMIT,
     Resolution.ROLLBACK: TransactionResolution.ROLLBACK,
 }
+_SENDS: Final = 3  # the client's own tries
 _AT_ONCE: Final = (MessageType.DELAY, MessageType.NORMAL, MessageType.TRANSACTION)
 _DELAYED: Final = (MessageType.DELAY,)
 _HALF: Final = (MessageType.TRANSACTION,)
@@ -44,6 +46,7 @@ class Sending:
         self._sender = sender
         self._failed = failed
         self._kinds: dict[str, frozenset[int]] = {}
+        self._ending: set[Future[Any]] = set()
 
     def at_once(self, topic: str, message: Message, properties: Mapping[str, str]) -> None:
         """Send a message to be delivered at once, whatever type its topic takes.
@@ -66,13 +69,31 @@ class Sending:
         Raises:
             BrokerUnavailable: It may or may not have been taken.
         """
-        more = {**properties, **hop.properties}
         if hop.delay <= timedelta(0):
-            self.at_once(topic, message, more)
-            return
+            self.at_once(topic, message, {**properties, **hop.properties})
+        else:
+            self._send(self._delayed(topic, message, hop, properties))
+
+    def begin_later(self, topic: str, message: Message, hop: Hop) -> Confirm:
+        """The same without waiting for the broker.
+
+        Raises:
+            BrokerUnavailable: It may or may not have been taken; so raises what is returned.
+        """
+        delayed = self._delayed(topic, message, hop, {})
+        sender = self._sender()
+        sent = self._called(lambda: sender.send_async(delayed))
+        patience = (_SENDS + 1) * sender.client_configuration.request_timeout  # one that is stopped may never tell
+
+        def confirm() -> None:
+            self._called(lambda: sent.result(patience))
+
+        return confirm
+
+    def _delayed(self, topic: str, message: Message, hop: Hop, properties: Mapping[str, str]) -> ClientMessage:
         self._accepted(topic, _DELAYED)
         delivery = math.ceil(time.time() + hop.delay.total_seconds())  # the client knows whole seconds only
-        self._send(to_client(topic, message, more, delivery))
+        return to_client(topic, message, {**properties, **hop.properties}, delivery)
 
     def in_transaction(self, topic: str, message: Message, decide: Decide) -> Resolution:
         """Send a half message, decide, and tell the broker; it asks when it was not told.
@@ -84,10 +105,14 @@ class Sending:
         resolution = decide()
         if resolution in _ANSWERS:  # not UNKNOWN, and not what was returned by mistake: None must not drop a message
             try:
-                self._end(half, resolution, TransactionSource.SOURCE_CLIENT)
+                self._begin_end(half, resolution)
             except MessagingError as error:
-                log.warning("resolution not sent, the broker will ask", topic=message.topic, error=str(error))
+                _not_resolved(half, error)
         return resolution
+
+    def finish(self, patience: float) -> None:
+        """Wait for resolutions that are on their way, no longer than `patience` seconds."""
+        wait(list(self._ending), patience)
 
     def answer(self, question: Question, resolution: Resolution) -> None:
         """Answer what the broker asked; UNKNOWN is no answer: it asks again.
@@ -106,12 +131,28 @@ class Sending:
         return receipt.message_queue.endpoints, half, receipt.transaction_id
 
     def _end(self, half: Question, resolution: Resolution, source: int) -> None:
-        endpoints, message, transaction = half
-        answer = self._called(
-            lambda: self._sender().end_transaction(endpoints, message, transaction, _ANSWERS[resolution], source)
-        )
+        answer = self._called(self._called(lambda: self._sender().end(half, _ANSWERS[resolution], source)).result)
         if answer.status.code != Code.OK:
             raise BrokerUnavailable(f"RocketMQ: {answer.status.message}")
+
+    def _begin_end(self, half: Question, resolution: Resolution) -> None:
+        """Tell a resolution without waiting: the order is decided, and a resolution that is lost is asked for.
+
+        As many are on their way as half messages were just taken, so there is no queue that could grow.
+        """
+        ending = self._called(lambda: self._sender().end(half, _ANSWERS[resolution], TransactionSource.SOURCE_CLIENT))
+        self._ending.add(ending)
+
+        def ended(answered: "Future[Any]") -> None:
+            self._ending.discard(answered)
+            error = answered.exception()
+            if error is not None:
+                self._failed()
+                _not_resolved(half, unavailable(error))
+            elif answered.result().status.code != Code.OK:
+                _not_resolved(half, BrokerUnavailable(f"RocketMQ: {answered.result().status.message}"))
+
+        ending.add_done_callback(ended)
 
     def _send(self, message: ClientMessage) -> None:
         self._called(lambda: self._sender().send(message))
@@ -140,3 +181,7 @@ class Sending:
         check(topic, known, kinds)
         self._kinds[topic] = known
         return known
+
+
+def _not_resolved(half: Question, error: MessagingError) -> None:
+    log.warning("resolution not sent, the broker will ask", topic=half[1].topic, error=str(error))

@@ -13,7 +13,7 @@ from common.clock import SystemClock
 from common.messaging.port import Resolution
 from common.rpc.errors import to_domain_error
 from order_srv.crash_points import CrashPoint
-from order_srv.messages import Reback, Timeout
+from order_srv.messages import ORDER_TIMEOUT, Reback, Timeout
 from order_srv.order import Cause, CloseCause, Closing
 from reback.order.v1 import order_pb2 as pb
 from tests.faults.harness import BrokerLock, InventoryProxy, until_done
@@ -147,8 +147,8 @@ def creating_without_broker(scene: Scene) -> None:
     scene.dies(scene.create())
 
 
-def creating_until_broker_is_lost(scene: Scene) -> None:
-    scene.proxy.before["Sell"] = scene.broker_lock.lock
+def creating_without_timeout(scene: Scene) -> None:
+    scene.broker_lock.refuse(ORDER_TIMEOUT)
     scene.dies(scene.create())
 
 
@@ -248,10 +248,11 @@ SCENARIOS: Final = [
     Scenario(CrashPoint.CREATE_INSERTED, creating, "CREATING", one_order),
     Scenario(CrashPoint.CREATE_HALF_NOT_SENT, creating_without_broker, "CREATING", one_order, _BUSY),
     Scenario(CrashPoint.CREATE_HALF_SENT, creating, "CREATING", one_order),
+    Scenario(CrashPoint.CREATE_TIMEOUT_BEGUN, creating, "CREATING", one_order),
     Scenario(CrashPoint.CREATE_SOLD, creating, "CREATING", one_order),
     Scenario(CrashPoint.CREATE_REFUSED, refused, "CREATING", no_order),
     Scenario(CrashPoint.CREATE_UNCLEAR, creating_with_answer_lost, "CREATING", one_order),
-    Scenario(CrashPoint.CREATE_TIMEOUT_NOT_SENT, creating_until_broker_is_lost, "CREATING", one_order, _BUSY),
+    Scenario(CrashPoint.CREATE_TIMEOUT_NOT_SENT, creating_without_timeout, "CREATING", one_order, _BUSY),
     Scenario(CrashPoint.CREATE_TIMEOUT_SENT, creating, "CREATING", one_order),
     Scenario(CrashPoint.CREATE_MOVED, creating, "UNPAID", one_order),
     Scenario(CrashPoint.CREATE_MOVED, refused, "FAILED", no_order),

@@ -127,20 +127,37 @@ def _in_broker(folder: Path, query: str, *values: object) -> list[Any]:
 
 
 class BrokerLock:
-    """Keeps everybody from writing to the broker's file."""
+    """Keeps everybody from writing to the broker's file, or from publishing to one topic."""
 
     def __init__(self, folder: Path) -> None:
+        self._folder = folder
         self._file = folder / "broker.db"
         self._connection: sqlite3.Connection | None = None
+        self._refuses = False
 
     def lock(self) -> None:
         self._connection = sqlite3.connect(self._file, timeout=PATIENCE, isolation_level=None, check_same_thread=False)
         self._connection.execute("BEGIN IMMEDIATE")
 
+    def refuse(self, topic: str) -> None:
+        """From now on the file fails those who publish to a topic, as a bad disk does; nobody is kept waiting."""
+        self._refuses = True
+        full_topic = world_of(self._folder).prefix + topic
+        with closing(sqlite3.connect(self._file, timeout=PATIENCE)) as broker:
+            broker.execute(
+                "CREATE TRIGGER refuse BEFORE INSERT ON entries"  # the smallest number has no abs(): an engine's error
+                f" WHEN NEW.queue IN (SELECT id FROM queues WHERE topic = '{full_topic}')"
+                " BEGIN SELECT abs(-9223372036854775807 - 1); END"
+            )
+
     def release(self) -> None:
         if self._connection is not None:
             self._connection.close()
             self._connection = None
+        if self._refuses:
+            self._refuses = False
+            with closing(sqlite3.connect(self._file, timeout=PATIENCE)) as broker:
+                broker.execute("DROP TRIGGER refuse")
 
 
 # Inventory, seen through a bad network

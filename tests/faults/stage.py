@@ -18,7 +18,17 @@ import peewee
 
 from common.clock import Clock, ManualClock
 from common.database import Database, DatabaseUnavailable
-from common.messaging.port import Broker, BrokerUnavailable, Checker, DeadLetter, Decide, Handler, Message, Resolution
+from common.messaging.port import (
+    Broker,
+    BrokerUnavailable,
+    Checker,
+    Confirm,
+    DeadLetter,
+    Decide,
+    Handler,
+    Message,
+    Resolution,
+)
 from common.rpc.errors import to_domain_error
 from order_srv.messages import Reback
 from order_srv.order import Cause
@@ -159,6 +169,17 @@ class WatchedBroker(Broker):
         if self.takes or "publish_later" not in self.broken:
             self.broker.publish_later(message, delay)
         self._fail_if_broken("publish_later")
+
+    def begin_publish_later(self, message: Message, delay: timedelta) -> Confirm:
+        if self.takes or "publish_later" not in self.broken:
+            confirm = self.broker.begin_publish_later(message, delay)
+        self._fail_if_broken("begin_publish_later")
+
+        def confirmed() -> None:
+            self._fail_if_broken("publish_later")
+            confirm()
+
+        return confirmed
 
     def in_transaction(self, message: Message, decide: Decide) -> Resolution:
         if "in_transaction" in self.broken and self.takes:

@@ -226,7 +226,8 @@ def test_order_whose_timeout_is_lost_is_closed_by_the_sweeper_after_its_grace(at
     ("method", "answer", "failure"),
     [
         ("in_transaction", "BROKER_UNAVAILABLE", "BROKER_UNAVAILABLE"),
-        ("publish_later", "ORDER_FAILED", "TIMEOUT_NOT_SET"),
+        ("begin_publish_later", "ORDER_FAILED", "TIMEOUT_NOT_SET"),  # before inventory was asked
+        ("publish_later", "ORDER_FAILED", "TIMEOUT_NOT_SET"),  # told when inventory has sold
     ],
 )
 def test_create_that_the_broker_fails_is_failed_and_its_repeat_is_a_new_order(
@@ -246,6 +247,36 @@ def test_create_that_the_broker_fails_is_failed_and_its_repeat_is_a_new_order(
     at.settle()
     assert at.shop.get(order).state == pb.ORDER_STATE_UNPAID
     assert at.shop.available(sku) == ALL - 3
+
+
+def test_the_timeout_of_an_order_that_inventory_refused_changes_nothing(at: Stage) -> None:
+    user, sku = at.shop.new_user(), at.shop.new_sku(ALL)
+    assert told(at.calling(lambda: at.shop.create(user, {sku: ALL + 1}))) == "NO_STOCK"
+    (refused,) = at.shop.orders_of(user)
+    at.pass_time(PAY_WITHIN + A_MOMENT)
+    all_handled(at, ORDER_TIMEOUT)
+    at.settle()
+    assert at.shop.get(refused).state == pb.ORDER_STATE_FAILED
+    assert at.shop.own_steps(refused.order_sn) == ["CREATED", "FAILED"]
+    assert rebacks(at, sku) == 0
+
+
+def test_a_timeout_that_comes_while_inventory_still_sells_comes_again(at: Stage) -> None:
+    user, sku, sells = at.shop.new_user(), at.shop.new_sku(ALL), Event()
+    at.proxy.before["Sell"] = sells.wait
+    creating = at.calling(lambda: at.shop.create(user, {sku: 3}))
+    wait_until(lambda: at.proxy.calls["Sell"] == 1, "the sell is on its way")
+    (order,) = at.shop.orders_of(user)
+    at.broker.publish(timeout_of(order).to_message())
+    all_handled(at, ORDER_TIMEOUT)
+    assert at.shop.get(order).state == pb.ORDER_STATE_CREATING
+    sells.set()
+    creating.result()
+    assert at.shop.get(order).state == pb.ORDER_STATE_UNPAID
+    at.pass_time(PAY_WITHIN + A_MOMENT)
+    assert at.shop.wait_for_state(order, pb.ORDER_STATE_CLOSED).close_cause == pb.CLOSE_CAUSE_TIMEOUT
+    at.settle()
+    assert at.shop.available(sku) == ALL
 
 
 @pytest.mark.parametrize("takes", [True, False], ids=["answer lost", "message lost"])

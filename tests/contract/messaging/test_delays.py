@@ -25,6 +25,20 @@ def test_delayed_message_is_never_early_and_hardly_late(harness: Harness) -> Non
     assert late[int(len(late) * 0.99)] < 2
 
 
+def test_publishing_may_go_on_while_the_sender_does_something_else(harness: Harness) -> None:
+    topic, received = harness.topic(), Received()
+    broker = harness.started(handlers={(topic, "order"): received})
+    delays = {f"in {delay} s": timedelta(seconds=delay) for delay in (0, 0.5, 1.5)}
+    begun = time.time()
+
+    confirms = [broker.begin_publish_later(Message(topic, key, b""), delay) for key, delay in delays.items()]
+    for confirm in confirms:
+        confirm()
+
+    received.wait_for(*delays)
+    assert all(at >= begun + delays[each.message.key].total_seconds() for at, each in received.timed)
+
+
 def test_no_delay_means_at_once(harness: Harness) -> None:
     topic, received = harness.topic(), Received()
     broker = harness.started(handlers={(topic, "order"): received})
