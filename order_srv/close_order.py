@@ -39,7 +39,8 @@ class CloseOrder:
         Raises:
             Unavailable: The outcome is not known; the timeout has to come again.
         """
-        order = self._orders.get(timeout.order_sn)
+        order_sn = timeout.order_sn
+        order = self._orders.standing(order_sn)
         if order is None or order.state not in {State.CREATING, State.UNPAID}:
             return
         early_by = order.expire_time - self._clock.now()
@@ -49,9 +50,9 @@ class CloseOrder:
             self._broker.publish_later(timeout.to_message(), early_by)
             self._reached(CrashPoint.TIMEOUT_PUT_OFF)
             return
-        state = self._close(order.order_sn, Closing(CloseCause.TIMEOUT))
+        state = self._close(order_sn, Closing(CloseCause.TIMEOUT))
         if state in {None, State.CREATING, State.UNPAID}:
-            raise outcome_unknown(order.order_sn)
+            raise outcome_unknown(order_sn)
 
     def cancel(self, user_id: int, order_sn: str, reason: str) -> Order:
         """Close an UNPAID order at its user's wish; one that is dead already is given as it is.

@@ -1,21 +1,27 @@
 """The price book in the database. Deleted entries stay there, for the orders that bought them."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 from functools import cache
 from typing import Any
 
 import peewee
 
-from common.database import Database, from_micros
+from common.database import Database, DatabaseUnavailable, from_micros
+from order_srv.merging import Merging
 from order_srv.models import GoodsRow
 from order_srv.pricing import Goods
 from order_srv.rows import to_goods
 
 
 class GoodsRepository:
+    """The price book. Orders that come at the same moment read it together, after the last of them came."""
+
     def __init__(self, database: Database) -> None:
         self._database = database
+        self._found: Merging[Collection[str], Mapping[str, Goods]] = Merging(
+            self._found_together, for_all=DatabaseUnavailable
+        )
 
     def put(self, goods: Goods) -> Goods:
         """Create or replace an entry, or bring a deleted one back; what it is now."""
@@ -40,9 +46,16 @@ class GoodsRepository:
 
     def find(self, skus: Collection[str]) -> dict[str, Goods]:
         """The entries of these skus; those that are not in the book are left out."""
-        wanted = list(skus)
+        found = self._found(skus)
+        return {sku: found[sku] for sku in skus if sku in found}
+
+    def _found_together(self, wanted: Sequence[Collection[str]]) -> list[Mapping[str, Goods]]:
+        skus = sorted({sku for each in wanted for sku in each})
+        size = 1 << (len(skus) - 1).bit_length()  # only powers of two: few statements, which an engine keeps prepared
+        values = skus + skus[-1:] * (size - len(skus))
         with self._database.reading():
-            return {row[0]: _to_goods(row) for row in self._database.execute(_found(len(wanted)), wanted)}
+            found = {row[0]: _to_goods(row) for row in self._database.execute(_found(size), values)}
+        return [found] * len(wanted)
 
     def page(self, after: str | None, limit: int) -> list[Goods]:
         """Up to `limit` entries by sku, those behind `after`."""

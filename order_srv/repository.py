@@ -13,10 +13,11 @@ from typing import Final, TypeVar
 import peewee
 
 from common.crash_points import Reached
-from common.database import CommitUnknown, Database, DatabaseUnavailable
+from common.database import CommitUnknown, Database, DatabaseUnavailable, from_micros
 from common.errors import DomainError
 from order_srv import refusals, rows
 from order_srv.crash_points import CrashPoint
+from order_srv.merging import Merging
 from order_srv.models import OrderRow
 from order_srv.order import (
     Cause,
@@ -36,7 +37,7 @@ from order_srv.statements import ABANDONED, Statements
 T = TypeVar("T")
 
 _TRIES: Final = 3  # of what is not known to be written
-_EARLIER: Final = "SELECT order_sn, request_hash, state, failure FROM orders WHERE user_id = ? AND request_id = ?"
+_STANDING: Final = "SELECT state, expire_time FROM orders WHERE order_sn = ?"
 
 
 class RequestTaken(Exception):
@@ -51,6 +52,14 @@ class EarlierOrder:
     content_hash: str
     state: State
     refusal: DomainError | None
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """What a timeout asks of an order: its state, and until when it has to be paid."""
+
+    state: State
+    expire_time: datetime
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +85,7 @@ class Repository:
     def __init__(self, database: Database, *, return_after: timedelta, reached: Reached) -> None:
         self._database = database
         self._statements = Statements(database)
+        self._earlier = Merging(self._earlier_together, for_all=DatabaseUnavailable)
         self.writer = OrderWriter(database, return_after)
         self._return_after = return_after
         self._reached = reached
@@ -86,16 +96,28 @@ class Repository:
             found = self._database.select(OrderRow.select().where(OrderRow.order_sn == order_sn))
             return rows.load(self._database, found)[0] if found else None
 
+    def standing(self, order_sn: str) -> Standing | None:
+        """Where one order stands, read quickly; None: there is none."""
+        with self._database.reading():
+            found = self._database.execute(_STANDING, (order_sn,)).fetchone()
+        return None if found is None else Standing(State(found[0]), from_micros(found[1]))
+
     # Create
 
     def earlier_order(self, user_id: int, request_id: str) -> EarlierOrder | None:
         """Look a request up."""
+        return self._earlier((user_id, request_id))
+
+    def _earlier_together(self, requests: Sequence[tuple[int, str]]) -> list[EarlierOrder | None]:
         with self._database.reading():
-            found = self._database.execute(_EARLIER, (user_id, request_id)).fetchone()
-        if found is None:
-            return None
-        order_sn, content_hash, state, failure = found
-        return EarlierOrder(order_sn, content_hash, State(state), refusals.load(failure) if failure else None)
+            found = self._statements.earlier(requests)
+        earlier = {
+            (user_id, request_id): EarlierOrder(
+                order_sn, content_hash, State(state), refusals.load(failure) if failure else None
+            )
+            for user_id, request_id, order_sn, content_hash, state, failure in found
+        }
+        return [earlier.get(request) for request in requests]
 
     def add(self, order: Order, request: Request) -> None:
         """Write a new order down as CREATING.

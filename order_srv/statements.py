@@ -41,6 +41,8 @@ _NEW_ORDER: Final = (
     " total_cents, currency, recipient_name, recipient_mobile, recipient_address, note,"
     " expire_time, close_reason, failure_reason, return_tries, add_time, update_time)"
 )
+_TAKEN: Final = "user_id, request_id"
+_EARLIER: Final = "user_id, request_id, order_sn, request_hash, state, failure"
 _NEW_LINE: Final = "order_line (order_sn, sku, name, price_cents, quantity)"
 _NEW_EVENT: Final = "order_event (order_sn, kind, detail, add_time)"
 _BOUGHT: Final = "DELETE FROM cart_item WHERE user_id = ? AND sku = ? AND quantity = ?"
@@ -53,9 +55,17 @@ class Statements:
     def __init__(self, database: Database) -> None:
         self._database = database
 
+    def earlier(self, requests: Sequence[tuple[int, str]]) -> Sequence[tuple[Any, ...]]:
+        """The orders of these requests (user_id, request_id), by columns as in `_EARLIER`."""
+        rows: Sequence[tuple[Any, ...]] = self._database.execute(
+            _of_requests(_EARLIER, len(requests)), list(chain.from_iterable(requests))
+        ).fetchall()
+        return rows
+
     def taken(self, requests: Sequence[tuple[int, str]]) -> set[tuple[int, str]]:
         """Those of these requests (user_id, request_id) that belong to an order."""
-        found = self._database.execute(_taken(len(requests)), list(chain.from_iterable(requests))).fetchall()
+        asked = _of_requests(_TAKEN, len(requests))
+        found = self._database.execute(asked, list(chain.from_iterable(requests))).fetchall()
         return {(user_id, request_id) for user_id, request_id in found}
 
     def insert_orders(self, orders: Sequence[tuple[Order, Request]]) -> None:
@@ -66,9 +76,15 @@ class Statements:
             for order, _ in orders
             for line in order.lines
         ]
-        self._database.insert_many(_NEW_ORDER, [_order_row(order, request) for order, request in orders])
-        self._database.insert_many(_NEW_LINE, lines)
-        self._note([(order.order_sn, Event(EventKind.CREATED, order.create_time)) for order, _ in orders])
+        created = [(order.order_sn, Event(EventKind.CREATED, order.create_time)) for order, _ in orders]
+        inserting = self._database.inserting
+        self._database.run_all(
+            [
+                *inserting(_NEW_ORDER, [_order_row(order, request) for order, request in orders]),
+                *inserting(_NEW_LINE, lines),
+                *inserting(_NEW_EVENT, _event_rows(created)),
+            ]
+        )
 
     def open_orders(self, orders: Mapping[str, Sequence[Event]], now: datetime) -> bool:
         """Move these orders, each with its steps, from CREATING to UNPAID; whether each of them was moved by this."""
@@ -229,8 +245,11 @@ class Statements:
         return bool(moved == len(orders))
 
     def _note(self, steps: Sequence[tuple[str, Event]]) -> None:
-        events = [(order_sn, step.kind.value, step.detail, to_micros(step.time)) for order_sn, step in steps]
-        self._database.insert_many(_NEW_EVENT, events)
+        self._database.insert_many(_NEW_EVENT, _event_rows(steps))
+
+
+def _event_rows(steps: Sequence[tuple[str, Event]]) -> list[tuple[str, str, str, int]]:
+    return [(order_sn, step.kind.value, step.detail, to_micros(step.time)) for order_sn, step in steps]
 
 
 def _order_row(order: Order, request: Request) -> tuple[Any, ...]:
@@ -254,9 +273,9 @@ def _closed(closing: Closing, now: datetime, return_due: datetime) -> dict[str, 
 
 
 @cache
-def _taken(requests: int) -> str:
+def _of_requests(columns: str, requests: int) -> str:
     each = " OR ".join(["(user_id = ? AND request_id = ?)"] * requests)
-    return f"SELECT user_id, request_id FROM orders WHERE {each}"  # noqa: S608 made of our own words
+    return f"SELECT {columns} FROM orders WHERE {each}"  # noqa: S608 made of our own words
 
 
 @cache

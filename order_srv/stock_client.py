@@ -1,7 +1,8 @@
 """What the order service needs of inventory."""
 
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Final
 
 import grpc
@@ -18,6 +19,7 @@ from common.errors import (
     Violation,
 )
 from common.rpc.errors import to_domain_error
+from order_srv.merging import Merging
 from order_srv.order import Line
 from reback.inventory.v1 import inventory_pb2 as pb
 from reback.inventory.v1.inventory_pb2_grpc import InventoryServiceStub
@@ -26,7 +28,9 @@ SELL: Final = "/reback.inventory.v1.InventoryService/Sell"
 """Tried once, never repeated by the channel: a late repeat must not sell for an order that has failed by then."""
 
 _PATIENCE_S: Final = 5.0  # for calls that no caller waits for
-_SHORT_FOR_S: Final = 1.0  # how long a refused sku is looked at before it is asked for
+_SHORT_FOR_S: Final = 1.0  # how long a sku that was short is looked at before it is asked for
+_LOOK_PATIENCE_S: Final = 1.0
+_MOST_LOOKED_AT: Final = 1000  # skus at once, inventory's own limit
 _LARGEST_QUANTITY: Final = 2**31 - 1  # of one line of a sell
 _REFUSALS: Final = (FailedPrecondition, NotFound, InvalidArgument, AlreadyExists)
 
@@ -55,11 +59,14 @@ class StockClient:
     def __init__(self, stub: InventoryServiceStub) -> None:
         self._stub = stub
         self._short_until: dict[str, float] = {}
+        self._looked: Merging[_Look, dict[str, int]] = Merging(self._looked_together, for_all=())
 
     def refuse_what_is_short(self, quantities: Mapping[str, int], deadline: Deadline) -> None:
         """Refuse before anything is written what inventory refused a moment ago and would refuse again.
 
-        A flash sale must not flood the broker with half messages. Skus that were not refused lately are not looked at.
+        A flash sale must not flood the broker with half messages. Skus that were not short lately are not looked at.
+        Callers of one moment share a look, which is made after the last of them came: a refusal is never older than its
+        call, but for what inventory's own reads may lag behind.
 
         Raises:
             FailedPrecondition: `NO_STOCK`, with every sku of those looked at that is short.
@@ -69,12 +76,21 @@ class StockClient:
         if not suspects:
             return
         try:
-            answer = self._stub.BatchGetStocks(pb.BatchGetStocksRequest(skus=suspects), timeout=deadline.remaining())
+            available = self._looked(_Look(suspects, deadline))
         except grpc.RpcError:
             return  # the sell will tell
-        short = [stock for stock in answer.stocks if stock.available < quantities[stock.sku]]
+        short = {sku: available[sku] for sku in suspects if sku in available and available[sku] < quantities[sku]}
         if short:
+            self._remember_short(short)
             raise _no_stock(short, quantities)
+
+    def _looked_together(self, looks: Sequence["_Look"]) -> list[dict[str, int]]:
+        """What inventory has, asked after the last of these callers came."""
+        skus = list(dict.fromkeys(sku for look in looks for sku in look.skus))[:_MOST_LOOKED_AT]
+        patience = min(_LOOK_PATIENCE_S, max(look.deadline.remaining() for look in looks))
+        answer = self._stub.BatchGetStocks(pb.BatchGetStocksRequest(skus=skus), timeout=patience)
+        available = {stock.sku: stock.available for stock in answer.stocks}
+        return [available] * len(looks)
 
     def sell(self, order_sn: str, lines: Sequence[Line], deadline: Deadline) -> None:
         """Sell an order's lines, all or nothing.
@@ -89,7 +105,8 @@ class StockClient:
         except grpc.RpcError as failure:
             error = to_domain_error(failure)
             if isinstance(error, _REFUSALS):
-                self._remember_short(error)
+                if error.reason == "NO_STOCK":
+                    self._remember_short(violation.subject for violation in error.violations)
                 raise Refused(error) from failure
             _log.warning("sell unclear", order_sn=order_sn, reason=error.reason, error=str(error))
             raise StockUnclear(str(error)) from failure
@@ -119,13 +136,19 @@ class StockClient:
         if sale.state != pb.SALE_STATE_RETURNED:
             raise StockUnclear(f"the sale of {order_sn} is not returned")
 
-    def _remember_short(self, refusal: DomainError) -> None:
-        if refusal.reason != "NO_STOCK":
-            return
+    def _remember_short(self, skus: Iterable[str]) -> None:
         now = time.monotonic()
-        until = {violation.subject: now + _SHORT_FOR_S for violation in refusal.violations}
+        until = dict.fromkeys(skus, now + _SHORT_FOR_S)
         # Replaced, not changed: other threads read it without a lock, and losing an entry costs one sell.
         self._short_until = {sku: end for sku, end in self._short_until.items() if end > now} | until
+
+
+@dataclass(frozen=True, slots=True)
+class _Look:
+    """What one caller wants to know of inventory, and how long it waits."""
+
+    skus: Sequence[str]
+    deadline: Deadline
 
 
 def _sale_lines(lines: Sequence[Line]) -> Iterator[pb.SaleLine]:
@@ -138,15 +161,15 @@ def _sale_lines(lines: Sequence[Line]) -> Iterator[pb.SaleLine]:
             left -= quantity
 
 
-def _no_stock(short: Sequence[pb.Stock], asked: Mapping[str, int]) -> FailedPrecondition:
-    """The refusal as inventory words it."""
+def _no_stock(short: Mapping[str, int], asked: Mapping[str, int]) -> FailedPrecondition:
+    """The refusal as inventory words it; `short` is what there is of each sku that is short."""
     violations = [
-        Violation(stock.sku, f"asked {asked[stock.sku]}, available {stock.available}", "NO_STOCK") for stock in short
+        Violation(sku, f"asked {asked[sku]}, available {available}", "NO_STOCK") for sku, available in short.items()
     ]
-    first = short[0]
+    first, available = next(iter(short.items()))
     return FailedPrecondition(
         f"{violations[0].subject}: {violations[0].description}",
         reason="NO_STOCK",
-        metadata={"sku": first.sku, "asked": str(asked[first.sku]), "available": str(first.available)},
+        metadata={"sku": first, "asked": str(asked[first]), "available": str(available)},
         violations=violations,
     )
