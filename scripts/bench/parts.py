@@ -8,9 +8,12 @@ from scripts.bench.callers import callers
 from scripts.bench.commits import commits
 from scripts.bench.costs import costs
 from scripts.bench.create import create
+from scripts.bench.flash import flash
 from scripts.bench.growth import growth_ledger, growth_lines, growth_replicas, growth_skus, growth_waiting
 from scripts.bench.idle import idle
 from scripts.bench.memory import memory
+from scripts.bench.messages import messages
+from scripts.bench.reads import reads
 from scripts.bench.site import Site
 from scripts.bench.stock import alone, replicas, stock
 from scripts.bench.unpaid import due_at_once, lateness
@@ -48,10 +51,13 @@ PARTS: Final = (
     Part("alone", alone),
     Part("replicas", replicas, worlds=[CLUSTER]),
     Part("create", create),
+    Part("messages", messages),
+    Part("flash", flash),
     Part("callers", callers),
     Part("lateness", lateness),
     Part("due", due_at_once),
     Part("costs", costs, worlds=[CLUSTER]),
+    Part("reads", reads, by_default=False),
     Part("memory", memory, by_default=False),
     Part("growthskus", growth_skus, by_default=False),
     Part("growthwaiting", growth_waiting, by_default=False),
