@@ -1,0 +1,260 @@
+"""How many of everything an order rate needs, and what a caller waits, by what the benchmark measured on one machine.
+
+A capacity model: each order asks so much processor time of each kind of program, as measured (`costs.py`); a kind gets
+as many as keep each below a share of what it can do. Then orders are sent through queues of those, at random moments,
+and their waiting is told. What it leaves out: merging, which gets better with load, and networks that are full.
+"""
+
+import heapq
+import json
+import math
+import random
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Annotated, Any, Final
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from scripts.bench.costs import CREATE, LOAD, SELL
+from scripts.bench.figures import Axis, Plot, Point, Series, percentile
+from scripts.bench.report import in_words
+
+PUBLISHED: Final = Path("docs") / "benchmarks"
+RATES: Final = (300.0, 1_000.0, 3_000.0, 10_000.0, 30_000.0, 100_000.0)
+_MICROSECOND: Final = 1e-6
+_MS: Final = 1000.0
+_ORDERS: Final = 20_000
+_SEED: Final = 1
+_COMMIT: Final = "MariaDB, p50"
+_COMMIT_MS: Final = 1.0  # where it was not measured
+
+
+@dataclass(frozen=True)
+class Costs:
+    """Measured, in seconds.
+
+    Attributes:
+        order_srv: Processor time of the order service an order.
+        inventory_srv: Of the inventory service a sale; so the next three.
+        redis: Of Redis a sale.
+        inventory_db: Of the database a sale.
+        order_db: Of the database an order, without its sale.
+        rocketmq: Of the broker an order: half message, end, delayed message.
+        load: Of the load generator an order.
+        commit: How long a commit takes on the disk.
+    """
+
+    order_srv: float
+    inventory_srv: float
+    redis: float
+    inventory_db: float
+    order_db: float
+    rocketmq: float
+    load: float
+    commit: float
+
+    @property
+    def together(self) -> float:
+        """Processor time of an order on a machine that runs everything."""
+        services = self.order_srv + self.inventory_srv
+        return services + self.redis + self.inventory_db + self.order_db + self.rocketmq + self.load
+
+
+@dataclass(frozen=True)
+class Site:
+    """What is bought, and what orders are like.
+
+    Attributes:
+        lines: Lines an order.
+        cores: Of a database's and of a broker's machine.
+        share: How busy each program may be.
+        hop: Seconds from one machine to another and back.
+        service_cores: How many cores a replica can use: Python runs on one at a time.
+    """
+
+    lines: int = 1
+    cores: int = 8
+    share: float = 0.6
+    hop: float = 0.0003
+    service_cores: float = 1.0
+
+
+@dataclass(frozen=True)
+class Need:
+    """So many of one kind.
+
+    Attributes:
+        name: Of what.
+        count: How many.
+        cores: That each can use.
+        each: Seconds of processor time that an order asks of the kind in all.
+        busy: The share of its time that each works.
+    """
+
+    name: str
+    count: int
+    cores: float
+    each: float
+    busy: float
+
+
+def one_machine(costs: Costs, cores: int, *, clients: bool = True) -> float:
+    """Orders a second when everything, load generator included, shares these cores, or Python is at its limit."""
+    together = costs.together if clients else costs.together - costs.load
+    return min(cores / together, 1 / costs.order_srv, 1 / costs.inventory_srv)
+
+
+def shards_met(shards: int, lines: int) -> float:
+    """On how many of `shards` the lines of an order are, when each is on any of them with the same chance."""
+    return shards * (1 - (1 - 1 / shards) ** lines)
+
+
+def needs(costs: Costs, rate: float, site: Site) -> list[Need]:
+    """How many of each kind so many orders a second ask for.
+
+    A stock shard is a database with a Redis and replicas of inventory; each shard that an order meets sells its part.
+    """
+
+    def need(name: str, each: float, cores: float) -> Need:
+        count = max(1, math.ceil(rate * each / (cores * site.share)))
+        return Need(name, count, cores, each, rate * each / (cores * count))
+
+    shards = 1
+    while need("", costs.inventory_db * shards_met(shards, site.lines), site.cores).count > shards:
+        shards += 1
+    met = shards_met(shards, site.lines)
+    return [
+        need("order_srv", costs.order_srv, site.service_cores),
+        need("inventory_srv", costs.inventory_srv * met, site.service_cores),
+        need("Redis", costs.redis * met, 1.0),
+        need("stock shards (MariaDB)", costs.inventory_db * met, site.cores),
+        need("order shards (MariaDB)", costs.order_db, site.cores),
+        need("RocketMQ brokers", costs.rocketmq, site.cores),
+    ]
+
+
+def waits(costs: Costs, found: Sequence[Need], rate: float, site: Site, orders: int = _ORDERS) -> list[float]:
+    """Seconds that each of some orders takes, sorted: through one queue after the other, first come, first served.
+
+    Its arrivals are at random moments, and what it asks of a program varies as widely as an exponential does.
+    """
+    chance = random.Random(_SEED)  # noqa: S311 no secret
+    moment, began = 0.0, []
+    for _ in range(orders):
+        moment += chance.expovariate(rate)
+        began.append(moment)
+    now = began
+    for need in found:
+        now = _through(now, need, chance)
+    # Commits one after the other: the order is written, sold, opened; a hop to each program and back.
+    apart = 3 * costs.commit + len(found) * site.hop
+    return sorted(ended - start + apart for ended, start in zip(now, began, strict=True))
+
+
+def _through(arrivals: Sequence[float], need: Need, chance: random.Random) -> list[float]:
+    """When each leaves a queue that all cores of a kind serve together, in the order of `arrivals`."""
+    free = [0.0] * max(1, int(need.count * need.cores))
+    left = [0.0] * len(arrivals)
+    for index in sorted(range(len(arrivals)), key=arrivals.__getitem__):
+        start = max(arrivals[index], heapq.heappop(free))
+        left[index] = start + chance.expovariate(1 / need.each)
+        heapq.heappush(free, left[index])
+    return left
+
+
+def read_costs(report: Mapping[str, Any]) -> Costs:
+    """The medians of a report of the cluster's benchmark.
+
+    Raises:
+        KeyError: Its part `costs` was not measured.
+    """
+    figures = {figure["name"]: float(figure["value"]["median"]) for figure in report["parts"]["costs"]["figures"]}
+
+    def spent(call: str, program: str) -> float:
+        return figures[f"{call}, {program}"] * _MICROSECOND
+
+    commits = report["parts"].get("commits", {"figures": []})["figures"]
+    commit = next((each["value"]["median"] for each in commits if each["name"] == _COMMIT), _COMMIT_MS)
+    return Costs(
+        order_srv=spent(CREATE, "order_srv"),
+        inventory_srv=spent(CREATE, "inventory_srv"),
+        redis=spent(CREATE, "redis"),
+        inventory_db=spent(SELL, "mariadb"),
+        order_db=max(0.0, spent(CREATE, "mariadb") - spent(SELL, "mariadb")),
+        rocketmq=spent(CREATE, "rocketmq-broker"),
+        load=spent(CREATE, LOAD),
+        commit=commit / _MS,
+    )
+
+
+def read_measured(report: Mapping[str, Any]) -> float:
+    """Orders a second that the same machine created at full speed."""
+    figures = {figure["name"]: figure["value"]["median"] for figure in report["parts"]["costs"]["figures"]}
+    return float(figures[CREATE])
+
+
+def simulate(
+    report: Annotated[Path, typer.Option(help="What was measured.")] = PUBLISHED / "cluster.json",
+    lines: Annotated[int, typer.Option(min=1, help="Lines an order.")] = 1,
+    cores: Annotated[int, typer.Option(min=1, help="Of each database's and broker's machine.")] = 8,
+    *,
+    publish: Annotated[bool, typer.Option(help=f"Draw the curve in {PUBLISHED}.")] = False,
+) -> None:
+    """Tell what 300 to 100,000 orders a second need."""
+    known = json.loads((report if report.is_file() else PUBLISHED / "costs.json").read_text(encoding="utf-8"))
+    costs, site, console = read_costs(known), Site(lines=lines, cores=cores), Console(highlight=False, width=150)
+    machine_cores = known["parts"]["costs"]["machine"]["cores"]
+    predicted, measured = one_machine(costs, machine_cores), read_measured(known)
+    console.print(
+        f"one machine with {machine_cores} cores: predicted {predicted:,.0f} orders a second,"
+        f" measured {measured:,.0f} ({predicted / measured - 1:+.0%})"
+    )
+    table = Table(
+        title=f"{lines} lines an order, machines of {cores} cores, each program at most {site.share:.0%} busy"
+    )
+    sized = {rate: needs(costs, rate, site) for rate in RATES}
+    for heading in ("orders a second", *(need.name for need in sized[RATES[0]]), "busiest", "p50 ms", "p99 ms"):
+        table.add_column(heading, justify="right")
+    curves: dict[str, list[Point]] = {"p50": [], "p99": []}
+    for rate, found in sized.items():
+        took = waits(costs, found, rate, site)
+        p50, p99 = percentile(took, 0.5) * _MS, percentile(took, 0.99) * _MS
+        busiest = max(found, key=lambda need: need.busy)
+        counts = [f"{need.count:,}" for need in found]
+        table.add_row(f"{rate:,.0f}", *counts, f"{busiest.name} {busiest.busy:.0%}", f"{p50:.1f}", f"{p99:.1f}")
+        curves["p50"].append(Point(rate, p50))
+        curves["p99"].append(Point(rate, p99))
+    console.print(table)
+    if publish:
+        _draw(_plots(sized, curves), known["parts"]["costs"]["machine"])
+
+
+def _plots(sized: Mapping[float, Sequence[Need]], curves: Mapping[str, Sequence[Point]]) -> list[Plot]:
+    rate = Axis("orders", "a second", log=True)
+    kinds = [need.name for need in next(iter(sized.values()))]
+    counts = [
+        Series(kind, tuple(Point(rate, found[index].count) for rate, found in sized.items()))
+        for index, kind in enumerate(kinds)
+    ]
+    waiting = [Series(name, tuple(points)) for name, points in curves.items()]
+    many, took = Axis("how many", log=True), Axis("CreateOrder", "ms")
+    return [
+        Plot("scaling-needs", "What an order rate needs, by the model", "lines", rate, many, tuple(counts)),
+        Plot("scaling-latency", "How long CreateOrder takes then, by the model", "lines", rate, took, tuple(waiting)),
+    ]
+
+
+def _draw(plots: Sequence[Plot], machine: Mapping[str, Any]) -> None:
+    from scripts.bench.plots import draw  # noqa: PLC0415 an extra that the model can do without
+
+    for plot in plots:
+        draw(asdict(plot), f"model · by costs measured on {in_words(machine)}", PUBLISHED / "model")
+
+
+if __name__ == "__main__":
+    app = typer.Typer(pretty_exceptions_enable=False)
+    app.command()(simulate)
+    app()
