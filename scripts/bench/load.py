@@ -1,16 +1,17 @@
 """A load process: calls one method over and over and notes how long each answer took.
 
-It speaks in bytes and with callbacks instead of threads, and makes its requests before it begins: on a small machine a
-load generator takes its time from what it measures.
+It speaks in bytes, by one thread for all callers, and makes its requests before it begins: on a small machine a load
+generator takes its time from what it measures.
 """
 
+import asyncio
 import random
 import signal
-import threading
 import time
 from array import array
 from collections import Counter
 from collections.abc import Callable
+from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from enum import Enum
 from itertools import count, cycle
@@ -18,7 +19,7 @@ from typing import Final
 
 import grpc
 
-from reback.inventory.v1.inventory_pb2 import GetStockRequest, SaleLine, SellRequest
+from reback.inventory.v1.inventory_pb2 import BatchGetStocksRequest, GetStockRequest, SaleLine, SellRequest
 from reback.order.v1.order_pb2 import CreateOrderLine, CreateOrderRequest, Recipient
 
 PATIENCE_S: Final = 30.0
@@ -38,6 +39,7 @@ class Kind(Enum):
     EMPTY = "/grpc.health.v1.Health/Check"
     SELL = "/reback.inventory.v1.InventoryService/Sell"
     GET = "/reback.inventory.v1.InventoryService/GetStock"
+    BATCH_GET = "/reback.inventory.v1.InventoryService/BatchGetStocks"
     CREATE = "/reback.order.v1.OrderService/CreateOrder"
 
 
@@ -55,7 +57,7 @@ class Plan:
         seconds: Seconds that are measured.
         count: Stop after so many calls, however long it takes; 0: `seconds` decides.
         rate: Calls a second, each due at its own moment; 0: the next one when one is answered.
-        lines: Of how many neighbouring skus each order or sale is.
+        lines: Of how many neighbouring skus each order, sale or batch is.
         expect: The code with which calls are to end.
         addresses: Whom to call, `host:port`, the connections in turn; empty: the site knows.
         key: Makes the calls' keys (order_sn, request_id) its own; unlike that of any other plan.
@@ -130,86 +132,94 @@ def be_quiet_on_ctrl_c() -> None:
 
 def drive(plan: Plan) -> Measured:
     """Carry a plan out, in a process of its own."""
+    return asyncio.run(_drive(plan))
+
+
+async def _drive(plan: Plan) -> Measured:
     addresses = cycle(plan.addresses)
-    channels = [grpc.insecure_channel(next(addresses), _OWN_CONNECTION) for _ in range(plan.connections)]
-    for channel in channels:
-        grpc.channel_ready_future(channel).result(PATIENCE_S)
-    run = _Run(plan, [channel.unary_unary(plan.kind.value) for channel in channels])
-    time.sleep(max(0.0, plan.begin_at - time.time()))
-    taken = time.process_time()
-    measured = run.paced() if plan.rate else run.closed_loop()
-    measured.cpu["load"] = time.process_time() - taken
-    for channel in channels:
-        channel.close()
-    return measured
+    async with AsyncExitStack() as opened:
+        channels = [
+            await opened.enter_async_context(grpc.aio.insecure_channel(next(addresses), _OWN_CONNECTION))
+            for _ in range(plan.connections)
+        ]
+        for channel in channels:
+            await asyncio.wait_for(channel.channel_ready(), PATIENCE_S)
+        run = _Run(plan, [channel.unary_unary(plan.kind.value) for channel in channels])
+        await asyncio.sleep(max(0.0, plan.begin_at - time.time()))
+        taken = time.process_time()
+        measured = await (run.paced() if plan.rate else run.closed_loop())
+        measured.cpu["load"] = time.process_time() - taken
+        return measured
 
 
 class _Run:
-    """Carries out a plan. What its callbacks share changes by single operations of C, which need no lock."""
+    """Carries out a plan."""
 
-    def __init__(self, plan: Plan, calls: list["grpc.UnaryUnaryMultiCallable[bytes, bytes]"]) -> None:
+    def __init__(self, plan: Plan, calls: "list[grpc.aio.UnaryUnaryMultiCallable[bytes, bytes]]") -> None:
         self._plan = plan
         self._next_call = cycle(calls)
         self._next_request = requests(plan)
         self._latencies = array("d")
-        self._codes: list[grpc.StatusCode | None] = []
-        self._ended = threading.Semaphore(0)
+        self._answered = 0
+        self._failures: Counter[str] = Counter()
 
-    def closed_loop(self) -> Measured:
+    async def closed_loop(self) -> Measured:
         """Keep `callers` calls under way."""
         plan = self._plan
-        begin = time.perf_counter()
-        measure_from = begin + plan.warm_up
+        measure_from = time.perf_counter() + plan.warm_up
         until = measure_from + plan.seconds
         numbers = count()
 
-        def call_again() -> None:
-            now = time.perf_counter()
-            if next(numbers) >= plan.count if plan.count else now >= until:
-                self._ended.release()
-            else:
-                self._send(due=now, measured=now >= measure_from, then=call_again)
+        async def call_again_and_again() -> None:
+            while True:
+                now = time.perf_counter()
+                if next(numbers) >= plan.count if plan.count else now >= until:
+                    return
+                await self._call(due=now, measured=now >= measure_from)
 
-        for _ in range(plan.callers):
-            call_again()
-        for _ in range(plan.callers):
-            self._ended.acquire()
+        await asyncio.gather(*(call_again_and_again() for _ in range(plan.callers)))
         return self._measured(time.perf_counter() - measure_from)
 
-    def paced(self) -> Measured:
+    async def paced(self) -> Measured:
         """Send each call when it is due, and wait for those under way at the end."""
         plan = self._plan
         begin = time.perf_counter()
         measure_from = begin + plan.warm_up
-        for _ in range(plan.callers):
-            self._ended.release()
-        for number in range(round(plan.rate * (plan.warm_up + plan.seconds))):
-            due = begin + number / plan.rate
-            time.sleep(max(0.0, due - time.perf_counter()))
-            self._ended.acquire()
-            self._send(due=due, measured=due >= measure_from, then=self._ended.release)
-        for _ in range(plan.callers):
-            self._ended.acquire()
+        room = asyncio.Semaphore(plan.callers)
+
+        async def call_once(due: float) -> None:
+            await self._call(due=due, measured=due >= measure_from)
+            room.release()
+
+        async with asyncio.TaskGroup() as under_way:
+            for number in range(round(plan.rate * (plan.warm_up + plan.seconds))):
+                due = begin + number / plan.rate
+                await asyncio.sleep(max(0.0, due - time.perf_counter()))
+                await room.acquire()
+                under_way.create_task(call_once(due))
         return self._measured(time.perf_counter() - measure_from)
 
-    def _send(self, *, due: float, measured: bool, then: Callable[[], None]) -> None:
+    async def _call(self, *, due: float, measured: bool) -> None:
+        call = next(self._next_call)(self._next_request(), timeout=PATIENCE_S)
         expected = self._plan.expect
-
-        def answered(ended: "grpc.Future[bytes]") -> None:
-            took = time.perf_counter() - due
-            code = ended.code()  # type: ignore[attr-defined]  # it is a grpc.Call too
-            self._codes.append(code)
-            if measured and code is expected:
-                self._latencies.append(took)
-            then()
-
-        call = next(self._next_call)
-        call.future(self._next_request(), timeout=PATIENCE_S).add_done_callback(answered)
+        code = grpc.StatusCode.OK
+        if expected is code:
+            try:
+                await call
+            except grpc.aio.AioRpcError as error:
+                code = error.code()
+        else:
+            code = await call.code()  # no exception for what is expected
+        took = time.perf_counter() - due
+        if code is not expected:
+            self._failures[code.name] += 1
+            return
+        self._answered += 1
+        if measured:
+            self._latencies.append(took)
 
     def _measured(self, seconds: float) -> Measured:
-        codes = Counter(code.name if code else "UNKNOWN" for code in self._codes)
-        answered = codes.pop(self._plan.expect.name, 0)
-        return Measured(self._latencies, answered, codes, seconds)
+        return Measured(self._latencies, self._answered, self._failures, seconds)
 
 
 def requests(plan: Plan) -> Callable[[], bytes]:
@@ -221,7 +231,7 @@ def requests(plan: Plan) -> Callable[[], bytes]:
         return lambda: b""
     chance = random.Random(plan.key)  # noqa: S311 the same load on every run
     tails = cycle([_without_key(plan, chance) for _ in range(max(1, _DIFFERENT // plan.lines))])
-    if plan.kind is Kind.GET:
+    if plan.kind in {Kind.GET, Kind.BATCH_GET}:
         return lambda: next(tails)
     name = plan.key.encode()
     tag = _KEY_OF_CREATE if plan.kind is Kind.CREATE else _FIRST_FIELD
@@ -235,6 +245,8 @@ def _without_key(plan: Plan, chance: random.Random) -> bytes:
     skus = [plan.skus[(first + number) % len(plan.skus)] for number in range(plan.lines)]
     if plan.kind is Kind.GET:
         return GetStockRequest(sku=skus[0]).SerializeToString()
+    if plan.kind is Kind.BATCH_GET:
+        return BatchGetStocksRequest(skus=skus).SerializeToString()
     if plan.kind is Kind.SELL:
         return SellRequest(lines=[SaleLine(sku=sku, quantity=1) for sku in skus]).SerializeToString()
     return CreateOrderRequest(
