@@ -54,12 +54,15 @@ class StockClient:
 
     Args:
         stub: On a channel that never repeats `SELL`.
+
+    Attributes:
+        looked: Looks at stock, for all callers of one moment; here for tests.
     """
 
     def __init__(self, stub: InventoryServiceStub) -> None:
         self._stub = stub
         self._short_until: dict[str, float] = {}
-        self._looked: Merging[_Look, dict[str, int]] = Merging(self._looked_together, for_all=())
+        self.looked: Merging[_Look, dict[str, int]] = Merging(self._looked_together, for_all=())
 
     def refuse_what_is_short(self, quantities: Mapping[str, int], deadline: Deadline) -> None:
         """Refuse before anything is written what inventory refused a moment ago and would refuse again.
@@ -76,7 +79,7 @@ class StockClient:
         if not suspects:
             return
         try:
-            available = self._looked(_Look(suspects, deadline))
+            available = self.looked(_Look(suspects, deadline))
         except grpc.RpcError:
             return  # the sell will tell
         short = {sku: available[sku] for sku in suspects if sku in available and available[sku] < quantities[sku]}
