@@ -265,9 +265,12 @@ class RedisLock(Lock):
             claim.want()
 
     def _wake_all(self) -> None:
-        """Redis went or came back: whoever waits looks again."""
+        """Redis went or came back: whoever waits looks again, and without it nobody keeps a lock for later."""
+        gone = not self._redis.up
         for claim in list(self._claims.values()):
             claim.woken.set()
+            if gone:
+                claim.want()
 
     def _forget(self, claim: _Claim) -> None:
         """It gives up waiting, and gives back what it is handed at this very moment."""

@@ -237,6 +237,7 @@ def test_replicas_that_are_told_to_refuse_say_so_and_sell_again_when_redis_is_ba
     replica = shop.replica(server.url, lock_outage="refuse")
     replica.set_stock(5)
     server.kill()
+    wait_until(have_logged([replica], "changes of stock are refused", 1), "it has noticed")  # it had the lock till then
     refused = told(lambda: replica.sell("o1"))
     assert (refused.code, refused.reason) == (grpc.StatusCode.UNAVAILABLE, "LOCK_UNAVAILABLE")
     server.start()
