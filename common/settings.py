@@ -20,7 +20,6 @@ from pydantic_core import ErrorDetails
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from common.addresses import split_address, split_advertised
-from common.cache.url import SCHEMES as CACHE_SCHEMES
 from common.cache.url import parse_cache_url
 from common.database.mysql_url import ALLOWED_URL as ALLOWED_MYSQL_URL
 from common.database.mysql_url import parse_mysql_url
@@ -105,7 +104,8 @@ def _lock_url(url: str) -> str:
 
 
 def _cache_url(url: str) -> str:
-    parse_cache_url(url)
+    if url:
+        parse_cache_url(url)
     return url
 
 
@@ -186,10 +186,9 @@ LockUrl = Annotated[
 ]
 CacheUrl = Annotated[
     str,
-    AfterValidator(of_scheme(*CACHE_SCHEMES)),
     AfterValidator(_cache_url),
     Field(
-        description="local://, none://, redis://[user:password@]host:6379/0 or "
+        description="empty, local://, none://, redis://[user:password@]host:6379/0 or "
         "redis+sentinel://[user:password@]host:26379,host:26379/service/0 (rediss…: by TLS), "
         "with ?name=value&… for its parameters"
     ),

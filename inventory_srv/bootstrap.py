@@ -18,6 +18,7 @@ from common.lock.open import open_lock
 from common.lock.port import Lock
 from common.messaging.open import open_broker
 from common.messaging.port import Broker
+from common.redis.url import SCHEMES as REDIS_SCHEMES
 from common.rpc.server import BROKER, Server
 from inventory_srv.audit import Audit
 from inventory_srv.consumers import GROUP, TOPIC, OrderRebackConsumer
@@ -116,7 +117,7 @@ def build(
     database = (open_database or _open_database)(settings.database_url, connections)
     clock = clock or database.clock()
     lock = lock or open_lock(settings.lock_url, settings.lock_outage)
-    stocks = StockCache(cache or open_cache(settings.cache_url), _name_of(settings.database_url))
+    stocks = StockCache(cache or open_cache(_cache_url(settings)), _name_of(settings.database_url))
     broker = broker or open_broker(settings.broker_url, topic_prefix=settings.topic_prefix, clock=clock)
     writer = StockWriter(
         database,
@@ -147,6 +148,15 @@ def _server(settings: InventorySettings, servicer: InventoryServicer, broker: Br
     server.tell_health(BROKER, serving=True)
     broker.on_reachable(lambda reachable: server.tell_health(BROKER, serving=reachable))
     return server
+
+
+def _cache_url(settings: InventorySettings) -> str:
+    """Where stock is kept when nobody says: never where one replica would not see what another one changed."""
+    if settings.cache_url:
+        return settings.cache_url
+    if urlsplit(settings.lock_url).scheme in REDIS_SCHEMES:
+        return settings.lock_url
+    return "local://" if settings.database_url.startswith("sqlite:") else "none://"
 
 
 def _name_of(database_url: str) -> str:

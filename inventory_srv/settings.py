@@ -23,7 +23,8 @@ class InventorySettings(ServiceSettings):
         lock_url: Which lock keeps replicas from queueing on the same rows.
         lock_outage: What to do while the lock's engine is down, or a holder does not give it back: go on, guarded by
             the database alone, or refuse.
-        cache_url: Where stock that was read is kept for who asks next; the same for all replicas.
+        cache_url: Where stock that was read is kept for who asks next; the same for all replicas. Empty: the lock's
+            Redis where it has one; else in this process for a file, which one process has, and nowhere for a server.
         queue: How many changes of stock may wait.
         batch: How many changes are merged into one transaction at most; 1: no merging.
     """
@@ -34,7 +35,7 @@ class InventorySettings(ServiceSettings):
     database_url: DatabaseUrl = "sqlite:///.run/inventory.db"
     lock_url: LockUrl = "local://"
     lock_outage: Annotated[Outage, BeforeValidator(str.lower)] = Field("database", description="database or refuse")
-    cache_url: CacheUrl = "local://"
+    cache_url: CacheUrl = ""
     queue: int = Field(4096, ge=1, le=1_000_000, description="a whole number from 1 to 1000000")
     batch: int = Field(256, ge=1, le=10_000, description="a whole number from 1 to 10000")
     crash_at: Annotated[str, AfterValidator(_crash_point)] = Field(

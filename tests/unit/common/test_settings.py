@@ -34,7 +34,7 @@ def test_the_defaults_are_those_of_one_machine() -> None:
         "discovery_url": "static://?inventory-srv=127.0.0.1:50052",
         "lock_url": "local://",
         "lock_outage": "database",
-        "cache_url": "local://",
+        "cache_url": "",
         "metrics_listen": "",
         "threads": 64,
         "queue": 4096,

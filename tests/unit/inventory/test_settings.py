@@ -1,6 +1,7 @@
 import pytest
 
 from common.settings import WrongSettings, read_settings
+from inventory_srv.bootstrap import _cache_url
 from inventory_srv.crash_points import CrashPoint
 from inventory_srv.settings import InventorySettings
 
@@ -17,3 +18,22 @@ def test_a_crash_point_that_does_not_exist_stops_the_start(monkeypatch: pytest.M
 
     with pytest.raises(WrongSettings, match=r"INVENTORY_CRASH_AT='batch_token': no such crash point; .*batch_taken"):
         read_settings(InventorySettings)
+
+
+@pytest.mark.parametrize(
+    ("settings", "kept"),
+    [
+        ({}, "local://"),
+        ({"DATABASE_URL": "mysql://u:p@h/inventory"}, "none://"),
+        ({"DATABASE_URL": "mysql://u:p@h/inventory", "LOCK_URL": "redis://h/0"}, "redis://h/0"),
+        ({"LOCK_URL": "redis://h/0", "CACHE_URL": "none://"}, "none://"),
+        ({"DATABASE_URL": "mysql://u:p@h/inventory", "CACHE_URL": "local://?expiry=1"}, "local://?expiry=1"),
+    ],
+)
+def test_stock_is_kept_where_every_replica_finds_it_unless_it_is_told_otherwise(
+    settings: dict[str, str], kept: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in settings.items():
+        monkeypatch.setenv(f"INVENTORY_{name}", value)
+
+    assert _cache_url(read_settings(InventorySettings)) == kept
