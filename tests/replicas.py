@@ -77,7 +77,9 @@ class Site:
         if world_of(self.folder).has_registry:
             self.consul = self._closing.enter_context(consul_server(self.folder))
             self._registry = {"discovery_url": self.consul.url}
-        settings = inventory_settings(self.folder, **self._registry, **inventory)
+        # Processes that share a file and no Redis would each keep stock for themselves.
+        cache = {"cache_url": "none://"} if world_of(self.folder).name == "embedded" else {}
+        settings = inventory_settings(self.folder, **self._registry, **cache, **inventory)
         self.inventories = [self._process(f"inventory-{n}", settings) for n in range(1, COUNT + 1)]
         self._start_all(self.inventories)
         addresses = ",".join(each.address for each in self.inventories)

@@ -70,8 +70,8 @@ class World:
 
     @property
     def cache_url(self) -> str:
-        """Of one process where there is no engine for it; several are told another, or none."""
-        return self.lock_url
+        """What the service does when it is told nothing; several on one file have to be told to keep none."""
+        return ""
 
     @property
     def has_registry(self) -> bool:

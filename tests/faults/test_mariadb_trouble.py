@@ -183,7 +183,7 @@ def process_in(folder: Path, settings: Any) -> Process:
 @pytest.mark.usefixtures("engine")
 def test_replicas_of_both_services_start_on_empty_databases_at_once(tmp_path: Path) -> None:
     port = free_port()
-    stock = [inventory_settings(tmp_path, listen=f"127.0.0.1:{port}"), inventory_settings(tmp_path)]
+    stock = [inventory_settings(tmp_path, listen=f"127.0.0.1:{each}", cache_url="none://") for each in (port, 0)]
     orders = [order_settings(tmp_path, f"127.0.0.1:{port}") for _ in range(2)]
     processes = [process_in(tmp_path / str(number), settings) for number, settings in enumerate([*stock, *orders])]
     with ExitStack() as closing, ThreadPoolExecutor(4) as pool:
