@@ -6,7 +6,6 @@ and their waiting is told. What it leaves out: merging, which gets better with l
 """
 
 import heapq
-import json
 import math
 import random
 from collections.abc import Mapping, Sequence
@@ -20,7 +19,7 @@ from rich.table import Table
 
 from scripts.bench.costs import CREATE, LOAD, SELL
 from scripts.bench.figures import Axis, Plot, Point, Series, percentile
-from scripts.bench.report import in_words
+from scripts.bench.report import in_words, read
 
 PUBLISHED: Final = Path("docs") / "benchmarks"
 RATES: Final = (300.0, 1_000.0, 3_000.0, 10_000.0, 30_000.0, 100_000.0)
@@ -204,7 +203,9 @@ def simulate(
     publish: Annotated[bool, typer.Option(help=f"Draw the curve in {PUBLISHED}.")] = False,
 ) -> None:
     """Tell what 300 to 100,000 orders a second need."""
-    known = json.loads((report if report.is_file() else PUBLISHED / "costs.json").read_text(encoding="utf-8"))
+    known = read(report)
+    if "costs" not in known.get("parts", {}):
+        known = read(PUBLISHED / "costs.json")
     costs, site, console = read_costs(known), Site(lines=lines, cores=cores), Console(highlight=False, width=150)
     machine_cores = known["parts"]["costs"]["machine"]["cores"]
     predicted, measured = one_machine(costs, machine_cores), read_measured(known)
