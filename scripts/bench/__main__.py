@@ -31,7 +31,7 @@ _NAMES: Final = [part.name for part in PARTS]
 def bench(  # noqa: PLR0917 the options of a program
     world: Annotated[str, typer.Option(help=f"On what: {' or '.join(WORLDS)}.")] = EMBEDDED,
     only: Annotated[list[str] | None, typer.Option(help=f"A part, of {', '.join(_NAMES)}; again for more.")] = None,
-    seconds: Annotated[float, typer.Option(min=0.5, help="How long each load is measured.")] = 3.0,
+    seconds: Annotated[float, typer.Option(min=0.5, help="How long each load is measured.")] = 2.0,
     rounds: Annotated[int, typer.Option(min=1, help="How often the loads are repeated, in turns.")] = 5,
     callers: Annotated[int, typer.Option(min=1, help="How many sell at once.")] = 64,
     create_callers: Annotated[int, typer.Option(min=1, help="How many create orders at once.")] = 32,
@@ -41,6 +41,7 @@ def bench(  # noqa: PLR0917 the options of a program
     skus: Annotated[int, typer.Option(min=1, help="How many skus there are beside the hot one.")] = 1000,
     due_orders: Annotated[int, typer.Option(min=1, help="How many orders come due at once.")] = 10_000,
     calls: Annotated[int, typer.Option(min=400, help="How many calls there are until memory is told.")] = 2_000_000,
+    largest: Annotated[int, typer.Option(min=1000, help="How far the curves of growth go.")] = 1_000_000,
     client: Annotated[str, typer.Option(help=f"RocketMQ's client: {' or '.join(CLIENTS)}.")] = OFFICIAL,
     *,
     publish: Annotated[bool, typer.Option(help=f"Write to {_PUBLISHED}, the measured parts anew.")] = False,
@@ -57,12 +58,17 @@ def bench(  # noqa: PLR0917 the options of a program
     forget_settings()
     console = Console(highlight=False, width=None if sys.stdout.isatty() else 160)
     options = Options(
-        seconds, rounds, callers, create_callers, connections, processes, replicas, skus, due_orders, calls
+        seconds, rounds, callers, create_callers, connections, processes, replicas, skus, due_orders, calls, largest
     )
-    measured = _measure(console, options, chosen, world, client)
+    measured: dict[str, dict[str, Any]] = {}
+    ended = _measure(console, options, chosen, world, client, measured)
+    balanced = not measured or _report(console, world, measured, publish=publish)
+    sys.exit(0 if ended and balanced else 1)
+
+
+def _report(console: Console, world: str, measured: dict[str, dict[str, Any]], *, publish: bool) -> bool:
+    """Write what was measured, and tell whether the books balance."""
     folder = _PUBLISHED if publish else _ROOM / f"{datetime.now(UTC):%Y%m%d-%H%M%S}"
-    if measured is None:
-        sys.exit(1)
     file = folder / f"{world}.json"
     report = merged(read(file), world, measured, _NAMES)
     write(file, report)
@@ -74,7 +80,7 @@ def bench(  # noqa: PLR0917 the options of a program
     for name in missed({"parts": measured}):
         console.print(f"missed: {name}", style="yellow", markup=False)
     console.print(f"all of it: {folder}", soft_wrap=True)
-    sys.exit(1 if faults else 0)
+    return not faults
 
 
 def _one_of(option: str, value: str, known: "list[str] | tuple[str, ...]") -> None:
@@ -82,13 +88,17 @@ def _one_of(option: str, value: str, known: "list[str] | tuple[str, ...]") -> No
         raise typer.BadParameter(f"--{option} {value}: there is {', '.join(known)}")
 
 
-def _measure(
-    console: Console, options: Options, chosen: list[Part], world_name: str, client: str
-) -> dict[str, dict[str, Any]] | None:
-    """Each part's report by its name; None when it could not be measured, which was told."""
+def _measure(  # noqa: PLR0917 what its caller has
+    console: Console,
+    options: Options,
+    chosen: list[Part],
+    world_name: str,
+    client: str,
+    measured: dict[str, dict[str, Any]],
+) -> bool:
+    """Put each part's report into `measured` when it is done; whether all of them are: what ended it was told."""
     _ROOM.mkdir(parents=True, exist_ok=True)
     folder = Path(tempfile.mkdtemp(prefix="data-", dir=_ROOM)).absolute()  # on a disk: /tmp may be memory
-    measured: dict[str, dict[str, Any]] = {}
 
     def say(line: str) -> None:
         console.print(f"  {line}", markup=False)
@@ -103,9 +113,9 @@ def _measure(
     except (ServiceFailed, CannotRun, LoadFailed, grpc.RpcError, RuntimeError) as error:
         text = str(to_domain_error(error)) if isinstance(error, grpc.RpcError) else str(error)
         console.print(f"{text}\nthe services' data and logs are kept in {folder}", style="red", markup=False)
-        return None
+        return False
     shutil.rmtree(folder)
-    return measured
+    return True
 
 
 def _measure_part(  # noqa: PLR0917 what its caller has

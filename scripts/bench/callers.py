@@ -1,16 +1,18 @@
 """Throughput by callers."""
 
+from dataclasses import replace
 from typing import Final
 
 from scripts.bench.create import CREATE
 from scripts.bench.figures import Axis, Plot, Point, Series
-from scripts.bench.load import Kind
+from scripts.bench.load import Kind, Plan
 from scripts.bench.rounds import Rounds
 from scripts.bench.site import HOT, Site
 from scripts.bench.stock import EMPTY, SELL_HOT, sell_many
 
 _CALLERS: Final = (1, 2, 4, 8, 16, 32, 64, 128)
 _ROUNDS_AT_MOST: Final = 3  # a point of a curve has its neighbours to vouch for it
+_SECONDS_AT_MOST: Final = 1.0
 
 
 def callers(site: Site) -> None:
@@ -24,8 +26,7 @@ def callers(site: Site) -> None:
     rounds = Rounds(site, min(_ROUNDS_AT_MOST, site.options.rounds))
     for _ in rounds:
         for count in _CALLERS:
-            plans = {_name(name, count): site.full_speed(kind, skus, count) for name, (kind, skus) in loads.items()}
-            rounds.loads(plans)
+            rounds.loads({_name(name, count): _plan(site, *load, count) for name, load in loads.items()})
     rounds.tell()
     series = tuple(
         Series(name, tuple(Point.of(count, rounds.tally.spread(_name(name, count))) for count in _CALLERS))
@@ -33,6 +34,11 @@ def callers(site: Site) -> None:
     )
     x, y = Axis("callers at once", log=True), Axis("throughput", "calls a second")
     site.plot(Plot("throughput-by-callers", "Throughput by callers", "lines", x, y, series))
+
+
+def _plan(site: Site, kind: Kind, skus: tuple[str, ...], callers: int) -> Plan:
+    plan = site.full_speed(kind, skus, callers)
+    return replace(plan, seconds=min(plan.seconds, _SECONDS_AT_MOST))
 
 
 def _name(name: str, count: int) -> str:

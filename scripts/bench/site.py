@@ -52,6 +52,7 @@ class Options:
         skus: How many skus there are beside the hot one.
         due_orders: How many orders are due at once.
         calls: How many there are until memory is told.
+        largest: How many skus, orders or movements the curves of growth go up to.
     """
 
     seconds: float
@@ -63,7 +64,8 @@ class Options:
     replicas: int
     skus: int
     due_orders: int
-    calls: int
+    calls: int = 2_000_000
+    largest: int = 1_000_000
 
 
 @dataclass
