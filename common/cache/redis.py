@@ -27,7 +27,7 @@ from common.metrics import CACHE_OUTAGES, CACHE_UNTOLD
 from common.redis.connections import TRY_EVERY_S, RedisDown, Script, WatchedPool
 from common.redis.url import RedisUrl
 
-READ_TIMEOUT: Final = timedelta(seconds=0.25)
+READ_TIMEOUT: Final = timedelta(seconds=0.5)
 """How long a read waits for Redis at most; a change waits for the URL's `timeout`."""
 
 _CLOCK_GOOD_FOR_S: Final = 10.0  # two clocks that run apart by 100 µs a second are then one millisecond apart
