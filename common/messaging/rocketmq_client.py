@@ -9,7 +9,7 @@ import asyncio
 import math
 import time
 from collections.abc import Callable, Collection, Mapping
-from concurrent.futures import CancelledError, Future
+from concurrent.futures import CancelledError, Future, wait
 from datetime import timedelta
 from threading import Event
 from typing import Any, Final
@@ -18,6 +18,7 @@ import structlog
 
 from common.messaging.port import BrokerUnavailable, MessagingError
 from common.messaging.rocketmq_import import (
+    AckMessageRequest,
     ClientConfiguration,
     ClientMessage,
     Code,
@@ -120,6 +121,8 @@ class Receiver(_Signed, SimpleConsumer):  # type: ignore[misc] # the client has 
         self.settings_came = Event()
         self._waiting: Future[Any] | None = None
         self._stopped = False
+        self._group = group
+        self._acking: set[Future[Any]] = set()
 
     def reset_setting(self, settings: Any) -> None:
         super().reset_setting(settings)
@@ -130,6 +133,27 @@ class Receiver(_Signed, SimpleConsumer):  # type: ignore[misc] # the client has 
         self._stopped = True
         if self._waiting is not None:
             self._waiting.cancel()
+
+    def begin_ack(self, message: ClientMessage) -> None:
+        """Tell the broker that a message is handled, without waiting: one that it is not told of it brings again."""
+        request = AckMessageRequest(group=Resource(name=self._group), topic=Resource(name=message.topic))
+        request.entries.add(message_id=message.message_id, receipt_handle=message.receipt_handle)
+        timeout = self.client_configuration.request_timeout
+        acking = self.rpc_client.ack_message_async(message.endpoints, request, self.sign(), timeout)
+        self._acking.add(acking)
+
+        def acked(answered: "Future[Any]") -> None:
+            self._acking.discard(answered)
+            error = answered.exception()
+            trouble = str(error or answered.result().status.message)
+            if error is not None or answered.result().status.code != Code.OK:
+                log.warning("a message was not acknowledged, and comes again", id=message.message_id, error=trouble)
+
+        acking.add_done_callback(acked)
+
+    def finish_acks(self) -> None:
+        """Wait for those that are on their way, not for ever."""
+        wait(list(self._acking), self.client_configuration.request_timeout)
 
     def _receive(self, queue: Any, req: Any, timeout: float) -> list[ClientMessage]:
         if self._stopped:

@@ -49,6 +49,7 @@ _keep_out_of_the_home_folder()
 _complete_the_shared_package()
 
 from rocketmq.grpc_protocol import (  # noqa: E402 - only now can it be imported
+    AckMessageRequest,
     Code,
     EndTransactionRequest,
     MessageType,
@@ -65,6 +66,7 @@ from rocketmq.v5.model import Message as ClientMessage  # noqa: E402
 from rocketmq.v5.producer import Producer  # noqa: E402
 
 __all__ = [
+    "AckMessageRequest",
     "BadRequestException",
     "ClientConfiguration",
     "ClientMessage",

@@ -41,7 +41,7 @@ class RocketmqOptions:
     """
 
     nameserver: str = ""
-    handlers: int = 8
+    handlers: int = 32
     lease: timedelta = _LEAST_LEASE
     tries: int = _MOST_TRIES
     retry_after: timedelta = timedelta(seconds=1)

@@ -28,7 +28,7 @@ class RocketmqHarness(Harness):
         self._topics = Topics(self.nameserver)
 
     def url(self) -> str:
-        return f"{self.proxy}?nameserver={self.nameserver}&tries={self.tries}&retry_after=0.05"
+        return f"{self.proxy}?nameserver={self.nameserver}&tries={self.tries}&retry_after=0.05&handlers={self.handlers}"
 
     def restart(self) -> None:
         """The cluster is everybody's: only its clients are closed. Tests that kill RocketMQ have one of their own."""
