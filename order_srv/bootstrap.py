@@ -42,7 +42,7 @@ SERVICE: Final = "order-srv"
 MIGRATIONS: Final = Path(__file__).parent / "migrations"
 
 _FULL_NAME: Final = "reback.order.v1.OrderService"
-_MORE_CONNECTIONS: Final = 32  # than threads: for message handlers, check-backs and the sweeper
+_MORE_CONNECTIONS: Final = 48  # than threads: for message handlers, check-backs and the sweeper
 
 
 class OrderService:
