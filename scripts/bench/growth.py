@@ -14,10 +14,10 @@ from scripts.bench.site import Site
 from scripts.bench.tally import Tally
 
 SKUS: Final = (1_000, 10_000, 100_000, 1_000_000)
-WAITING: Final = (10_000, 100_000, 1_000_000)
+WAITING: Final = (1_000, 10_000, 100_000, 1_000_000)
 LINES: Final = (1, 3, 10, 30, 100)
 REPLICAS: Final = (1, 2)
-LEDGER: Final = (10_000, 100_000, 1_000_000)
+LEDGER: Final = (1_000, 10_000, 100_000, 1_000_000)
 
 _FEW_SKUS: Final = 1_000
 _SELLERS: Final = 64
@@ -31,7 +31,8 @@ _NOTHING_LOST: Final = Target(at_least=0.9, aim=1.0)
 def growth_skus(site: Site) -> None:
     """Sell over a thousand to a million skus, and read them."""
     with Ground(site) as ground:
-        places = {count: ground.place(f"skus{count}") for count in SKUS}
+        counts = _up_to(SKUS, site)
+        places = {count: ground.place(f"skus{count}") for count in counts}
         for count, place in places.items():
             site.say(f"  {count:,} skus: filled in {place.timed(lambda: place.filling.skus(count)):.0f} s")  # noqa: B023
         tally = Tally()
@@ -41,15 +42,16 @@ def growth_skus(site: Site) -> None:
             ground.take(tally, f"GetStock over {count:,} skus", place, _full_speed(site, Kind.GET, skus))
         _tell(site, tally)
         for call in ("Sell", "GetStock"):
-            _tell_ratio(site, tally, f"{call} over {{:,}} skus", SKUS, _NOTHING_LOST if call == "Sell" else None)
-        series = [_series(tally, f"{call} over {{:,}} skus", call, SKUS) for call in ("Sell", "GetStock")]
+            _tell_ratio(site, tally, f"{call} over {{:,}} skus", counts, _NOTHING_LOST if call == "Sell" else None)
+        series = [_series(tally, f"{call} over {{:,}} skus", call, counts) for call in ("Sell", "GetStock")]
         site.plot(_plot("growth-skus", "Calls a second by how many skus there are", "skus", series))
 
 
 def growth_waiting(site: Site) -> None:
     """Create orders while ten thousand to a million others wait for their payment, and sweep."""
     with Ground(site, {"ORDER_SWEEP_EVERY": "3600"}) as ground:  # the sweeps are ours
-        places = {count: ground.place(f"waiting{count}") for count in WAITING}
+        counts = _up_to(WAITING, site)
+        places = {count: ground.place(f"waiting{count}") for count in counts}
         for count, place in places.items():
             place.filling.skus(_FEW_SKUS)
             took = place.timed(lambda: place.filling.sales(count, waiting=True))  # noqa: B023 - called at once
@@ -58,8 +60,8 @@ def growth_waiting(site: Site) -> None:
         for _, (count, place) in _in_turns(site, places):
             ground.take(tally, name.format(count), place, _full_speed(site, Kind.CREATE, sku_names(_FEW_SKUS)))
         _tell(site, tally)
-        _tell_ratio(site, tally, name, WAITING, _NOTHING_LOST)
-        series = [_series(tally, name, "CreateOrder", WAITING)]
+        _tell_ratio(site, tally, name, counts[1:] or counts, _NOTHING_LOST)  # from ten thousand on
+        series = [_series(tally, name, "CreateOrder", counts)]
         site.plot(_plot("growth-waiting", "Orders a second by how many others wait", "orders that wait", series))
         time_sweeps(site, places)
 
@@ -101,13 +103,18 @@ def growth_replicas(site: Site) -> None:
 def growth_ledger(site: Site) -> None:
     """Read and audit a ledger of ten thousand to a million movements."""
     with Ground(site) as ground:
-        places = {count: ground.place(f"ledger{count}") for count in LEDGER}
+        places = {count: ground.place(f"ledger{count}") for count in _up_to(LEDGER, site)}
         for count, place in places.items():
             place.filling.skus(1, "hot")
             place.filling.sales(count, "hot")
             place.filling.skus(_FEW_SKUS)
             place.filling.sales(count)
         read_ledger(site, places)
+
+
+def _up_to(counts: Sequence[int], site: Site) -> tuple[int, ...]:
+    """Those that the curves go up to."""
+    return tuple(count for count in counts if count <= site.options.largest)
 
 
 def _in_turns(site: Site, places: Mapping[int, Place]) -> Iterator[tuple[int, tuple[int, Place]]]:

@@ -12,6 +12,8 @@ from scripts.bench.load import Kind, Plan
 from scripts.bench.site import SOLD_OUT, Site
 
 _SAMPLES: Final = 20
+_A_SAMPLE_AT_LEAST: Final = 5_000  # calls: each load takes a moment to begin
+_FEWEST_SAMPLES: Final = 4
 _A_TURN: Final = 20  # of twenty calls …
 _SHARES: Final = {"empty": 5, "GetStock": 6, "Sell": 5, "refused Sell": 2, "CreateOrder": 2}
 _CREATORS: Final = 32
@@ -43,7 +45,9 @@ def memory(site: Site) -> None:
 
 def _turns(site: Site) -> Iterator[list[Plan]]:
     """The loads between two samples, so that the calls of all are as many as were chosen."""
-    a_sample = max(_A_TURN, site.options.calls // _SAMPLES)
+    calls = site.options.calls
+    samples = max(_FEWEST_SAMPLES, min(_SAMPLES, calls // _A_SAMPLE_AT_LEAST))
+    a_sample = calls // samples
     plans: Mapping[str, Plan] = {
         "empty": site.full_speed(Kind.EMPTY),
         "GetStock": site.full_speed(Kind.GET, site.skus),
@@ -52,4 +56,4 @@ def _turns(site: Site) -> Iterator[list[Plan]]:
         "CreateOrder": site.full_speed(Kind.CREATE, site.skus, callers=_CREATORS),
     }
     turn = [replace(plan, count=a_sample * _SHARES[name] // _A_TURN, warm_up=0.0) for name, plan in plans.items()]
-    return repeat(turn, _SAMPLES)
+    return repeat(turn, samples)
