@@ -1,7 +1,7 @@
 """Orders that nobody pays: how late each is closed, and very many that are due at once."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from datetime import timedelta
 from typing import Final
@@ -34,7 +34,7 @@ _MEANWHILE_SLICE_S: Final = 5.0
 
 def lateness(site: Site) -> None:
     """Let orders go unpaid, a few at a time, and see how late each is closed and its stock is back."""
-    site.restart({"ORDER_PAY_WITHIN": str(_LATENESS_PAY_WITHIN_S)})
+    _restart_order(site, {"ORDER_PAY_WITHIN": str(_LATENESS_PAY_WITHIN_S)})
     users = site.new_users(_FEW)
     site.load(site.paced(Kind.CREATE, site.skus, _LATENESS_RATE, _LATENESS_SECONDS, users))
     _wait_until_closed(site, users)
@@ -55,7 +55,7 @@ def due_at_once(site: Site) -> None:
     count = site.options.due_orders
     tried = site.load(replace(site.full_speed(Kind.CREATE, site.skus), seconds=_TRIED_S))
     pay_within = round(1.5 * count / tried.rate) + 5  # none of them is due before the last is created
-    site.restart({"ORDER_PAY_WITHIN": str(pay_within)})
+    _restart_order(site, {"ORDER_PAY_WITHIN": str(pay_within)})
     users = site.new_users(1)
     site.say(f"  creating {count:,} orders")
     site.load(replace(site.full_speed(Kind.CREATE, site.skus, users=users), count=count))
@@ -80,6 +80,11 @@ def due_at_once(site: Site) -> None:
     for share in (0.5, 0.99):
         took = percentile(sorted(meanwhile.latencies), share) * _MS
         site.figure(f"meanwhile CreateOrder, p{share * 100:.0f}", took, "ms", samples)
+
+
+def _restart_order(site: Site, settings: Mapping[str, str]) -> None:
+    site.stop("order")
+    site.start(settings, "order")
 
 
 def _order_until(site: Site, over: Callable[[], bool]) -> Measured:
