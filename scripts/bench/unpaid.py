@@ -88,15 +88,14 @@ def _restart_order(site: Site, settings: Mapping[str, str]) -> None:
 
 
 def _order_until(site: Site, over: Callable[[], bool]) -> Measured:
-    """Go on ordering at an even pace until it is over; what was measured in all."""
+    """Go on ordering at an even pace until it is over, for a while in any case; what was measured in all."""
     users = site.new_users()
     together = Measured()
-    while not over():
-        running = site.start_load(site.paced(Kind.CREATE, site.skus, _MEANWHILE_RATE, _MEANWHILE_SLICE_S, users))
-        while not running.ended() and not over():
-            time.sleep(_POLL_S)
-        together.add(running.result(), one_after_the_other=True)
-    return together
+    while True:
+        plan = site.paced(Kind.CREATE, site.skus, _MEANWHILE_RATE, _MEANWHILE_SLICE_S, users)
+        together.add(site.load(plan), one_after_the_other=True)
+        if over():
+            return together
 
 
 def _wait_until_closed(site: Site, users: range) -> None:
