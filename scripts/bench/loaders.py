@@ -78,10 +78,6 @@ class Loading:
         self._connections = list(connections)
         self._give_up = time.monotonic() + patience
 
-    def ended(self) -> bool:
-        """Whether every process has answered, or died."""
-        return all(connection.poll() for connection in self._connections)
-
     def result(self) -> list[Measured]:
         """Wait for all of them.
 

@@ -352,10 +352,6 @@ class Running:
         self._counts = counts
         self._taken = site.processor_seconds()
 
-    def ended(self) -> bool:
-        """Whether every load process is done."""
-        return self._shares.ended()
-
     def result(self) -> Measured:
         """Wait for the end; what was seen by all of them together."""
         together = Measured()
