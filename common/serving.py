@@ -1,5 +1,6 @@
 """The life of a service's process: start, say so, serve until told to stop, end in order."""
 
+import gc
 import sys
 from typing import Final, Protocol
 
@@ -49,6 +50,9 @@ def serve(
         sys.exit(_WRONG_SETTINGS)
     try:
         service.start()
+        # What is there now stays: the garbage collector need not walk through it again, which stops calls for 20 ms.
+        gc.collect()
+        gc.freeze()
         sys.stdout.write(f"{program} ready on {service.address}\n")
         sys.stdout.flush()
         stop_signal.wait()

@@ -47,7 +47,7 @@ LookUp = Callable[[str, int], Collection[str]]
 
 
 class StockLease:
-    """Used by the writer's thread; any thread may ask for a `refusal`.
+    """Used by the writer's thread; any thread may let it `refuse_what_is_sold_out`.
 
     Args:
         lock: The lock.
@@ -150,12 +150,16 @@ class StockLease:
         for sku in skus:
             self._memory.learn_buyers(sku, look_up)
 
-    def refusal(self, sell: Sell) -> NoStock | None:
-        """Why a sell would certainly be refused now; None: that has to be found out."""
-        refusal = self._memory.refusal(sell)
-        if refusal is not None:
+    def refuse_what_is_sold_out(self, sell: Sell) -> None:
+        """Refuse a sell that would certainly be refused.
+
+        Raises:
+            NoStock: It asks for more than there is.
+        """
+        short = self._memory.short(sell)
+        if short:
             self._refused = time.monotonic()
-        return refusal
+            raise NoStock(short)
 
     def _still_has(self, skus: Collection[str]) -> bool:
         held = self._held
@@ -213,18 +217,17 @@ class _Memory:
         if len(buyers) <= _MOST_BUYERS:
             self._buyers[sku] = set(buyers)
 
-    def refusal(self, sell: Sell) -> NoStock | None:
+    def short(self, sell: Sell) -> list[tuple[str, int, int]]:
+        """(sku, asked, available) of every sku that is short; nothing where that is not certain."""
         if self._held is None or self._held.lost:
-            return None
+            return []
         now = time.monotonic()
         short = []
         for sku, quantity in sell.lines:
             stock, until = self.rows.get(sku, (None, 0.0))
             if stock is None or now >= until:
-                return None
+                return []
             if quantity > stock.available:
                 short.append((sku, quantity, stock.available))
-        if not short:
-            return None
-        buyers = self._buyers.get(short[0][0])
-        return None if buyers is None or sell.order_sn in buyers else NoStock(short)
+        buyers = self._buyers.get(short[0][0]) if short else None
+        return [] if buyers is None or sell.order_sn in buyers else short

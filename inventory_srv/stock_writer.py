@@ -71,7 +71,7 @@ class _Waiting:
         try:
             return sheet.apply(self.change, now)
         except DomainError as refusal:
-            return refusal
+            return refusal.with_traceback(None)  # which would lead back here
         except Exception as bug:  # noqa: BLE001 one bad change of a batch fails alone
             return bug
 
@@ -165,9 +165,8 @@ class StockWriter:
             DeadlineExceeded: The caller no longer waits. A change that was being applied may still be committed.
             DomainError: It was refused, could not be queued, or nobody knows what became of it (Unavailable).
         """
-        refusal = self._lease.refusal(change) if isinstance(change, Sell) else None
-        if refusal is not None:
-            raise refusal
+        if isinstance(change, Sell):
+            self._lease.refuse_what_is_sold_out(change)
         waiting = self._put(change, deadline)
         forget = deadline.on_cancel(waiting.cancel)
         try:
@@ -179,6 +178,10 @@ class StockWriter:
             raise _too_late() from None
         finally:
             forget()
+            del (
+                waiting,
+                forget,
+            )  # they have the error, and the error has this frame: a circle, for the garbage collector
 
     def _put(self, change: Change, deadline: Deadline) -> _Waiting:
         waiting = _Waiting(change, deadline)

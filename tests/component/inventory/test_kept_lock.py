@@ -1,5 +1,7 @@
 """The stock lock is kept while nobody else wants it, and then its rows are known: not a word more than needed."""
 
+import gc
+import weakref
 from collections import Counter
 from collections.abc import Iterator
 from datetime import timedelta
@@ -161,3 +163,25 @@ def test_a_batch_that_failed_leaves_nothing_in_memory(engine: str, tmp_path: Pat
 
         assert shop.carry_out(sell("o3", ("tea", 4))).state is SaleState.SOLD
         assert shop.units("tea") == (0, 5)
+
+
+@pytest.mark.parametrize("from_memory", [False, True])
+def test_a_refusal_leaves_nothing_for_the_garbage_collector(shop: Shop, *, from_memory: bool) -> None:
+    shop.carry_out(sell("o1", ("tea", 5)))
+    if from_memory:
+        refusal_of(shop, "o2", ("tea", 1))
+
+    def refused() -> "weakref.ref[NoStock]":
+        with pytest.raises(NoStock) as raised:
+            shop.carry_out(sell("o3", ("tea", 1)))
+        refusal = weakref.ref(raised.value)
+        del raised
+        return refusal
+
+    gc.disable()
+    try:
+        refusal = refused()
+        shop.carry_out(adjust("mug", 1))  # the writer has let go of its last batch
+        assert refusal() is None
+    finally:
+        gc.enable()
