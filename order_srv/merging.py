@@ -7,7 +7,7 @@ itself, in its own thread, and under load the many share one transaction: its st
 
 from collections import deque
 from collections.abc import Callable, Sequence
-from threading import Lock
+from threading import Lock, get_ident
 from typing import Final, Generic, TypeVar
 
 Wanted = TypeVar("Wanted")
@@ -55,9 +55,12 @@ class Merging(Generic[Wanted, Outcome]):
         self._most = most
         self._waiting: deque[_Waiting[Wanted, Outcome]] = deque()
         self._at_work = False
+        self._worker = 0  # the thread that carries out
         self._changing = Lock()
 
     def __call__(self, wanted: Wanted) -> Outcome:
+        if self._worker == get_ident():  # from within what it carries out: it would wait for itself
+            return self._carry_out([wanted])[0]
         mine: _Waiting[Wanted, Outcome] = _Waiting(wanted)
         with self._changing:
             self._waiting.append(mine)
@@ -82,9 +85,11 @@ class Merging(Generic[Wanted, Outcome]):
         """Carry out what waits; this thread's own is the first of it."""
         with self._changing:
             batch = [self._waiting.popleft() for _ in range(min(self._most, len(self._waiting)))]
+        self._worker = get_ident()
         try:
             self._tell(batch)
         finally:
+            self._worker = 0
             with self._changing:
                 self._at_work = bool(self._waiting)
                 following = self._waiting[0] if self._waiting else None

@@ -129,3 +129,13 @@ def test_a_thread_that_is_ended_at_work_leaves_the_others_theirs() -> None:
     with pytest.raises(Ended):
         of_the_ended.result()
     assert other.result() == 4
+
+
+def test_who_calls_from_within_what_it_carries_out_does_not_wait_for_itself() -> None:
+    def double(numbers: Sequence[int]) -> list[int]:
+        return [2 * number if number < 10 else merging(number - 10) for number in numbers]
+
+    merging: Merging[int, int] = Merging(double, for_all=Unavailable)
+
+    assert merging(13) == 6
+    assert merging(2) == 4
