@@ -139,12 +139,20 @@ class Buyers:
 
     def _buy(self, user: int, sku: str) -> None:
         while not self._ended.is_set():
-            request = create_request(user, {sku: 1})
-            self.bought.append(until_done(lambda request=request: self._shop.order.CreateOrder(request)).order_sn)  # type: ignore[misc]
+            self._buy_one(user, sku)
+
+    def _buy_one(self, user: int, sku: str) -> None:
+        request = create_request(user, {sku: 1})
+        self.bought.append(until_done(lambda: self._shop.order.CreateOrder(request)).order_sn)
 
     def wait_for_more(self, orders: int = 30) -> None:
         goal = len(self.bought) + orders
         wait_until(lambda: len(self.bought) >= goal or any(each.done() for each in self._working), "orders go on")
+
+    def one_more(self, sku: str) -> None:
+        """Somebody new buys. Orders of one moment are written together, so the others' may all have died half-way: then
+        their requests are answered when the creating grace is over."""
+        self._buy_one(self._shop.new_user(), sku)
 
     def __enter__(self) -> Self:
         return self
@@ -166,7 +174,7 @@ def test_killed_at_any_moment_under_load_it_costs_no_order_and_makes_none_twice(
             with killed(server):
                 pass
             back = time.monotonic()
-            buyers.wait_for_more(1)
+            buyers.one_more(sku)
             assert time.monotonic() - back < SOON
 
     unpaid = shop.assert_books_balance().in_state(pb.ORDER_STATE_UNPAID)
