@@ -108,10 +108,9 @@ class Repository:
             *((_RETURNED_SALE, _returned_row(sale)) for sale in returned),
             *((_CHANGED_STOCK, _changed_row(stock, version)) for stock, version in changed),
         )
-        if inserts or updates:
-            found = self._database.run_all([*inserts, *updates])
-            if any(count != 1 for count in found[len(inserts) :]):
-                raise Overtaken("a row is not as it was read")
+        found = self._database.run_all([*inserts, *updates])
+        if any(count != 1 for count in found[len(inserts) :]):
+            raise Overtaken("a row is not as it was read")
 
     def _hold_sales(self, order_sns: Sequence[str]) -> list[Sale]:
         found = list(self._sales.find(order_sns))

@@ -69,8 +69,6 @@ class Statements:
         return {(user_id, request_id) for user_id, request_id in found}
 
     def insert_orders(self, orders: Sequence[tuple[Order, Request]]) -> None:
-        if not orders:
-            return
         lines = [
             (order.order_sn, line.sku, line.name, line.price_cents, line.quantity)
             for order, _ in orders

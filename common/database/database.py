@@ -205,13 +205,14 @@ class Database:
         Returns:
             How many rows each inserted or found.
         """
+        if not statements:
+            return []
         value = self.engine.param
         return self._driver.run_all([(_worded(text, value), values) for text, values in statements])
 
     def insert_many(self, into: str, rows: Sequence[tuple[Any, ...]]) -> None:
         """Insert rows within `write`; see `inserting`."""
-        if rows:
-            self.run_all(list(self.inserting(into, rows)))
+        self.run_all(list(self.inserting(into, rows)))
 
     def inserting(self, into: str, rows: Sequence[tuple[Any, ...]]) -> Iterator[Statement]:
         """Statements that insert rows, many in each.
