@@ -9,7 +9,7 @@ from typing import Any, Final
 
 import peewee
 
-from common.database import Database, to_micros
+from common.database import Database, padded, to_micros
 from inventory_srv import rows
 from inventory_srv.changes import AdjustStock, Change, Reback, Sell, SetStock, Sheet
 from inventory_srv.records import AnsweredRequest, Sale, SaleState, Stock
@@ -134,10 +134,8 @@ class _Lookup:
         """The rows there are of `keys` (ascending); when `held`, nobody changes them before the transaction ends."""
         rest = iter(keys)
         while chunk := list(islice(rest, _KEYS_AT_ONCE)):
-            # Only powers of two, so that the database meets few statements and can keep them prepared.
-            length = 1 << (len(chunk) - 1).bit_length()
-            chunk += chunk[-1:] * (length - len(chunk))
-            yield from self._database.engine.execute_sql(self._statement(length, held=held), chunk).fetchall()
+            values = padded(chunk)
+            yield from self._database.engine.execute_sql(self._statement(len(values), held=held), values).fetchall()
 
     def _statement(self, length: int, *, held: bool) -> str:
         statement = self._statements.get((length, held))

@@ -7,7 +7,7 @@ from typing import Any
 
 import peewee
 
-from common.database import Database, DatabaseUnavailable, from_micros
+from common.database import Database, DatabaseUnavailable, from_micros, padded
 from order_srv.merging import Merging
 from order_srv.models import GoodsRow
 from order_srv.pricing import Goods
@@ -50,11 +50,9 @@ class GoodsRepository:
         return {sku: found[sku] for sku in skus if sku in found}
 
     def _found_together(self, wanted: Sequence[Collection[str]]) -> list[Mapping[str, Goods]]:
-        skus = sorted({sku for each in wanted for sku in each})
-        size = 1 << (len(skus) - 1).bit_length()  # only powers of two: few statements, which an engine keeps prepared
-        values = skus + skus[-1:] * (size - len(skus))
+        skus = padded(sorted({sku for each in wanted for sku in each}))
         with self._database.reading():
-            found = {row[0]: _to_goods(row) for row in self._database.execute(_found(size), values)}
+            found = {row[0]: _to_goods(row) for row in self._database.execute(_found(len(skus)), skus)}
         return [found] * len(wanted)
 
     def page(self, after: str | None, limit: int) -> list[Goods]:

@@ -1,7 +1,7 @@
 """Connections and transactions, on SQLite or on a MySQL server, by URL."""
 
-from common.database.database import Database
+from common.database.database import Database, padded
 from common.database.errors import CommitUnknown, DatabaseUnavailable
 from common.database.times import TimeField, from_micros, to_micros
 
-__all__ = ["CommitUnknown", "Database", "DatabaseUnavailable", "TimeField", "from_micros", "to_micros"]
+__all__ = ["CommitUnknown", "Database", "DatabaseUnavailable", "TimeField", "from_micros", "padded", "to_micros"]

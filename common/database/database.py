@@ -314,6 +314,15 @@ class _ToldOftenEnough(stop_base):
         return error is not None and isinstance(error.__cause__, named) and retry_state.attempt_number >= _TRIES_TOLD
 
 
+def padded(keys: Sequence[T]) -> list[T]:
+    """Keys for an `IN (…)`, the last one repeated until there are a power of two of them.
+
+    So an engine meets few statements, and can keep them prepared.
+    """
+    size = 1 << (len(keys) - 1).bit_length() if keys else 0
+    return [*keys, *list(keys[-1:]) * (size - len(keys))]
+
+
 @cache
 def _worded(statement: str, value: str) -> str:
     return statement.replace("?", value)
