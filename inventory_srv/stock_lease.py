@@ -97,6 +97,7 @@ class StockLease:
             self._note_in_vain(skus)
             return
         self._held, self._skus = held, frozenset(skus)
+        self._memory = _Memory(held, self._skus)
         self._since = self._used = time.monotonic()
 
     def done(self) -> None:
@@ -139,11 +140,11 @@ class StockLease:
     def remember(self, sheet: Sheet) -> None:
         """Know what was committed."""
         if self._held is not None and self._keep and not self._held.lost:
-            self._memory.put(self._held, self._skus, sheet, time.monotonic() + _TRUSTED)
+            self._memory.put(sheet, time.monotonic() + _TRUSTED)
 
     def forget(self) -> None:
         """Something went wrong: read everything again."""
-        self._memory = _Memory()
+        self._memory = _Memory(self._held, self._skus)
 
     def learn_buyers(self, skus: Iterable[str], look_up: LookUp) -> None:
         """Know who bought these skus, whose row is known."""
@@ -184,17 +185,22 @@ class StockLease:
 class _Memory:
     """What is known while one lock is held; thrown away as a whole, so that no thread finds half of another's.
 
+    Args:
+        held: The lock; None: nothing is known.
+        skus: What it is of.
+
     Attributes:
         rows: Stocks by sku, and until when each is known.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, held: Held | None = None, skus: Collection[str] = ()) -> None:
         self.rows: dict[str, tuple[Stock, float]] = {}
-        self._held: Held | None = None
+        self._held = held
+        self._skus = skus
         self._buyers: dict[str, set[str]] = {}
         self._looked: dict[str, float] = {}
 
-    def put(self, held: Held, skus: Collection[str], sheet: Sheet, until: float) -> None:
+    def put(self, sheet: Sheet, until: float) -> None:
         if len(self.rows) > _MOST_SKUS:
             self.rows.clear()
             self._buyers.clear()
@@ -204,9 +210,8 @@ class _Memory:
                 if sku in self._buyers:
                     self._buyers[sku].add(sale.order_sn)
         for stock in sheet.confirmed_stocks():
-            if stock.sku in skus:
+            if stock.sku in self._skus:
                 self.rows[stock.sku] = stock, until
-        self._held = held
 
     def learn_buyers(self, sku: str, look_up: LookUp) -> None:
         now = time.monotonic()
