@@ -99,14 +99,13 @@ class CreateOrder:
         """
         try:
             order = self._written_down(wish, deadline)
-        except RequestTaken:  # a repeat, or a double click
+        except (RequestTaken, FailedPrecondition) as refused:  # perhaps a repeat, and it bought what is missing now
             earlier = self._earlier(wish, deadline)
-            return self(wish, deadline) if earlier is None else self._repeated(earlier, wish)
-        except FailedPrecondition:  # perhaps it is a repeat, and bought what is missing now
-            earlier = self._earlier(wish, deadline)
-            if earlier is None:
-                raise
-            return self._repeated(earlier, wish)
+            if earlier is not None:
+                return self._repeated(earlier, wish)
+            if isinstance(refused, RequestTaken):  # whoever had it has failed by now
+                return self(wish, deadline)
+            raise
         self.reached(CrashPoint.CREATE_INSERTED)
         attempt = _Attempt(self, order, deadline, from_cart=not wish.lines)
         reback = Reback(order.order_sn, Cause.CREATE, order.create_time)
