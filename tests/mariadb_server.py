@@ -3,8 +3,10 @@
 import shutil
 import socket
 import subprocess
+import tempfile
 import time
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Final
 
@@ -81,3 +83,18 @@ class MariadbServer:
             ask(self.url, "SELECT 1")
             return True
         return False
+
+
+@contextmanager
+def mariadb_server() -> Iterator[MariadbServer]:
+    """A started server, killed and gone at the end."""
+    folder = Path(tempfile.mkdtemp(prefix="reback-"))  # short: a socket's path has a limit
+    try:
+        server = MariadbServer(folder)
+        try:
+            server.start()
+            yield server
+        finally:
+            server.kill()
+    finally:
+        shutil.rmtree(folder)

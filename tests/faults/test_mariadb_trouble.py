@@ -1,8 +1,6 @@
 """MariaDB is killed under both services: they say so, and go on soon after its return. Replicas start at once on it."""
 
 import itertools
-import shutil
-import tempfile
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -19,7 +17,7 @@ from reback.inventory.v1 import inventory_pb2 as stock_pb
 from reback.order.v1 import order_pb2 as pb
 from tests.databases import ask
 from tests.faults.harness import Process, process, until_done
-from tests.mariadb_server import MariadbServer
+from tests.mariadb_server import MariadbServer, mariadb_server
 from tests.redis_server import free_port
 from tests.services import PATIENCE, Services, create_request, inventory_settings, order_settings, wait_until
 from tests.tables import rows
@@ -37,16 +35,8 @@ pytestmark = pytest.mark.timeout(300)
 
 @pytest.fixture(scope="module")
 def server() -> Iterator[MariadbServer]:
-    folder = Path(tempfile.mkdtemp(prefix="reback-"))  # short: a socket's path has a limit
-    try:
-        made = MariadbServer(folder)
-        try:
-            made.start()
-            yield made
-        finally:
-            made.kill()
-    finally:
-        shutil.rmtree(folder)
+    with mariadb_server() as started:
+        yield started
 
 
 def database_on(server: MariadbServer, name: str) -> str:

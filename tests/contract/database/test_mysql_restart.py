@@ -1,33 +1,22 @@
 """A server that is killed and comes back: calls fail clearly while it is gone, and succeed soon after."""
 
-import shutil
-import tempfile
 import time
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
 from common.database import Database, DatabaseUnavailable
 from tests.contract.database.harness import MysqlHarness
 from tests.contract.database.notes import add_one, insert, numbers, put
-from tests.mariadb_server import MariadbServer
+from tests.mariadb_server import MariadbServer, mariadb_server
 
 pytestmark = pytest.mark.timeout(300)
 
 
 @pytest.fixture(scope="module")
 def server() -> Iterator[MariadbServer]:
-    folder = Path(tempfile.mkdtemp(prefix="reback-"))  # short: a socket's path has a limit
-    try:
-        made = MariadbServer(folder)
-        try:
-            made.start()
-            yield made
-        finally:
-            made.kill()
-    finally:
-        shutil.rmtree(folder)
+    with mariadb_server() as started:
+        yield started
 
 
 @pytest.fixture
