@@ -11,9 +11,9 @@ from typing import Final
 from urllib.parse import urlsplit
 
 from common.cache.port import EXPIRY
-from common.messaging.url_options import read_options
 from common.redis.url import SCHEMES as REDIS_SCHEMES
 from common.redis.url import RedisUrl, parse_redis_url
+from common.url_options import read_options
 
 SCHEMES: Final = ("local", "none", *REDIS_SCHEMES)
 

@@ -12,7 +12,9 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
 from typing import Final
-from urllib.parse import SplitResult, parse_qsl, unquote, urlsplit
+from urllib.parse import SplitResult, unquote, urlsplit
+
+from common.url_options import parameters, seconds_between
 
 SCHEMES: Final = ("consul", "consul+https")
 
@@ -121,32 +123,14 @@ def _address(text: str) -> tuple[str, int]:
 
 
 def _options(query: str) -> dict[str, object]:
-    given = parse_qsl(query, keep_blank_values=True)
-    names = [name for name, _ in given]
-    for name in names:
-        if name not in _OPTIONS:
-            raise ValueError(f"no such parameter {name!r}; there are {', '.join(_OPTIONS)}")
-        if names.count(name) > 1:
-            raise ValueError(f"{name} stands twice")
-    return {name: _option(name, value) for name, value in given}
+    return {name: _option(name, value) for name, value in parameters(query, _OPTIONS).items()}
 
 
 def _option(name: str, value: str) -> object:
     if name in _SECONDS:
-        return _seconds(name, value)
+        return seconds_between(name, value, _SECONDS[name])
     if not value:
         raise ValueError(f"{name} is empty")
     if name in _FILES and not Path(value).is_file():
         raise ValueError(f"{name}: there is no file {value!r}")
     return value
-
-
-def _seconds(name: str, value: str) -> timedelta:
-    least, most = _SECONDS[name]
-    try:
-        seconds = float(value)
-    except ValueError:
-        seconds = -1.0
-    if not least <= seconds <= most:
-        raise ValueError(f"{name} is a number of seconds from {least:g} to {most:g}")
-    return timedelta(seconds=seconds)

@@ -9,7 +9,7 @@ from datetime import timedelta
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
-from common.messaging.url_options import read_options
+from common.url_options import read_options
 
 ALLOWED_URL = "embedded:///relative.db or embedded:////absolute.db"
 

@@ -9,7 +9,7 @@ from typing import Final
 from urllib.parse import urlsplit
 
 from common.addresses import split_address
-from common.messaging.url_options import read_options
+from common.url_options import read_options
 
 SCHEME: Final = "rocketmq-native"
 ALLOWED_URL: Final = "rocketmq-native://nameserver:9876"

@@ -1,4 +1,4 @@
-"""Reads the parameters of a driver's URL, `?name=value&…`, into the fields of a dataclass."""
+"""Reads the parameters of a driver's URL, `?name=value&…`."""
 
 from collections.abc import Collection
 from dataclasses import fields, replace
@@ -12,8 +12,40 @@ if TYPE_CHECKING:
 T = TypeVar("T", bound="DataclassInstance")
 
 
+def parameters(query: str, allowed: Collection[str]) -> dict[str, str]:
+    """What a URL that may hold a secret says, by name.
+
+    Raises:
+        ValueError: A name is not allowed or stands twice; the text quotes no value.
+    """
+    given = parse_qsl(query, keep_blank_values=True)
+    names = [name for name, _ in given]
+    for name in names:
+        if name not in allowed:
+            raise ValueError(f"no such parameter {name!r}; there are {', '.join(allowed)}")
+        if names.count(name) > 1:
+            raise ValueError(f"{name} stands twice")
+    return dict(given)
+
+
+def seconds_between(name: str, text: str, limits: tuple[float, float]) -> timedelta:
+    """A time of at least and at most so many seconds.
+
+    Raises:
+        ValueError: It is none.
+    """
+    least, most = limits
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = -1.0
+    if not least <= seconds <= most:
+        raise ValueError(f"{name} is a number of seconds from {least:g} to {most:g}")
+    return timedelta(seconds=seconds)
+
+
 def read_options(query: str, defaults: T, *, at_least_one: Collection[str] = (), above_zero: Collection[str] = ()) -> T:
-    """Read what a URL says.
+    """Read what a URL says into the fields of a dataclass.
 
     Args:
         query: What stands after the question mark.
