@@ -178,10 +178,8 @@ class StockWriter:
             raise _too_late() from None
         finally:
             forget()
-            del (
-                waiting,
-                forget,
-            )  # they have the error, and the error has this frame: a circle, for the garbage collector
+            # They have the error, and it has this frame: a circle, for the garbage collector.
+            del waiting, forget
 
     def _put(self, change: Change, deadline: Deadline) -> _Waiting:
         waiting = _Waiting(change, deadline)
