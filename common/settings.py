@@ -35,6 +35,7 @@ from common.messaging.rocketmq_native_url import SCHEME as NATIVE_SCHEME
 from common.messaging.rocketmq_url import ALLOWED_URL as ALLOWED_ROCKETMQ_URL
 from common.messaging.rocketmq_url import SCHEME as ROCKETMQ_SCHEME
 from common.messaging.rocketmq_url import parse_url as parse_rocketmq_url
+from common.one_cpu import AUTO, check_cpu
 from common.redis.url import SCHEMES as REDIS_SCHEMES
 from common.redis.url import parse_redis_url
 
@@ -204,6 +205,14 @@ DiscoveryUrl = Annotated[
 ]
 
 
+Cpu = Annotated[
+    str,
+    BeforeValidator(lambda value: str(value).lower()),
+    AfterValidator(check_cpu),
+    Field(description="auto (one of them), any (the system's choice) or the number of a CPU"),
+]
+
+
 class ServiceSettings(BaseSettings):
     """What every service can be told.
 
@@ -215,6 +224,7 @@ class ServiceSettings(BaseSettings):
         broker_url: Which message broker.
         discovery_url: Which registry.
         threads: How many calls are handled at once.
+        cpu: On which CPU the process runs: one, a certain one, or any.
         metrics_listen: Where to serve what is counted, for Prometheus; empty: nowhere.
         reflection: Whether gRPC clients may ask what services there are.
         topic_prefix: Put before each topic's name, one an environment.
@@ -231,6 +241,7 @@ class ServiceSettings(BaseSettings):
     broker_url: BrokerUrl = "embedded:///.run/broker.db"
     discovery_url: DiscoveryUrl = "static://?inventory-srv=127.0.0.1:50052"
     threads: int = Field(64, ge=1, le=1024, description="a whole number from 1 to 1024")
+    cpu: Cpu = AUTO
     metrics_listen: OptionalAddress = ""
     reflection: bool = Field(default=True, description="on or off")
     topic_prefix: str = Field("", pattern=r"^[A-Za-z0-9_-]{0,64}$", description="up to 64 of A-Z a-z 0-9 _ -")

@@ -1,6 +1,7 @@
 """`python -m order_srv`: starts the service, says when it serves, and ends in order at SIGTERM or Ctrl-C."""
 
 from common.log import set_up_logs
+from common.one_cpu import keep_to_one_cpu
 from common.serving import serve
 from common.settings import load_settings
 from common.stop_signal import StopSignal
@@ -11,6 +12,7 @@ from order_srv.settings import OrderSettings
 def main() -> None:
     settings = load_settings(OrderSettings)
     set_up_logs("order", settings.log_level, settings.log_format)
+    keep_to_one_cpu(settings.cpu, settings.listen)
     stop_signal = StopSignal()
     serve("order_srv", "ORDER_LISTEN", build(settings), stop_signal, settings.metrics_listen)
 

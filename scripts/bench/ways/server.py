@@ -14,6 +14,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 from common.database import Database
 from common.log import set_up_logs
 from common.rpc.server import Server
+from common.one_cpu import AUTO, keep_to_one_cpu
 from common.serving import serve
 from common.stop_signal import StopSignal
 from inventory_srv.refusals import DifferentContent
@@ -95,6 +96,7 @@ def main() -> None:
     set_up_logs("way")
     stop_signal = StopSignal()
     settings = Settings()  # type: ignore[call-arg]  # the environment gives them
+    keep_to_one_cpu(AUTO, settings.listen)
     serve("way", "WAY_LISTEN", WayService(settings), stop_signal)
 
 
