@@ -19,6 +19,7 @@ from scripts.audit import audit
 from scripts.bench.filling import Filling
 from scripts.bench.load import Kind, Measured, Plan
 from scripts.bench.loaders import Loaders
+from scripts.bench.replicas import cpu_in_turn
 from scripts.bench.site import Site, share
 from scripts.bench.tally import Tally
 from scripts.bench.worlds import World
@@ -132,8 +133,9 @@ class Place:
     def _start(self, module: str, settings: Mapping[str, str]) -> None:
         number = len(self._services[module]) + 1
         log = self.folder / f"{module}-{number}.log"
-        listening = {"INVENTORY_LISTEN": _SERVED, "ORDER_LISTEN": _SERVED}
-        service = Service(module, self.folder, log, {**settings, **listening})
+        kind = module.removesuffix("_srv")  # the same CPUs in every place
+        own = {f"{kind.upper()}_LISTEN": _SERVED, f"{kind.upper()}_CPU": cpu_in_turn(kind, number - 1)}
+        service = Service(module, self.folder, log, {**own, **settings})
         self._services[module].append(service)
         service.start()
 

@@ -6,6 +6,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
+from scripts.bench.cpus import cpu_of
 from scripts.bench.worlds import World
 from scripts.services import Service, ServiceFailed
 
@@ -95,7 +96,9 @@ class Replicas:
                 replica.kill()
 
     def _start(self, service: str, settings: Mapping[str, str], *, found: bool = True) -> Service:
-        own = {f"{service.upper()}_LISTEN": "127.0.0.1:0"}
+        # One that nobody finds is compared with the first one, in turns with it: on the same CPU.
+        number = len(self.addresses(service)) if found else 0
+        own = {f"{service.upper()}_LISTEN": "127.0.0.1:0", f"{service.upper()}_CPU": cpu_in_turn(service, number)}
         if service == ORDER and not self._world.finds_replicas:
             own["ORDER_DISCOVERY_URL"] = f"static://?inventory-srv={self._inventory()}"
         replica = Service(
@@ -119,3 +122,8 @@ class Replicas:
 
     def _inventory(self) -> str:
         return self.addresses(INVENTORY)[0]
+
+
+def cpu_in_turn(service: str, number: int) -> str:
+    """The CPU of replica number 0, 1, … of `inventory` or `order`; order begins with another one than inventory."""
+    return cpu_of(number + (service == ORDER))

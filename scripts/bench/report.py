@@ -12,6 +12,7 @@ from typing import Any, Final
 
 import psutil
 
+from scripts.bench.cpus import policy
 from scripts.bench.site import Options, Results
 
 _PACKAGES: Final = ("reback", "grpcio", "protobuf", "protovalidate", "peewee", "PyMySQL", "redis")
@@ -28,6 +29,7 @@ def machine(engines: Mapping[str, str]) -> dict[str, Any]:
         "processor": _processor(),
         "cores": psutil.cpu_count(),
         "memory_gb": round(psutil.virtual_memory().total / 1e9, 1),
+        "cpu_policy": policy(),
         "load_before": round(psutil.getloadavg()[0], 2),
         "system": platform.platform(),
         "python": platform.python_version(),
@@ -55,7 +57,8 @@ def in_words(facts: Mapping[str, Any]) -> str:
     names = {"python": "Python", "grpcio": "grpcio", "sqlite": "SQLite", "mariadb": "MariaDB", "redis_server": "Redis"}
     names |= {"rocketmq": "RocketMQ", "consul": "Consul"}
     versions = ", ".join(f"{name} {facts[key]}" for key, name in names.items() if key in facts)
-    return f"{facts['processor']}, {facts['cores']} cores, {facts['memory_gb']} GB; {versions}"
+    told = f"{facts['processor']}, {facts['cores']} cores, {facts['memory_gb']} GB; {versions}"
+    return f"{told}; {facts['cpu_policy']}" if "cpu_policy" in facts else told
 
 
 def of_part(facts: Mapping[str, Any], options: Options, took: float, results: Results) -> dict[str, Any]:

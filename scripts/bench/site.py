@@ -284,7 +284,7 @@ class Site:
         Args:
             service: Which.
             settings: Variables of its own.
-            found: Whether the others find it.
+            found: Whether the others find it; if not, it runs on the CPU of the first one unless its settings name one.
         """
         with self._replicas.one_more(service, settings, found=found) as address:
             yield address

@@ -10,6 +10,7 @@ from dataclasses import replace
 from typing import Final
 
 from reback.inventory.v1.inventory_pb2 import SetStockRequest
+from scripts.bench.cpus import cpu_of
 from scripts.bench.figures import Axis, Plot, Point, Series, Target
 from scripts.bench.load import Kind, Measured, Plan
 from scripts.bench.site import HOT, Site
@@ -95,7 +96,8 @@ def _stand(site: Site, name: str, replicas: int) -> Iterator[Stand]:
         return
     site.shop.inventory.SetStock(SetStockRequest(sku=_FEW, quantity=_FEW_UNITS, reason="bench"), timeout=PATIENCE_S)
     with ExitStack() as opened:  # hidden ones: the site's own is not used, and can't be killed
-        more = [opened.enter_context(site.replica("inventory", {})) for _ in range(replicas)]
+        settings = [{"INVENTORY_CPU": cpu_of(number)} for number in range(replicas)]  # as the other ways
+        more = [opened.enter_context(site.replica("inventory", each)) for each in settings]
         yield Stand(REBACK, more, site.database_url("inventory"), OF_REBACK, {})
 
 

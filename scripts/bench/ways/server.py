@@ -4,17 +4,18 @@ What to serve is said by `WAY_…` variables, as Reback's services are told thei
 """
 
 from collections import Counter
-from typing import Final
+from typing import Annotated, Final
 
 import grpc
 import peewee
 import redis
+from pydantic import AfterValidator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from common.database import Database
 from common.log import set_up_logs
+from common.one_cpu import AUTO, check_cpu, keep_to_one_cpu
 from common.rpc.server import Server
-from common.one_cpu import AUTO, keep_to_one_cpu
 from common.serving import serve
 from common.stop_signal import StopSignal
 from inventory_srv.refusals import DifferentContent
@@ -33,6 +34,7 @@ class Settings(BaseSettings):
         name: Of `CHOICES`.
         database_url, redis_url: The engines; the tables are there already.
         prefix: Put before the keys in Redis.
+        cpu: On which it runs, as of Reback's services: auto, any, or a number.
     """
 
     model_config = SettingsConfigDict(env_prefix="WAY_")
@@ -41,6 +43,7 @@ class Settings(BaseSettings):
     database_url: str
     redis_url: str
     prefix: str = "ways:"
+    cpu: Annotated[str, AfterValidator(check_cpu)] = AUTO
     listen: str = "127.0.0.1:0"
     threads: int = 64
 
@@ -96,7 +99,7 @@ def main() -> None:
     set_up_logs("way")
     stop_signal = StopSignal()
     settings = Settings()  # type: ignore[call-arg]  # the environment gives them
-    keep_to_one_cpu(AUTO, settings.listen)
+    keep_to_one_cpu(settings.cpu, settings.listen)
     serve("way", "WAY_LISTEN", WayService(settings), stop_signal)
 
 

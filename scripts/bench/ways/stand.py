@@ -10,6 +10,7 @@ from typing import Final
 import psutil
 
 from common.database import Database
+from scripts.bench.cpus import cpu_of
 from scripts.bench.ways.books import Books
 from scripts.bench.ways.way import make_tables, stock_up
 from scripts.bench.worlds import Servers
@@ -124,7 +125,10 @@ def small_stand(name: str, world: Servers, units: Mapping[str, int], replicas: i
         "WAY_REDIS_URL": world.cluster.redis_url,
         "WAY_PREFIX": f"{folder.name}:",
     }
-    services = [Service(_SERVER, folder, folder / f"{number}.log", settings) for number in range(replicas)]
+    services = [
+        Service(_SERVER, folder, folder / f"{number}.log", settings | {"WAY_CPU": cpu_of(number)})
+        for number in range(replicas)
+    ]
     try:
         for service in services:
             service.start()

@@ -1,0 +1,93 @@
+"""Which CPU each service of the benchmark gets: none shares one by chance."""
+
+import os
+import sys
+from pathlib import Path
+
+import pytest
+
+from common.one_cpu import ANY, allowed_cpus, check_cpu
+from scripts.bench import replicas
+from scripts.bench.cpus import cpu_of
+from scripts.bench.replicas import INVENTORY, ORDER, Replicas, cpu_in_turn
+from scripts.bench.ways.server import Settings
+from scripts.bench.worlds import Embedded
+
+
+class Started:
+    """Stands for a service that was started: what it was told is kept, nothing runs."""
+
+    def __init__(self, module: str, folder: Path, log: Path, settings: dict[str, str]) -> None:
+        self.module = module
+        self.settings = settings
+        self.address = f"127.0.0.1:{len(settings)}"
+
+    def start(self) -> None:
+        pass
+
+    stop = kill = start
+
+
+class World(Embedded):
+    """Embedded engines, where services find each other all the same."""
+
+    finds_replicas = True
+
+
+@pytest.fixture
+def started(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Replicas:
+    monkeypatch.setattr(replicas, "Service", Started)
+    monkeypatch.setattr(replicas, "cpu_of", lambda number: cpu_of(number, [2, 5]))
+    services = Replicas(World(), tmp_path / "part")
+    services.new_databases()
+    return services
+
+
+def cpus(services: Replicas, service: str) -> list[str]:
+    name = f"{service.upper()}_CPU"
+    return [each.settings[name] for each in services.running if each.module == f"{service}_srv"]  # type: ignore[attr-defined]
+
+
+def test_the_cpus_are_given_in_turn() -> None:
+    assert [cpu_of(number, [2, 5, 7]) for number in range(4)] == ["2", "5", "7", "2"]
+    assert [cpu_of(number, [3]) for number in range(2)] == ["3", "3"]
+
+
+def test_where_a_process_cannot_choose_its_cpu_the_system_does() -> None:
+    assert cpu_of(1, []) == ANY
+
+
+@pytest.mark.skipif(not hasattr(os, "sched_getaffinity"), reason=f"{sys.platform} does not tell which CPUs there are")
+def test_a_cpu_that_is_given_is_one_that_a_service_accepts() -> None:
+    for service in (INVENTORY, ORDER):
+        given = [cpu_in_turn(service, number) for number in range(len(allowed_cpus()))]
+        assert sorted(map(int, map(check_cpu, given))) == allowed_cpus()
+
+
+def test_inventory_and_order_do_not_share_a_cpu_and_neither_do_two_replicas(started: Replicas) -> None:
+    started.start(INVENTORY, 1, {})
+    started.start(ORDER, 1, {})
+    assert (cpus(started, INVENTORY), cpus(started, ORDER)) == (["2"], ["5"])
+    with started.one_more(INVENTORY, {}, found=True):
+        assert cpus(started, INVENTORY) == ["2", "5"]
+    started.stop(ORDER)
+    started.start(ORDER, 2, {})
+    assert cpus(started, ORDER) == ["5", "2"]
+
+
+def test_a_hidden_replica_runs_where_the_one_does_that_it_is_compared_with(started: Replicas) -> None:
+    started.start(INVENTORY, 1, {})
+    with started.one_more(INVENTORY, {}, found=False), started.one_more(INVENTORY, {}, found=False):
+        assert cpus(started, INVENTORY) == ["2", "2", "2"]
+
+
+def test_a_cpu_that_the_settings_name_is_left(started: Replicas) -> None:
+    started.start(INVENTORY, 1, {"INVENTORY_CPU": "any"})
+    with started.one_more(INVENTORY, {"INVENTORY_CPU": "5"}, found=False):
+        assert cpus(started, INVENTORY) == ["any", "5"]
+
+
+def test_a_way_is_told_its_cpu_as_a_service_is() -> None:
+    assert Settings(name="row-lock", database_url="", redis_url="").cpu == "auto"
+    with pytest.raises(ValueError, match=r"this process may run on|this system does not let"):
+        Settings(name="row-lock", database_url="", redis_url="", cpu="-1")
