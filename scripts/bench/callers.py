@@ -11,8 +11,8 @@ from scripts.bench.site import HOT, Site
 from scripts.bench.stock import EMPTY, SELL_HOT, sell_many
 
 _CALLERS: Final = (1, 2, 4, 8, 16, 32, 64, 128)
-_ROUNDS_AT_MOST: Final = 3  # a point of a curve has its neighbours to vouch for it
-_SECONDS_AT_MOST: Final = 1.0
+_SECONDS_OF_A_POINT: Final = 3.0  # in all its rounds: each of the many points has its neighbours to vouch for it
+_SECONDS_AT_LEAST: Final = 0.5  # in a round
 
 
 def callers(site: Site) -> None:
@@ -23,7 +23,7 @@ def callers(site: Site) -> None:
         sell_many(site): (Kind.SELL, site.skus),
         CREATE: (Kind.CREATE, site.skus),
     }
-    rounds = Rounds(site, min(_ROUNDS_AT_MOST, site.options.rounds))
+    rounds = Rounds(site)
     for _ in rounds:
         for count in _CALLERS:
             rounds.loads({_name(name, count): _plan(site, *load, count) for name, load in loads.items()})
@@ -38,7 +38,8 @@ def callers(site: Site) -> None:
 
 def _plan(site: Site, kind: Kind, skus: tuple[str, ...], callers: int) -> Plan:
     plan = site.full_speed(kind, skus, callers)
-    return replace(plan, seconds=min(plan.seconds, _SECONDS_AT_MOST))
+    a_round = max(_SECONDS_AT_LEAST, _SECONDS_OF_A_POINT / site.options.rounds)
+    return replace(plan, seconds=min(plan.seconds, a_round))
 
 
 def _name(name: str, count: int) -> str:
