@@ -7,13 +7,18 @@ and more CPUs are used by more replicas.
 
 import os
 import socket
+import string
 from typing import Final
 from zlib import crc32
+
+import structlog
 
 from common.addresses import split_address
 
 AUTO: Final = "auto"
 ANY: Final = "any"
+
+_log = structlog.get_logger(__name__)
 
 
 def allowed_cpus() -> list[int]:
@@ -29,35 +34,49 @@ def check_cpu(choice: str) -> str:
     """
     if choice in (AUTO, ANY):
         return choice
-    allowed = allowed_cpus()
+    allowed = [str(cpu) for cpu in allowed_cpus()]
     if not allowed:
         raise ValueError("this system does not let a process choose its CPU")
-    if choice not in map(str, allowed):
-        raise ValueError(f"this process may run on {', '.join(map(str, allowed))}")
+    if choice not in allowed:
+        raise ValueError(f"this process may run on CPU {', '.join(allowed)}")
     return choice
 
 
-def choose_cpu(choice: str, listen: str, allowed: list[int]) -> int | None:
+def choose_cpu(choice: str, host: str, port: int, allowed: list[int]) -> int | None:
     """The CPU to run on, or None: where the system likes.
 
-    Replicas on one machine differ by the ports they listen on, and spread over the CPUs; in containers, where ports are
-    alike, by the names of their hosts.
+    Replicas whose ports are next to each other get CPUs next to each other. In containers, where ports are alike, the
+    hosts' names do that when they end in a number (`inventory-1`, `inventory-2`), and else spread them by chance.
 
     Args:
         choice: What `check_cpu` accepts.
-        listen: `host:port` of the service; for port 0 its pid stands in.
+        host: The name of the machine or container.
+        port: Where the service listens, or any other number that its like on this host don't have.
         allowed: The CPUs to choose from.
     """
     if choice == ANY or not allowed:
         return None
     if choice != AUTO:
         return int(choice)
-    own_number = split_address(listen)[1] or os.getpid()
-    return allowed[(crc32(socket.gethostname().encode()) + own_number) % len(allowed)]
+    name = host.rstrip(string.digits)
+    number = int(host.removeprefix(name) or 0)
+    return allowed[(crc32(name.encode()) + number + port) % len(allowed)]
 
 
 def keep_to_one_cpu(choice: str, listen: str) -> None:
-    """Keep this process to one CPU; call it before there are threads, which inherit it. See `choose_cpu`."""
-    chosen = choose_cpu(choice, listen, allowed_cpus())
-    if chosen is not None:
+    """Keep this process to one CPU, or log why it can't be; call it before there are threads, which inherit it.
+
+    Args:
+        choice: What `check_cpu` accepts.
+        listen: `host:port` of the service; for port 0 its pid stands in.
+    """
+    port = split_address(listen)[1] or os.getpid()
+    chosen = choose_cpu(choice, socket.gethostname(), port, allowed_cpus())
+    if chosen is None:
+        return
+    try:
         os.sched_setaffinity(0, {chosen})
+    except OSError as error:  # a sandbox forbids it: slower, but as good
+        _log.warning("not kept to one CPU", cpu=chosen, error=str(error))
+    else:
+        _log.info("kept to one CPU", cpu=chosen)

@@ -207,9 +207,9 @@ DiscoveryUrl = Annotated[
 
 Cpu = Annotated[
     str,
-    BeforeValidator(lambda value: str(value).lower()),
+    BeforeValidator(str.lower),
     AfterValidator(check_cpu),
-    Field(description="auto (one of them), any (the system's choice) or the number of a CPU"),
+    Field(description="auto (one that it picks), any (the system's choice) or the number of a CPU"),
 ]
 
 
@@ -224,7 +224,7 @@ class ServiceSettings(BaseSettings):
         broker_url: Which message broker.
         discovery_url: Which registry.
         threads: How many calls are handled at once.
-        cpu: On which CPU the process runs: one, a certain one, or any.
+        cpu: On which CPU the process runs: on one (`auto`), on that of this number, or on any.
         metrics_listen: Where to serve what is counted, for Prometheus; empty: nowhere.
         reflection: Whether gRPC clients may ask what services there are.
         topic_prefix: Put before each topic's name, one an environment.

@@ -37,6 +37,7 @@ def test_the_defaults_are_those_of_one_machine() -> None:
         "cache_url": "",
         "metrics_listen": "",
         "threads": 64,
+        "cpu": "auto",
         "queue": 4096,
         "batch": 256,
         "reflection": True,
@@ -70,6 +71,23 @@ def test_times_are_plain_seconds(monkeypatch: pytest.MonkeyPatch, value: str, se
     assert read_settings(OrderSettings).pay_within == timedelta(seconds=seconds)
 
 
+@pytest.mark.parametrize(("value", "cpu"), [("auto", "auto"), ("ANY", "any"), ("5", "5")])
+def test_a_service_may_be_told_its_cpu(monkeypatch: pytest.MonkeyPatch, value: str, cpu: str) -> None:
+    monkeypatch.setattr("common.one_cpu.allowed_cpus", lambda: [2, 5])
+    monkeypatch.setenv("ORDER_CPU", value)
+    assert read_settings(OrderSettings).cpu == cpu
+
+
+def test_who_names_a_cpu_that_it_may_not_use_is_told_which_there_are(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("common.one_cpu.allowed_cpus", lambda: [2, 5])
+    monkeypatch.setenv("INVENTORY_CPU", "3")
+    (line,) = wrong(InventorySettings)
+    assert line == (
+        "INVENTORY_CPU='3': this process may run on CPU 2, 5;"
+        " allowed is auto (one that it picks), any (the system's choice) or the number of a CPU"
+    )
+
+
 def test_an_empty_variable_is_as_good_as_none(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ORDER_THREADS", "")
     assert read_settings(OrderSettings).threads == 64
@@ -101,6 +119,10 @@ def test_the_longest_create_follows_the_grace(monkeypatch: pytest.MonkeyPatch) -
         ("ORDER_CREATING_GRACE", "0", "a number of seconds above 0"),
         ("ORDER_THREADS", "0", "a whole number from 1 to 1024"),
         ("ORDER_THREADS", "1.5", "a whole number from 1 to 1024"),
+        ("ORDER_CPU", "all", "auto (one that it picks), any (the system's choice) or the number of a CPU"),
+        ("ORDER_CPU", "-1", "the number of a CPU"),
+        ("ORDER_CPU", "0.5", "the number of a CPU"),
+        ("ORDER_CPU", "1000000", "the number of a CPU"),
         ("ORDER_REFLECTION", "maybe", "on or off"),
         ("ORDER_TOPIC_PREFIX", "a b", "up to 64 of A-Z"),
         ("ORDER_LOG_LEVEL", "loud", "debug, info, warning or error"),
