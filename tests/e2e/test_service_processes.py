@@ -1,5 +1,6 @@
 """`python -m inventory_srv` and `python -m order_srv` as a person or a supervisor meets them."""
 
+import contextlib
 import os
 import re
 import signal
@@ -18,6 +19,9 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 MODULES = ("inventory_srv", "order_srv")
 PATIENCE_S = 30
 
+can_choose_its_cpu = pytest.mark.skipif(
+    not hasattr(os, "sched_getaffinity"), reason="this system does not let a process choose its CPU"
+)
 every_service = pytest.mark.parametrize("module", MODULES)
 
 
@@ -84,6 +88,38 @@ def test_it_tells_its_port_serves_there_and_ends_with_0_when_told_to_stop(
         assert process.returncode == 0
         assert rest == ""
         assert "Traceback" not in (tmp_path / "stderr.log").read_text()
+
+
+def cpus_of_threads(process: "subprocess.Popen[str]") -> list[set[int]]:
+    """On which CPUs each thread of a process may run."""
+    threads = []
+    for thread in Path(f"/proc/{process.pid}/task").iterdir():
+        with contextlib.suppress(ProcessLookupError):  # it has ended since
+            threads.append(os.sched_getaffinity(int(thread.name)))
+    return threads
+
+
+@can_choose_its_cpu
+@every_service
+def test_by_itself_it_runs_on_one_cpu_with_all_its_threads(module: str, tmp_path: Path) -> None:
+    with started(module, tmp_path, **{f"{prefix_of(module)}_LISTEN": "127.0.0.1:0"}) as process:
+        ready_line(process)
+        first, *others = cpus_of_threads(process)
+    assert len(first) == 1
+    assert first <= os.sched_getaffinity(0)
+    assert len(others) >= 2  # there are some by then
+    assert all(cpus == first for cpus in others)
+
+
+@can_choose_its_cpu
+@every_service
+def test_told_a_cpu_it_runs_there_and_told_any_wherever_who_started_it_may(module: str, tmp_path: Path) -> None:
+    allowed = os.sched_getaffinity(0)
+    for choice, cpus in [(str(cpu), {cpu}) for cpu in sorted(allowed)[:2]] + [("any", allowed)]:
+        settings = {f"{prefix_of(module)}_LISTEN": "127.0.0.1:0", f"{prefix_of(module)}_CPU": choice}
+        with started(module, tmp_path, **settings) as process:
+            ready_line(process)
+            assert all(each == cpus for each in cpus_of_threads(process)), choice
 
 
 @every_service

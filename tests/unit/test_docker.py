@@ -8,6 +8,8 @@ import pytest
 from dotenv import dotenv_values
 from ruamel.yaml import YAML
 
+from common.addresses import split_address
+from common.one_cpu import choose_cpu
 from common.settings import ServiceSettings, read_settings
 from inventory_srv import bootstrap as inventory_bootstrap
 from inventory_srv import consumers as inventory_consumers
@@ -121,6 +123,19 @@ def test_the_settings_are_such_that_the_service_starts(
     settings = read_settings(settings_class)
     assert settings.advertise == SERVICES[name]["hostname"] == name
     assert settings.listen.startswith("0.0.0.0:")
+
+
+@pytest.mark.parametrize("cpus", [2, 3, 4, 8, 16])
+@pytest.mark.parametrize("kind", ["inventory", "order"])
+def test_unless_told_otherwise_the_two_replicas_of_a_service_run_on_different_cpus(kind: str, cpus: int) -> None:
+    chosen = set()
+    for number in (1, 2):
+        replica = f"{kind}-{number}"
+        settings = environment(replica)
+        port = split_address(settings[f"{kind.upper()}_LISTEN"])[1]
+        host = SERVICES[replica]["hostname"]
+        chosen.add(choose_cpu(settings[f"{kind.upper()}_CPU"], host, port, list(range(cpus))))
+    assert len(chosen) == 2
 
 
 @pytest.mark.parametrize("name", sorted(OURS))

@@ -13,6 +13,8 @@ import psutil
 import pytest
 from dotenv import dotenv_values
 
+from common.addresses import split_address
+from common.one_cpu import choose_cpu
 from common.settings import ServiceSettings
 from inventory_srv.settings import InventorySettings
 from order_srv.messages import ORDER_REBACK, ORDER_TIMEOUT
@@ -176,6 +178,19 @@ def test_every_replica_finds_the_engines_and_has_ports_of_its_own(cluster: Clust
     for each in services:
         assert each.broker_url == f"{cluster.rocketmq_url}?nameserver={cluster.nameserver}"
         assert each.discovery_url == cluster.consul_url
+
+
+@pytest.mark.parametrize("cpus", [2, 3, 4, 8, 16])
+def test_the_two_replicas_of_a_service_run_on_different_cpus(
+    machine: Machine, tmp_path: Path, cpus: int, no_settings: None
+) -> None:
+    cluster = Cluster(tmp_path / "c", Ports.block(DEFAULT_BASE))
+    for kind, of in (("inventory", InventorySettings), ("order", OrderSettings)):
+        replicas = [settings_of(program(cluster, f"{kind}-{number}"), of) for number in (1, 2)]
+        chosen = {
+            choose_cpu(each.cpu, "this-machine", split_address(each.listen)[1], list(range(cpus))) for each in replicas
+        }
+        assert len(chosen) == len(replicas), kind
 
 
 @pytest.mark.parametrize("value", ["7", 'it\'s "so" \\ # 5 $HOME', "a=b c"])
