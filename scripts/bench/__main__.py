@@ -1,10 +1,10 @@
 """Starts services, loads them from processes of their own, checks the books, and writes JSON, tables and plots."""
 
 import shutil
+import signal
 import sys
 import tempfile
 import time
-from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any, Final
@@ -15,10 +15,11 @@ from rich.console import Console
 
 from common.rpc.errors import to_domain_error
 from scripts.bench.loaders import Loaders, LoadFailed
+from scripts.bench.output import Output
 from scripts.bench.parts import PARTS, Part
-from scripts.bench.report import in_words, is_busy, machine, merged, of_part, read, write
+from scripts.bench.report import in_words, is_busy, machine, of_part
 from scripts.bench.site import Options, Site
-from scripts.bench.table import console_tables, markdown, missed
+from scripts.bench.table import console_tables
 from scripts.bench.worlds import CLIENTS, CLUSTER, EMBEDDED, OFFICIAL, WORLDS, World, open_world
 from scripts.cluster.program import CannotRun
 from scripts.services import ServiceFailed, forget_settings, leave_in_order_on_signals
@@ -26,6 +27,10 @@ from scripts.services import ServiceFailed, forget_settings, leave_in_order_on_s
 _ROOM: Final = Path(".run") / "bench"
 _PUBLISHED: Final = Path("docs") / "benchmarks"
 _NAMES: Final = [part.name for part in PARTS]
+
+_NOT_ALL_IS_WELL: Final = 1  # exit codes, as a shell has them
+_SIGNALLED: Final = 128
+_CTRL_C: Final = _SIGNALLED + signal.SIGINT
 
 
 def bench(  # noqa: PLR0917 the options of a program
@@ -46,7 +51,10 @@ def bench(  # noqa: PLR0917 the options of a program
     *,
     publish: Annotated[bool, typer.Option(help=f"Write to {_PUBLISHED}, the measured parts anew.")] = False,
 ) -> None:
-    """Measure. Exits with 1 when the books do not balance; a missed target is told and is no failure."""
+    """Measure. Exits with 1 when the books do not balance; a missed target is told and is no failure.
+
+    What was measured is written after each part, and stays when the run is ended early.
+    """
     _one_of("world", world, WORLDS)
     _one_of("client", client, CLIENTS)
     for name in only or []:
@@ -60,27 +68,10 @@ def bench(  # noqa: PLR0917 the options of a program
     options = Options(
         seconds, rounds, callers, create_callers, connections, processes, replicas, skus, due_orders, calls, largest
     )
-    measured: dict[str, dict[str, Any]] = {}
-    ended = _measure(console, options, chosen, world, client, measured)
-    balanced = not measured or _report(console, world, measured, publish=publish)
-    sys.exit(0 if ended and balanced else 1)
-
-
-def _report(console: Console, world: str, measured: dict[str, dict[str, Any]], *, publish: bool) -> bool:
-    """Write what was measured, and tell whether the books balance."""
     folder = _PUBLISHED if publish else _ROOM / f"{datetime.now(UTC):%Y%m%d-%H%M%S}"
-    file = folder / f"{world}.json"
-    report = merged(read(file), world, measured, _NAMES)
-    write(file, report)
-    _draw(console, file, report)
-    faults = [fault for part in measured.values() for fault in part["book_faults"]]
-    for fault in faults:
-        console.print(fault, style="red", markup=False)
-    console.print("the books do NOT balance" if faults else "the books balance after each round")
-    for name in missed({"parts": measured}):
-        console.print(f"missed: {name}", style="yellow", markup=False)
-    console.print(f"all of it: {folder}", soft_wrap=True)
-    return not faults
+    output = Output(console, world, folder, _NAMES)
+    code = _measure(console, options, chosen, world, client, output)
+    sys.exit(code if output.tell() or code else _NOT_ALL_IS_WELL)
 
 
 def _one_of(option: str, value: str, known: "list[str] | tuple[str, ...]") -> None:
@@ -89,38 +80,46 @@ def _one_of(option: str, value: str, known: "list[str] | tuple[str, ...]") -> No
 
 
 def _measure(  # noqa: PLR0917 what its caller has
-    console: Console,
-    options: Options,
-    chosen: list[Part],
-    world_name: str,
-    client: str,
-    measured: dict[str, dict[str, Any]],
-) -> bool:
-    """Put each part's report into `measured` when it is done; whether all of them are: what ended it was told."""
+    console: Console, options: Options, chosen: list[Part], world_name: str, client: str, output: Output
+) -> int:
+    """Put each part's report into `output` when it is done; the exit code: 0 when all of them are.
+
+    What is wrong is told. A part that fails does not keep the others from being measured; a signal does.
+    """
     _ROOM.mkdir(parents=True, exist_ok=True)
     folder = Path(tempfile.mkdtemp(prefix="data-", dir=_ROOM)).absolute()  # on a disk: /tmp may be memory
 
     def say(line: str) -> None:
         console.print(f"  {line}", markup=False)
 
-    try:
-        with (
-            Loaders(options.processes) as loaders,
-            open_world(world_name, folder / "engines", client, say) as world,
-        ):
-            for part in chosen:
-                measured[part.name] = _measure_part(console, options, part, world, folder, loaders)
-    except (ServiceFailed, CannotRun, LoadFailed, grpc.RpcError, RuntimeError) as error:
+    def failed(error: Exception) -> None:
         text = str(to_domain_error(error)) if isinstance(error, grpc.RpcError) else str(error)
         console.print(f"{text}\nthe services' data and logs are kept in {folder}", style="red", markup=False)
-        return False
-    shutil.rmtree(folder)
-    return True
+
+    code = 0
+    try:
+        with open_world(world_name, folder / "engines", client, say) as world:
+            for part in chosen:
+                try:
+                    output.add(part.name, _measure_part(console, options, part, world, folder))
+                except (ServiceFailed, LoadFailed, grpc.RpcError, RuntimeError) as error:
+                    failed(error)
+                    code = _NOT_ALL_IS_WELL
+    except CannotRun as error:
+        failed(error)
+        return _NOT_ALL_IS_WELL
+    except (KeyboardInterrupt, SystemExit) as error:
+        code = error.code if isinstance(error, SystemExit) and isinstance(error.code, int) else _CTRL_C
+        console.print(f"ended by {signal.Signals(code - _SIGNALLED).name}", style="red", markup=False)
+    left = [part.name for part in chosen if part.name not in output.measured]
+    if left:
+        console.print(f"not measured: {', '.join(left)}", style="red", markup=False)
+    if code != _NOT_ALL_IS_WELL:
+        shutil.rmtree(folder)
+    return code
 
 
-def _measure_part(  # noqa: PLR0917 what its caller has
-    console: Console, options: Options, part: Part, world: World, folder: Path, loaders: Loaders
-) -> dict[str, Any]:
+def _measure_part(console: Console, options: Options, part: Part, world: World, folder: Path) -> dict[str, Any]:
     facts = machine(world.versions())
     console.print(f"{part.name}: {part.about}", style="bold", markup=False)
     if is_busy(facts):
@@ -128,7 +127,10 @@ def _measure_part(  # noqa: PLR0917 what its caller has
             f"  others are using this machine (load {facts['load_before']}): expect lower figures", style="yellow"
         )
     began = time.monotonic()
-    with Site(part.name, world, folder, loaders=loaders, console=console, options=options) as site:
+    with (
+        Loaders(options.processes) as loaders,
+        Site(part.name, world, folder, loaders=loaders, console=console, options=options) as site,
+    ):
         part.run(site)
         if part.checks_books:
             site.check_books("in the end")
@@ -137,18 +139,6 @@ def _measure_part(  # noqa: PLR0917 what its caller has
     for table in console_tables(report, f"{part.name}: {in_words(facts)}"):
         console.print(table)
     return report
-
-
-def _draw(console: Console, file: Path, report: dict[str, Any]) -> None:
-    """Draw its plots, and write the page; without matplotlib there is the page alone."""
-    files: dict[str, list[str]] = {}
-    with suppress(ImportError):
-        from scripts.bench.plots import draw_all  # noqa: PLC0415 an extra that a benchmark can do without
-
-        files = draw_all(report, file.with_suffix(""))
-    if not files:
-        console.print("no plots: matplotlib is not installed (the extra `plots`)")
-    file.with_suffix(".md").write_text(markdown(report, files), encoding="utf-8")
 
 
 if __name__ == "__main__":

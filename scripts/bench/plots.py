@@ -42,21 +42,23 @@ _SETTINGS: Final[dict[Any, Any]] = {
 }
 
 
-def draw_all(report: Mapping[str, Any], folder: Path) -> dict[str, list[str]]:
+def draw_all(report: Mapping[str, Any], folder: Path, only: str = "") -> dict[str, list[str]]:
     """Draw every plot of a report as SVG and PNG.
 
     Args:
         report: As it was written.
         folder: Where the files go.
+        only: A part: the plots of the others are there already.
 
     Returns:
-        The SVGs by part, relative to the folder above theirs.
+        The SVGs by part, those of the others too, relative to the folder above theirs.
     """
     drawn: dict[str, list[str]] = {}
     for name, part in report["parts"].items():
         for plot in part["plots"]:
             footer = f"{report['world']} · {_date(part)} · {in_words(part['machine'])}"
-            draw(plot, footer, folder)
+            if only in {"", name}:
+                draw(plot, footer, folder)
             drawn.setdefault(name, []).append(f"{folder.name}/{plot['name']}.svg")
     return drawn
 

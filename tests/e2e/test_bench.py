@@ -1,12 +1,16 @@
 """`make bench`, made short: real processes, the books checked, and nothing left behind but its report."""
 
 import json
+import signal
 import subprocess
 import sys
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
+
+from tests.services import wait_until
 
 PATIENCE_S = 200
 
@@ -67,6 +71,43 @@ def test_orders_that_are_due_at_once_are_all_closed(tmp_path: Path) -> None:
     figures = {figure["name"]: figure for figure in parts["due"]["figures"]}
     assert figures["all orders closed after"]["samples"] == 30
     assert figures["all orders closed after"]["value"]["median"] > 0
+
+
+def services_in(folder: Path) -> int:
+    """How many services run in a folder of this one."""
+    found = 0
+    for process in psutil.process_iter(["cmdline", "cwd"]):
+        command, where = process.info["cmdline"] or [], process.info["cwd"] or ""
+        found += command[-1:] in (["inventory_srv"], ["order_srv"]) and Path(where).is_relative_to(folder)
+    return found
+
+
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGINT], ids=lambda how: how.name)
+def test_a_run_that_is_ended_early_keeps_what_it_has_measured(tmp_path: Path, how: signal.Signals) -> None:
+    endless = ("--only", "commits", "--only", "stock", "--seconds", "100", "--rounds", "1", "--skus", "20")
+    command = [sys.executable, "-u", "-m", "scripts.bench", *endless, "--publish"]
+    published = tmp_path / "docs" / "benchmarks"
+    with subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+
+        def measures_the_second() -> bool:
+            """Or has ended by itself, which what it tells explains."""
+            return process.poll() is not None or (
+                (published / "embedded.json").is_file() and services_in(tmp_path) == 2
+            )
+
+        try:
+            wait_until(measures_the_second, "the second part's services", PATIENCE_S)
+        finally:
+            process.send_signal(how)
+            out, err = process.communicate(timeout=PATIENCE_S)
+    assert process.returncode == 128 + how, out + err
+    assert f"ended by {how.name}\nnot measured: stock\n" in out
+    assert "written: commits; all of it: docs/benchmarks" in out
+    assert list(json.loads((published / "embedded.json").read_text())["parts"]) == ["commits"]
+    assert "| SQLite, p50 |" in (published / "embedded.md").read_text()
+    assert services_in(tmp_path) == 0
+    assert list((tmp_path / ".run" / "bench").iterdir()) == []
 
 
 def test_a_part_that_there_is_not_is_told(tmp_path: Path) -> None:

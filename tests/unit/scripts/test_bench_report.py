@@ -7,8 +7,10 @@ from typing import Any
 from xml.etree import ElementTree as ET
 
 import pytest
+from rich.console import Console
 
 from scripts.bench.figures import Axis, Figure, Load, Plot, Point, Series, Spread, Target
+from scripts.bench.output import Output
 from scripts.bench.plots import draw, main
 from scripts.bench.report import merged, of_part, read, write
 from scripts.bench.site import Options, Results
@@ -19,6 +21,7 @@ FACTS = {
     "processor": "A Processor",
     "cores": 2,
     "memory_gb": 8.0,
+    "cpu_policy": "each service on one CPU",
     "load_before": 0.1,
     "python": "3.11.7",
     "grpcio": "1.80.0",
@@ -109,7 +112,8 @@ def test_what_misses_its_target_is_named() -> None:
 
 def test_the_page_names_the_machine_the_books_faults_and_shows_the_plots() -> None:
     page = markdown({"world": "cluster", "parts": {"stock": part(faults=("one",))}}, {"stock": ["cluster/ways.svg"]})
-    assert "A Processor, 2 cores, 8.0 GB; Python 3.11.7, grpcio 1.80.0, SQLite 3.40.1, MariaDB 10.11" in page
+    versions = "Python 3.11.7, grpcio 1.80.0, SQLite 3.40.1, MariaDB 10.11"
+    assert f"A Processor, 2 cores, 8.0 GB; {versions}; each service on one CPU" in page
     assert "The books did not balance: 1 faults" in page
     assert "![ways](cluster/ways.svg)" in page
     rows = [line for line in page.splitlines() if line.startswith("| Sell ÷")]
@@ -136,6 +140,64 @@ def test_a_part_that_is_measured_again_replaces_what_was_there(tmp_path: Path) -
     report = merged(read(file), "cluster", {"stock": part()}, ["stock", "ways"])
     assert list(report["parts"]) == ["stock", "ways"]
     assert report["parts"]["stock"]["figures"][0]["value"]["median"] == 0.55
+
+
+def output(folder: Path) -> Output:
+    return Output(Console(), "cluster", folder, ["stock", "ways"])
+
+
+def test_each_part_is_written_when_it_is_done(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    written = output(tmp_path / "new")
+    written.add("stock", part(SHARES))
+    assert list(read(tmp_path / "new" / "cluster.json")["parts"]) == ["stock"]
+    assert "![latency](cluster/latency.svg)" in (tmp_path / "new" / "cluster.md").read_text()
+    assert (tmp_path / "new" / "cluster" / "latency.png").is_file()
+    written.add("ways", part(BARS, median=0.3))
+    assert list(read(tmp_path / "new" / "cluster.json")["parts"]) == ["stock", "ways"]
+    assert (tmp_path / "new" / "cluster.md").read_text().count("![") == 2
+    assert sorted(path.name for path in (tmp_path / "new").iterdir()) == ["cluster", "cluster.json", "cluster.md"]
+    assert written.tell()
+    told = capsys.readouterr().out
+    assert "missed: Sell ÷ empty call" in told
+    assert "written: stock, ways" in told
+    assert "no plots" not in told
+
+
+def test_a_part_of_an_earlier_run_stays_until_it_is_measured_anew(tmp_path: Path) -> None:
+    output(tmp_path).add("ways", part(BARS))
+    before = (tmp_path / "cluster" / "ways.svg").stat().st_mtime_ns
+    output(tmp_path).add("stock", part(LINES))
+    assert list(read(tmp_path / "cluster.json")["parts"]) == ["stock", "ways"]
+    assert (tmp_path / "cluster" / "ways.svg").stat().st_mtime_ns == before
+    assert (tmp_path / "cluster.md").read_text().count("![") == 2
+
+
+def test_books_that_do_not_balance_are_told_and_so_is_that_nothing_was_measured(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert output(tmp_path).tell()
+    assert "nothing was measured" in capsys.readouterr().out
+    written = output(tmp_path)
+    written.add("stock", part(faults=("one unit is gone",)))
+    assert not written.tell()
+    told = capsys.readouterr().out
+    assert "one unit is gone" in told
+    assert "the books do NOT balance" in told
+
+
+def test_a_run_that_is_killed_while_it_writes_leaves_the_report_that_was_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "cluster.json"
+    write(file, {"world": "cluster", "parts": {}})
+
+    def killed(_path: Path, _to: Path) -> Path:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Path, "replace", killed)
+    with pytest.raises(KeyboardInterrupt):
+        write(file, {"world": "cluster", "parts": {"stock": part()}})
+    assert read(file) == {"world": "cluster", "parts": {}}
 
 
 def test_a_report_of_another_world_is_left_alone() -> None:
