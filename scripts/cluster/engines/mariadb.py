@@ -30,7 +30,7 @@ skip-name-resolve
 init-file = {folder}/init.sql
 max_connections = 600
 innodb_flush_log_at_trx_commit = 1
-innodb_buffer_pool_size = 128M
+innodb_buffer_pool_size = 512M
 character-set-server = utf8mb4
 collation-server = utf8mb4_nopad_bin
 sql_mode = STRICT_ALL_TABLES,NO_ENGINE_SUBSTITUTION,ERROR_FOR_DIVISION_BY_ZERO

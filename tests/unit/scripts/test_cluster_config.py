@@ -29,6 +29,7 @@ from tests.unit.scripts.cluster_machine import Machine
 
 _DEFAULTS_OF_ENGINES = {3306, 6379, 8081, 8080, 9876, 10909, 10911, 10912, 8300, 8301, 8302, 8500, 8600}
 _FIRST_CLIENT_PORT = 32768
+_REPOSITORY = Path(__file__).parents[3]
 
 
 @pytest.fixture
@@ -140,6 +141,12 @@ def test_engines_listen_on_the_loopback_address_alone(cluster: Cluster) -> None:
 def test_what_was_acknowledged_is_on_disk(cluster: Cluster) -> None:
     assert lines(program(cluster, "mariadb").files["mariadb.cnf"])["innodb_flush_log_at_trx_commit"] == "1"
     assert lines(program(cluster, "rocketmq-broker").files["broker.conf"])["flushDiskType"] == "SYNC_FLUSH"
+
+
+def test_the_database_is_set_up_as_in_containers(cluster: Cluster) -> None:
+    in_containers = (_REPOSITORY / "docker" / "mariadb" / "reback.cnf").read_text(encoding="utf-8")
+    wanted = {name: value for name, value in lines(in_containers).items() if not name.startswith("#")}
+    assert wanted.items() <= lines(program(cluster, "mariadb").files["mariadb.cnf"]).items()
 
 
 def test_settings_of_the_broker_go_over_the_clusters_own(machine: Machine, tmp_path: Path) -> None:
