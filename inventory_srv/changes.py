@@ -141,11 +141,9 @@ class Sheet:
     def new_stocks(self) -> list[Stock]:
         return [stock for sku, stock in self.stocks.items() if sku not in self._stocks_read]
 
-    def changed_stocks(self) -> list[tuple[Stock, int]]:
-        """Stocks that are other than they were read, each with the version that it was read with."""
-        return [
-            (stock, read.version) for sku, read in self._stocks_read.items() if (stock := self.stocks[sku]) is not read
-        ]
+    def changed_stocks(self) -> list[tuple[Stock, Stock]]:
+        """Stocks that are other than they were read, each with what was read."""
+        return [(stock, read) for sku, read in self._stocks_read.items() if (stock := self.stocks[sku]) is not read]
 
     def confirmed_stocks(self) -> Iterable[Stock]:
         """Stocks that are in the database as they are here, once the sheet is committed."""

@@ -9,16 +9,15 @@ from typing import Any, Final
 
 import peewee
 
-from common.database import Database, padded, to_micros
+from common.database import Database, Statement, padded, to_micros
 from inventory_srv import rows
 from inventory_srv.changes import AdjustStock, Change, Reback, Sell, SetStock, Sheet
 from inventory_srv.records import AnsweredRequest, Sale, SaleState, Stock
 
 _NEW_STOCK: Final = "stock (sku, available, sold, version, add_time, update_time)"
+_CHANGED_STOCK: Final = "stock SET available = available + ?, sold = sold + ?, version = version + ?, update_time = ?"
 # The version: should the row not be held as it ought to be, the older write is found out instead of lost.
-_CHANGED_STOCK: Final = (
-    "UPDATE stock SET available = ?, sold = ?, version = ?, update_time = ? WHERE sku = ? AND version = ?"
-)
+_STOCK_AS_READ: Final = "sku = ? AND version = ?"
 # Never an upsert: of two replicas that write one order_sn, the second must find the sale of the first.
 _NEW_SALE: Final = "sale (order_sn, state, return_time, return_reason, add_time, update_time)"
 _RETURNED_SALE: Final = (
@@ -94,7 +93,7 @@ class Repository:
             One of `REPEAT_ON`: A row is not as it was read, or a new one is there already.
         """
         inserting = self._database.inserting
-        new_sales, returned, changed = sheet.new_sales(), sheet.returned_sales(), sheet.changed_stocks()
+        new_sales, returned = sheet.new_sales(), sheet.returned_sales()
         lines = [(sale.order_sn, sku, n) for sale in new_sales for sku, n in sale.lines]
         movements = [(*movement[:-1], to_micros(movement[-1])) for movement in sheet.movements]
         inserts = (
@@ -105,12 +104,26 @@ class Repository:
             *inserting(_NEW_MOVEMENT, movements),
         )
         updates = (
-            *((_RETURNED_SALE, _returned_row(sale)) for sale in returned),
-            *((_CHANGED_STOCK, _changed_row(stock, version)) for stock, version in changed),
+            *(((_RETURNED_SALE, _returned_row(sale)), 1) for sale in returned),
+            *self._changing(sheet.changed_stocks()),
         )
-        found = self._database.run_all([*inserts, *updates])
-        if any(count != 1 for count in found[len(inserts) :]):
+        found = self._database.run_all([*inserts, *(statement for statement, _ in updates)])
+        if found[len(inserts) :] != [rows for _, rows in updates]:
             raise Overtaken("a row is not as it was read")
+
+    def _changing(self, changed: Iterable[tuple[Stock, Stock]]) -> Iterator[tuple[Statement, int]]:
+        """The updates of stocks and how many rows each finds; those that change alike (many sold one unit) in one."""
+        alike: dict[rows.Row, list[rows.Row]] = {}
+        for stock, read in changed:
+            change = (
+                stock.available - read.available,
+                stock.sold - read.sold,
+                stock.version - read.version,
+                to_micros(stock.update_time),
+            )
+            alike.setdefault(change, []).append((read.sku, read.version))
+        for change, keys in alike.items():
+            yield from self._database.updating(_CHANGED_STOCK, change, _STOCK_AS_READ, keys)
 
     def _hold_sales(self, order_sns: Sequence[str]) -> list[Sale]:
         found = list(self._sales.find(order_sns))
@@ -168,10 +181,6 @@ def _keys(changes: Iterable[Change]) -> tuple[set[str], set[str], set[str]]:
 
 def _stock_row(stock: Stock) -> rows.Row:
     return (*stock[:4], to_micros(stock.update_time), to_micros(stock.update_time))
-
-
-def _changed_row(stock: Stock, version_read: int) -> rows.Row:
-    return (*stock[1:4], to_micros(stock.update_time), stock.sku, version_read)
 
 
 def _sale_row(sale: Sale) -> rows.Row:

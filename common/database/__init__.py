@@ -1,7 +1,16 @@
 """Connections and transactions, on SQLite or on a MySQL server, by URL."""
 
-from common.database.database import Database, padded
+from common.database.database import Database, Statement, padded
 from common.database.errors import CommitUnknown, DatabaseUnavailable
 from common.database.times import TimeField, from_micros, to_micros
 
-__all__ = ["CommitUnknown", "Database", "DatabaseUnavailable", "TimeField", "from_micros", "padded", "to_micros"]
+__all__ = [
+    "CommitUnknown",
+    "Database",
+    "DatabaseUnavailable",
+    "Statement",
+    "TimeField",
+    "from_micros",
+    "padded",
+    "to_micros",
+]

@@ -43,6 +43,7 @@ _TRIES_TOLD: Final = 10  # of work that names itself what to repeat it for
 _FIRST_PAUSE_S: Final = 0.01
 _LONGEST_PAUSE_S: Final = 0.5
 _ROWS_AT_ONCE: Final = 128
+_CHANGED_AT_ONCE: Final = 32  # a server's time to plan an OR of keys grows with their square
 
 _ENGINES_ERRORS: Final = (peewee.DatabaseError, peewee.InterfaceError, OSError)
 
@@ -231,6 +232,22 @@ class Database:
             yield _insert_statement(into, count, len(some[0])), list(chain.from_iterable(some))
             done += count
 
+    def updating(
+        self, what: str, values: Sequence[Any], key: str, keys: Sequence[tuple[Any, ...]]
+    ) -> Iterator[tuple[Statement, int]]:
+        """Statements that change many rows alike, each with how many rows it ought to find.
+
+        Args:
+            what: The table and its new values: `stock SET available = available - ?`.
+            values: Of `what`.
+            key: What makes out one row: `sku = ? AND version = ?`.
+            keys: The values of `key`, a row each.
+        """
+        at_once = 1 if self._driver.prepares else _CHANGED_AT_ONCE
+        for done in range(0, len(keys), at_once):
+            some = keys[done : done + at_once]
+            yield (_update_statement(what, key, len(some)), [*values, *chain.from_iterable(some)]), len(some)
+
     def close(self) -> None:
         """Close every connection, also those in use."""
         if self._clock is not None:
@@ -332,3 +349,8 @@ def _worded(statement: str, value: str) -> str:
 def _insert_statement(into: str, rows: int, columns: int) -> str:
     row = f"({', '.join('?' * columns)})"
     return f"INSERT INTO {into} VALUES {', '.join([row] * rows)}"  # noqa: S608 made of what this program wrote itself
+
+
+@cache
+def _update_statement(what: str, key: str, rows: int) -> str:
+    return f"UPDATE {what} WHERE {' OR '.join([key] * rows)}"

@@ -57,7 +57,7 @@ class MysqlDriver(Driver):
         return nullcontext()  # rows are held one by one
 
     def begin(self) -> None:
-        self.engine.begin()
+        self.engine.begin_with_next()
 
     def begin_snapshot(self) -> None:
         for statement in _SNAPSHOT:
