@@ -221,6 +221,40 @@ def test_an_update_counts_the_rows_that_it_found_changed_or_not(database: Databa
     assert database.write(lambda: database.engine.execute(query).rowcount) == 1
 
 
+def test_rows_that_change_alike_are_changed_by_few_statements_that_count_what_they_found(database: Database) -> None:
+    words = [f"w{number:03}" for number in range(70)]
+    database.write(lambda: database.insert_many("note (word, number)", [(word, 1) for word in words]))
+    keys = [(word, 1) for word in words[:-1]] + [(words[-1], 8)]  # the last is not as it is said to be
+
+    def change() -> tuple[int, int]:
+        updates = list(database.updating("note SET number = number + ?", [5], "word = ? AND number = ?", keys))
+        found = database.run_all([statement for statement, _ in updates])
+        return sum(found), sum(rows for _, rows in updates)
+
+    assert database.write(change) == (69, 70)
+    assert numbers(database) == dict.fromkeys(words[:-1], 6) | {words[-1]: 1}
+
+
+def test_a_transaction_that_runs_nothing_leaves_none_open(database: Database) -> None:
+    assert database.write(lambda: 7) == 7
+    with pytest.raises(ZeroDivisionError):
+        database.write(lambda: 1 // 0)
+
+    put(database, "a", 1)  # by this thread's next transaction
+    with database.reading():
+        assert numbers(database) == {"a": 1}
+        assert not database.engine.in_transaction()
+
+
+def test_a_first_statement_that_fails_is_told_and_leaves_nothing(database: Database) -> None:
+    put(database, "a", 1)
+    with pytest.raises(peewee.IntegrityError):
+        database.write(lambda: database.insert_many("note (word, number)", [("a", 2)]))
+
+    put(database, "b", 2)
+    assert numbers(database) == {"a": 1, "b": 2}
+
+
 def test_a_read_within_a_transaction_does_not_keep_it_from_being_repeated(database: Database) -> None:
     tries: list[int] = []
 
