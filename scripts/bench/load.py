@@ -164,18 +164,20 @@ class _Run:
         self._failures: Counter[str] = Counter()
 
     async def closed_loop(self) -> Measured:
-        """Keep `callers` calls under way."""
+        """Keep `callers` calls under way; each caller makes one that is measured, however long those before it take."""
         plan = self._plan
         measure_from = time.perf_counter() + plan.warm_up
         until = measure_from + plan.seconds
         numbers = count()
 
         async def call_again_and_again() -> None:
+            measured = False
             while True:
                 now = time.perf_counter()
-                if next(numbers) >= plan.count if plan.count else now >= until:
+                if next(numbers) >= plan.count if plan.count else now >= until and measured:
                     return
-                await self._call(due=now, measured=now >= measure_from)
+                measured = now >= measure_from
+                await self._call(due=now, measured=measured)
 
         await asyncio.gather(*(call_again_and_again() for _ in range(plan.callers)))
         return self._measured(time.perf_counter() - measure_from)

@@ -2,10 +2,15 @@
 
 import os
 import signal
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 
+import grpc
 import pytest
 
-from scripts.bench.load import Kind, Plan
+from scripts.bench.load import Kind, Plan, drive
 from scripts.bench.loaders import Loaders, LoadFailed
 
 
@@ -22,3 +27,35 @@ def test_nobody_waits_for_a_load_process_that_died() -> None:
         assert loading.result() == []
         with pytest.raises(LoadFailed, match="died"):
             loaders.start([Plan(Kind.EMPTY), Plan(Kind.EMPTY)]).result()
+
+
+ANSWERED_AFTER_S = 0.2
+
+
+@contextmanager
+def slow_server() -> Iterator[str]:
+    """The address of a server that takes its time for an empty call."""
+
+    def answer(_request: bytes, _context: grpc.ServicerContext) -> bytes:
+        time.sleep(ANSWERED_AFTER_S)
+        return b""
+
+    _, service, method = Kind.EMPTY.value.split("/")
+    handler = grpc.method_handlers_generic_handler(service, {method: grpc.unary_unary_rpc_method_handler(answer)})
+    server = grpc.server(ThreadPoolExecutor(4))
+    server.add_generic_rpc_handlers((handler,))
+    port = server.add_insecure_port("127.0.0.1:0")
+    server.start()
+    try:
+        yield f"127.0.0.1:{port}"
+    finally:
+        server.stop(grace=None).wait()
+
+
+def test_each_caller_makes_a_measured_call_even_if_one_takes_longer_than_is_measured() -> None:
+    with slow_server() as address:
+        plan = Plan(Kind.EMPTY, callers=2, connections=1, addresses=(address,), warm_up=0.01, seconds=0.01)
+        measured = drive(plan)
+    assert (len(measured.latencies), measured.answered) == (2, 4)
+    assert min(measured.latencies) >= ANSWERED_AFTER_S
+    assert measured.rate <= 2 / ANSWERED_AFTER_S
