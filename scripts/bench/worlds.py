@@ -94,10 +94,11 @@ class Servers:
 
     Attributes:
         cluster: They, and how they are reached.
+        client: RocketMQ's client that the services use, `rocketmq` or `rocketmq-native`.
 
     Args:
         cluster: It runs, without services.
-        client: RocketMQ's client that the services use, `rocketmq` or `rocketmq-native`.
+        client: See above.
     """
 
     name = CLUSTER
@@ -105,13 +106,13 @@ class Servers:
 
     def __init__(self, cluster: Cluster, client: str) -> None:
         self.cluster = cluster
-        self._client = client
+        self.client = client
         self._processes = [psutil.Process(cluster.pid(name)) for name in _PROGRAMS]
 
     @property
     def broker_url(self) -> str:
         """Of RocketMQ, for the client that was chosen."""
-        if self._client == NATIVE:
+        if self.client == NATIVE:
             return f"{NATIVE}://{self.cluster.nameserver}"
         return f"{self.cluster.rocketmq_url}?nameserver={self.cluster.nameserver}"
 
@@ -148,7 +149,7 @@ class Servers:
             "mariadb": str(self.run_sql("SELECT VERSION()")),
             "innodb_flush_log_at_trx_commit": str(self.run_sql("SELECT @@innodb_flush_log_at_trx_commit")),
             "redis_server": redis_version,
-            "rocketmq": f"{ROCKETMQ_VERSION}, client {self._client}",
+            "rocketmq": f"{ROCKETMQ_VERSION}, client {self.client}",
             "consul": CONSUL_VERSION,
         }
 
