@@ -144,6 +144,9 @@ def _tell(site: Site, tally: Tally) -> None:
 
 
 def _tell_ratio(site: Site, tally: Tally, name: str, counts: Sequence[int], target: Target | None) -> None:
+    """Of the largest to the smallest; nothing where the curve is cut so short that it has one point."""
+    if len(counts) == 1:
+        return
     least, most = name.format(counts[0]), name.format(counts[-1])
     site.figure(f"{most} ÷ {least}", tally.ratio(most, least), "", target=target)
     site.figure(f"processor time: {most} ÷ {least}", tally.ratio(cost_of(most), cost_of(least)), "")
