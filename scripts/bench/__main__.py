@@ -49,6 +49,7 @@ def bench(  # noqa: PLR0917 the options of a program
     largest: Annotated[int, typer.Option(min=1000, help="How far the curves of growth go.")] = 1_000_000,
     client: Annotated[str, typer.Option(help=f"RocketMQ's client: {' or '.join(CLIENTS)}.")] = OFFICIAL,
     *,
+    every: Annotated[bool, typer.Option("--all", help="Every part, those too that have to be named otherwise.")] = False,
     publish: Annotated[bool, typer.Option(help=f"Write to {_PUBLISHED}, the measured parts anew.")] = False,
 ) -> None:
     """Measure. Exits with 1 when the books do not balance; a missed target is told and is no failure.
@@ -59,7 +60,8 @@ def bench(  # noqa: PLR0917 the options of a program
     _one_of("client", client, CLIENTS)
     for name in only or []:
         _one_of("only", name, [part.name for part in PARTS if world in part.worlds])
-    chosen = [part for part in PARTS if world in part.worlds and (part.name in only if only else part.by_default)]
+    wanted = only or [part.name for part in PARTS if every or part.by_default]
+    chosen = [part for part in PARTS if world in part.worlds and part.name in wanted]
     if replicas > 1 and world != CLUSTER:
         raise typer.BadParameter(f"only the {CLUSTER} world has several replicas")
     leave_in_order_on_signals()

@@ -118,10 +118,12 @@ def _up_to(counts: Sequence[int], site: Site) -> tuple[int, ...]:
 
 
 def _in_turns(site: Site, places: Mapping[int, Place]) -> Iterator[tuple[int, tuple[int, Place]]]:
-    """Every place once a round, in the other direction each time: what changes with time meets all the same."""
+    """Every place once a round, beginning with another each time: the largest is mostly followed by the smallest."""
+    each = list(places.items())
     for number in range(site.options.rounds):
-        for each in list(places.items())[:: 1 if number % 2 else -1]:
-            yield number, each
+        first = number % len(each)
+        for place in each[first:] + each[:first]:
+            yield number, place
 
 
 def _some_of(count: int, number: int) -> tuple[str, ...]:
