@@ -10,6 +10,7 @@ from typing import Final
 from common.clock import SystemClock
 from common.messaging.open import open_broker
 from common.messaging.port import Broker, Message, Resolution
+from common.one_cpu import AUTO, keep_to_one_cpu
 from order_srv.messages import ORDER_REBACK, ORDER_TIMEOUT
 from scripts.bench.create import CREATE
 from scripts.bench.figures import Target
@@ -23,6 +24,7 @@ THREADS: Final = 8
 _BARE: Final = f"half message, delayed message and end, {THREADS} threads"
 _CALLERS: Final = 32
 _PREFIX: Final = "bare-"
+_NOWHERE: Final = "127.0.0.1:0"  # it serves nobody
 _WARM_UP_S: Final = 0.5
 _PAY_WITHIN: Final = timedelta(minutes=30)
 _KEY: Final = "01M0000000000000000000000"  # as long as an order's number
@@ -66,6 +68,7 @@ def send_bare(url: str, prefix: str, seconds: float, threads: int = THREADS) -> 
 
     Half messages are rolled back and delayed ones come in half an hour, as of orders that succeed.
     """
+    keep_to_one_cpu(AUTO, _NOWHERE)  # as the order service is
     broker = open_broker(url, topic_prefix=prefix, clock=SystemClock())
     broker.answer_check_backs(ORDER_REBACK, lambda _: Resolution.ROLLBACK)
     counts = [0] * threads
