@@ -49,7 +49,7 @@ def bench(  # noqa: PLR0917 the options of a program
     largest: Annotated[int, typer.Option(min=1000, help="How far the curves of growth go.")] = 1_000_000,
     client: Annotated[str, typer.Option(help=f"RocketMQ's client: {' or '.join(CLIENTS)}.")] = OFFICIAL,
     *,
-    every: Annotated[bool, typer.Option("--all", help="Every part, those too that have to be named otherwise.")] = False,
+    every: Annotated[bool, typer.Option("--all", help="Every part, those too that else have to be named.")] = False,
     publish: Annotated[bool, typer.Option(help=f"Write to {_PUBLISHED}, the measured parts anew.")] = False,
 ) -> None:
     """Measure. Exits with 1 when the books do not balance; a missed target is told and is no failure.
