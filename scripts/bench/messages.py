@@ -10,11 +10,12 @@ from typing import Final
 from common.clock import SystemClock
 from common.messaging.open import open_broker
 from common.messaging.port import Broker, Message, Resolution
-from common.one_cpu import AUTO, keep_to_one_cpu
+from common.one_cpu import keep_to_one_cpu
 from order_srv.messages import ORDER_REBACK, ORDER_TIMEOUT
 from scripts.bench.create import CREATE
 from scripts.bench.figures import Target
 from scripts.bench.load import Kind
+from scripts.bench.replicas import ORDER, cpu_in_turn
 from scripts.bench.rounds import Rounds
 from scripts.bench.site import Site
 from scripts.bench.worlds import CLUSTER, Servers
@@ -35,7 +36,8 @@ def messages(site: Site) -> None:
     """Create orders, and in turns send nothing but an order's messages, from a process of its own."""
     url = _url_of(site)
     rounds = Rounds(site)
-    with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as process:
+    as_the_order_service = (cpu_in_turn(ORDER, 0), _NOWHERE)
+    with ProcessPoolExecutor(1, get_context("spawn"), keep_to_one_cpu, as_the_order_service) as process:
 
         def send() -> None:
             rate = process.submit(send_bare, url, _PREFIX, site.options.seconds).result()
@@ -68,7 +70,6 @@ def send_bare(url: str, prefix: str, seconds: float, threads: int = THREADS) -> 
 
     Half messages are rolled back and delayed ones come in half an hour, as of orders that succeed.
     """
-    keep_to_one_cpu(AUTO, _NOWHERE)  # as the order service is
     broker = open_broker(url, topic_prefix=prefix, clock=SystemClock())
     broker.answer_check_backs(ORDER_REBACK, lambda _: Resolution.ROLLBACK)
     counts = [0] * threads
