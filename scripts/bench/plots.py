@@ -3,6 +3,7 @@
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from textwrap import fill
 from typing import Any, Final
 
 import matplotlib as mpl
@@ -21,6 +22,7 @@ _BELOW_AXES: Final = 40.0  # points: ticks and label
 _LEGEND_ROW: Final = 16.0  # points
 _COLUMNS: Final = 2
 _POINTS_AN_INCH: Final = 72
+_FOOTER_SIGNS: Final = 105  # a line
 _DOTS: Final = 120  # of a PNG, an inch
 _SHARES: Final = (0.01, 0.5, 0.9, 0.99, 0.999, 0.9999)
 _FEW_TICKS: Final = 9
@@ -87,8 +89,9 @@ def draw(plot: Mapping[str, Any], footer: str, folder: Path) -> None:
             place = (0, -below / (figure.get_figheight() * _POINTS_AN_INCH * axes.get_position().height))
             axes.legend(loc="upper left", bbox_to_anchor=place, ncols=_COLUMNS, borderaxespad=0, borderpad=0)
             below += _LEGEND_ROW * -(-len(plot["series"]) // _COLUMNS)
+        told_on = fill(footer, _FOOTER_SIGNS)  # else the picture is as wide as it
         axes.annotate(
-            footer, (0, 0), (0, -below), "axes fraction", "offset points", fontsize=6.5, color="#666666", va="top"
+            told_on, (0, 0), (0, -below), "axes fraction", "offset points", fontsize=6.5, color="#666666", va="top"
         )
         for ending in ("svg", "png"):
             told = {"Date": None} if ending == "svg" else {}  # else no two files are the same

@@ -175,7 +175,7 @@ def _plot(site: Site, tally: Tally, name: str, says: str, oversold: Mapping[str,
     points = []
     for way, title in TITLES.items():
         units = oversold.get(way, 0)
-        note = f"{units} of {_FEW_UNITS} oversold" if units else ""
+        note = f"{units} oversold when {_FEW_UNITS} were left" if units else ""
         points.append(Point.of(title, tally.spread(title), note, good=way == REBACK or all(CHOICES[way].keeps)))
     series = Series("sales a second", tuple(points))
     site.plot(Plot(name, says, "bars", Axis("way of selling"), Axis("sales a second"), (series,)))

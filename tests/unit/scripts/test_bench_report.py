@@ -231,6 +231,14 @@ def test_a_picture_says_what_it_shows(tmp_path: Path) -> None:
         assert f"<!-- {text} -->" in svg or f"{text} -->" in svg, text
 
 
+def test_a_long_footer_does_not_widen_a_picture(tmp_path: Path) -> None:
+    def width(folder: str, footer: str) -> float:
+        draw(json.loads(json.dumps(asdict(BARS))), footer, tmp_path / folder)
+        return float(ET.parse(tmp_path / folder / "ways.svg").getroot().attrib["width"].removesuffix("pt"))
+
+    assert width("long", "a version " * 40) <= width("short", "a version") + 1
+
+
 def test_a_kind_of_plot_that_there_is_not_is_told(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="no kind of plot: 'pie'; there are lines, percentiles, bars"):
         draw({**asdict(LINES), "kind": "pie"}, "", tmp_path)
