@@ -14,6 +14,7 @@ import json
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from enum import Enum, auto
 from typing import Any, Final, NamedTuple, overload
 
 from inventory_srv.records import AnsweredRequest, Line, Movement, MovementKind, Sale, SaleState, Stock
@@ -92,12 +93,23 @@ class Effect(NamedTuple):
     request: AnsweredRequest | None = None
 
 
+class Origin(Enum):
+    """Where the stocks of a sheet come from."""
+
+    ROWS = auto()
+    """Read just now, and held."""
+    MEMORY = auto()
+    """Known, and nobody else changes them."""
+    CACHE = auto()
+    """Perhaps stale: a change that was committed may not have been told."""
+
+
 class Sheet:
     """The rows that a batch of changes is about: as they were read, and as they are by now.
 
     Args:
         stocks, sales, requests: Every row there is of the skus, order_sns and request_ids in question.
-        from_memory: The stocks were not read just now.
+        origin: Where the stocks come from.
     """
 
     def __init__(
@@ -106,7 +118,7 @@ class Sheet:
         sales: Iterable[Sale] = (),
         requests: Iterable[AnsweredRequest] = (),
         *,
-        from_memory: bool = False,
+        origin: Origin = Origin.ROWS,
     ) -> None:
         self.stocks = {stock.sku: stock for stock in stocks}
         self.sales = {sale.order_sn: sale for sale in sales}
@@ -114,7 +126,7 @@ class Sheet:
         self.movements: list[Movement] = []
         self.new_requests: list[AnsweredRequest] = []
         self._stocks_read = dict(self.stocks)
-        self._from_memory = from_memory
+        self._origin = origin
         self._sales_read = dict(self.sales)
 
     @overload
@@ -138,6 +150,10 @@ class Sheet:
         self.movements.extend(effect.movements)
         return effect.answer
 
+    @property
+    def may_be_stale(self) -> bool:
+        return self._origin is Origin.CACHE
+
     def new_stocks(self) -> list[Stock]:
         return [stock for sku, stock in self.stocks.items() if sku not in self._stocks_read]
 
@@ -147,7 +163,9 @@ class Sheet:
 
     def confirmed_stocks(self) -> Iterable[Stock]:
         """Stocks that are in the database as they are here, once the sheet is committed."""
-        return [stock for stock, _ in self.changed_stocks()] if self._from_memory else self.stocks.values()
+        if self._origin is Origin.ROWS:
+            return self.stocks.values()
+        return [stock for stock, _ in self.changed_stocks()]
 
     def new_sales(self) -> list[Sale]:
         return [sale for order_sn, sale in self.sales.items() if order_sn not in self._sales_read]

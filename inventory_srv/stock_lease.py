@@ -128,6 +128,11 @@ class StockLease:
             until = min(self._since + _SLICE, self._refused + _BUSY_REFUSING)
         return max(0.0, until - now)
 
+    @property
+    def holds(self) -> bool:
+        """Whether the lock is held, so that nobody else changes these rows."""
+        return self._held is not None and not self._held.lost
+
     def known(self, skus: Collection[str]) -> list[Stock] | None:
         """The rows of these skus, by sku, where all of them are known."""
         rows = self._memory.rows

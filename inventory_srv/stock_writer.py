@@ -12,6 +12,7 @@ from collections import deque
 from collections.abc import Sequence
 from concurrent.futures import CancelledError, Future
 from datetime import datetime, timedelta
+from itertools import count
 from typing import Final, overload
 
 import structlog
@@ -22,7 +23,7 @@ from common.database import CommitUnknown, Database
 from common.deadline import Deadline
 from common.errors import DeadlineExceeded, DomainError, Unavailable
 from common.lock.port import Lock, Outage
-from inventory_srv.changes import AdjustStock, Answer, Change, Reback, Sell, SetStock, Sheet
+from inventory_srv.changes import AdjustStock, Answer, Change, Origin, Reback, Sell, SetStock, Sheet
 from inventory_srv.crash_points import CrashPoint
 from inventory_srv.records import Sale, Stock
 from inventory_srv.refusals import NoStock, QueueFull
@@ -288,44 +289,55 @@ class StockWriter:
 
     def _transaction(self, batch: Sequence[_Waiting]) -> Sequence[Outcome]:
         since = self._cache.now()
+        tries = count(1)
         # Another replica wrote the same key first: read again, it is a repeat like any other.
-        outcomes, sheet = self._database.write(lambda: self._apply(batch), repeat_on=REPEAT_ON)
+        outcomes, sheet = self._database.write(
+            lambda: self._apply(batch, may_be_stale=next(tries) == 1), repeat_on=REPEAT_ON
+        )
         self._reached(CrashPoint.BATCH_COMMITTED)
         self._cache.changed(sheet.confirmed_stocks(), since)
         self._lease.remember(sheet)
         self._lease.learn_buyers(_short_skus(outcomes), self._buyers)
         return outcomes
 
-    def _apply(self, batch: Sequence[_Waiting]) -> tuple[Sequence[Outcome], Sheet]:
+    def _apply(self, batch: Sequence[_Waiting], *, may_be_stale: bool) -> tuple[Sequence[Outcome], Sheet]:
         try:
-            return self._applied(batch)
+            return self._applied(batch, may_be_stale=may_be_stale)
         except BaseException:
             self._lease.forget()
             raise
 
-    def _applied(self, batch: Sequence[_Waiting]) -> tuple[Sequence[Outcome], Sheet]:
+    def _applied(self, batch: Sequence[_Waiting], *, may_be_stale: bool) -> tuple[Sequence[Outcome], Sheet]:
         changes = [waiting.change for waiting in batch]
-        sheet = self._sheet_from_memory(changes) or self._repository.hold(changes)
+        sheet = self._sheet_without_reading(changes, may_be_stale=may_be_stale) or self._repository.hold(changes)
         self._reached(CrashPoint.ROWS_HELD)
         now = self._clock.now()
         outcomes = [waiting.outcome(sheet, now) for waiting in batch]
+        if sheet.may_be_stale and any(map(_refused, outcomes)):
+            # What is sold is found out by its version if it was not so; a refusal has to be true by itself.
+            sheet = self._repository.hold(changes)
+            outcomes = [waiting.outcome(sheet, now) for waiting in batch]
         refused = [waiting.change for waiting, outcome in zip(batch, outcomes, strict=True) if _refused(outcome)]
         self._repository.check_refused(sheet, refused)
         self._repository.write(sheet)
         self._reached(CrashPoint.BATCH_WRITTEN)
         return outcomes, sheet
 
-    def _sheet_from_memory(self, changes: Sequence[Change]) -> Sheet | None:
-        """The sheet of sells, where nothing has to be read for it.
+    def _sheet_without_reading(self, changes: Sequence[Change], *, may_be_stale: bool) -> Sheet | None:
+        """The sheet of sells out of this process' memory, or else out of the cache.
 
         That none of them was made before is taken for granted: if one was, its key is there already, `write` or
         `check_refused` fails, and the rows are read for another try.
         """
         sells = [change for change in changes if isinstance(change, Sell)]
-        if len(sells) < len(changes):
+        if len(sells) < len(changes) or not self._lease.holds:
             return None
-        stocks = self._lease.known({sku for sell in sells for sku in sell.skus})
-        return None if stocks is None else Sheet(stocks, from_memory=True)
+        skus = sorted({sku for sell in sells for sku in sell.skus})
+        stocks = self._lease.known(skus)
+        if stocks is not None:
+            return Sheet(stocks, origin=Origin.MEMORY)
+        stocks = self._cache.peek(skus) if may_be_stale else None
+        return None if stocks is None else Sheet(stocks, origin=Origin.CACHE)
 
     def _buyers(self, sku: str, limit: int) -> set[str]:
         with self._database.reading():

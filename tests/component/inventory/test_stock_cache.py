@@ -15,15 +15,18 @@ from common.clock import SystemClock
 from common.database import Database, DatabaseUnavailable
 from common.lock.local import LocalLock
 from inventory_srv.bootstrap import MIGRATIONS
+from inventory_srv.changes import AdjustStock
 from inventory_srv.crash_points import CrashPoint
 from inventory_srv.queries import Queries
-from inventory_srv.refusals import SkuNotFound
+from inventory_srv.records import Sale
+from inventory_srv.refusals import NoStock, SkuNotFound
+from inventory_srv.repository import Repository
 from inventory_srv.stock_cache import StockCache
 from inventory_srv.stock_writer import StockWriter
 from reback.inventory.v1 import inventory_pb2 as pb
 from tests.caches import DRIVERS, Caches, own_caches
 from tests.component.inventory.door import Door, open_door
-from tests.component.inventory.shop import PATIENCE, Hold, Shop
+from tests.component.inventory.shop import PATIENCE, Hold, Shop, soon
 from tests.databases import url_of
 from tests.engines import REDIS_URL
 from tests.unit.inventory.sheets import reback, sell
@@ -150,6 +153,48 @@ def test_a_row_that_was_changed_by_hand_is_seen_when_the_entry_expires(caches: C
     assert other.units("tea") == (4, 0)
     with pytest.raises(SkuNotFound):
         other.units("mug")
+
+
+def test_a_sell_begins_with_what_the_cache_has_and_reads_no_row(
+    replicas: list[Shop], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one, other = replicas
+    one.stock_up(tea=5, mug=5)
+    looked: list[Any] = []
+    monkeypatch.setattr(Repository, "hold", lambda *_: looked.append(1))
+
+    other.carry_out(sell("o1", ("tea", 2), ("mug", 1)))
+
+    assert not looked
+    monkeypatch.undo()
+    assert (other.units("tea"), other.units("mug"), other.differences()) == ((3, 2), (4, 1), [])
+
+
+def test_a_sell_that_begins_with_a_stale_row_takes_from_what_there_is(replicas: list[Shop]) -> None:
+    one, other = replicas
+    one.stock_up(tea=5, mug=0)
+    untold = StockWriter(one.database, LocalLock(), SystemClock())
+    untold.start()
+    untold.carry_out(sell("o1", ("tea", 4)), soon())
+    untold.carry_out(AdjustStock("more", "mug", 2, ""), soon())
+    untold.close()
+
+    outcomes = other.outcomes([sell("o2", ("tea", 1)), sell("o3", ("tea", 1)), sell("o4", ("mug", 2))])
+
+    assert [type(outcome) for outcome in outcomes] == [Sale, NoStock, Sale]
+    assert (other.units("tea"), other.units("mug"), other.differences()) == ((0, 5), (0, 2), [])
+
+
+def test_an_order_that_bought_before_gets_its_first_answer_though_the_cache_has_its_stock(
+    replicas: list[Shop],
+) -> None:
+    one, other = replicas
+    one.stock_up(tea=3)
+    first = one.carry_out(sell("o1", ("tea", 3)))
+
+    assert other.carry_out(sell("o1", ("tea", 3))) == first
+    assert other.outcomes([sell("o1", ("tea", 3)), sell("o2", ("tea", 1))])[0] == first
+    assert other.units("tea") == (0, 3)
 
 
 def test_callers_that_sell_and_read_at_two_replicas_at_once_never_see_stock_go_back(replicas: list[Shop]) -> None:
