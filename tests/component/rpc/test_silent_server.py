@@ -1,5 +1,6 @@
 """A server that says nothing any more, though its connection stands: it was stopped, or its machine is gone."""
 
+import os
 import signal
 import subprocess
 import sys
@@ -38,6 +39,7 @@ def test_a_call_to_a_server_that_went_silent_under_load_is_given_up_soon(server:
         for _ in range(100):  # so many that gRPC measures the connection
             stub.GetStock(request, timeout=PATIENCE)
         server.send_signal(signal.SIGSTOP)
+        os.waitid(os.P_PID, server.pid, os.WSTOPPED)  # until its last thread stands still, it may answer once more
         begun = time.monotonic()
         with pytest.raises(grpc.RpcError) as error:
             stub.GetStock(request, timeout=PATIENCE)
