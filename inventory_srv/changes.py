@@ -108,7 +108,8 @@ class Sheet:
     """The rows that a batch of changes is about: as they were read, and as they are by now.
 
     Args:
-        stocks, sales, requests: Every row there is of the skus, order_sns and request_ids in question.
+        stocks, sales, requests: The rows there are of the skus, order_sns and request_ids in question; without sales
+            where the stocks are not `Origin.ROWS`.
         origin: Where the stocks come from.
     """
 

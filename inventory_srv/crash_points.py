@@ -11,7 +11,7 @@ class CrashPoint(StrEnum):
     LOCK_HELD = "lock_held"
     """The lock of their skus is held; no transaction yet."""
     ROWS_HELD = "rows_held"
-    """The rows are read and held in the transaction; nothing is written."""
+    """The rows are read and held in the transaction, or known without; nothing is written."""
     BATCH_WRITTEN = "batch_written"
     """Everything is written, nothing committed."""
     BATCH_COMMITTED = "batch_committed"

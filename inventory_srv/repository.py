@@ -16,8 +16,8 @@ from inventory_srv.records import AnsweredRequest, Sale, SaleState, Stock
 
 _NEW_STOCK: Final = "stock (sku, available, sold, version, add_time, update_time)"
 _CHANGED_STOCK: Final = "stock SET available = available + ?, sold = sold + ?, version = version + ?, update_time = ?"
-# The version: should the row not be held as it ought to be, the older write is found out instead of lost.
-_STOCK_AS_READ: Final = "sku = ? AND version = ?"
+# Should the row be other than it was said to be (by a cache, by a memory, by hand), that is found out instead of lost.
+_STOCK_AS_READ: Final = "sku = ? AND version = ? AND available = ?"
 # Never an upsert: of two replicas that write one order_sn, the second must find the sale of the first.
 _NEW_SALE: Final = "sale (order_sn, state, return_time, return_reason, add_time, update_time)"
 _RETURNED_SALE: Final = (
@@ -108,7 +108,7 @@ class Repository:
             *self._changing(sheet.changed_stocks()),
         )
         found = self._database.run_all([*inserts, *(statement for statement, _ in updates)])
-        if found[len(inserts) :] != [rows for _, rows in updates]:
+        if found[len(inserts) :] != [expected for _, expected in updates]:
             raise Overtaken("a row is not as it was read")
 
     def _changing(self, changed: Iterable[tuple[Stock, Stock]]) -> Iterator[tuple[Statement, int]]:
@@ -121,7 +121,7 @@ class Repository:
                 stock.version - read.version,
                 to_micros(stock.update_time),
             )
-            alike.setdefault(change, []).append((read.sku, read.version))
+            alike.setdefault(change, []).append((read.sku, read.version, read.available))
         for change, keys in alike.items():
             yield from self._database.updating(_CHANGED_STOCK, change, _STOCK_AS_READ, keys)
 

@@ -5,12 +5,15 @@ made it is there.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Final
 
 from common.cache.none import NoCache
 from common.cache.port import Cache, Row
 from common.database import from_micros, to_micros
 from common.metrics import CACHE_HITS, CACHE_MISSES
 from inventory_srv.records import Stock
+
+_MOST_PEEKED: Final = 1000  # Redis takes no more than some thousands of keys at once
 
 
 class StockCache:
@@ -50,6 +53,8 @@ class StockCache:
 
     def peek(self, skus: Sequence[str]) -> list[Stock] | None:
         """The stocks of these skus, in this order, where all of them are there; they may be stale."""
+        if len(skus) > _MOST_PEEKED:
+            return None
         rows, _ = self._cache.read([self._prefix + sku for sku in skus])
         if len(rows) < len(skus):
             return None

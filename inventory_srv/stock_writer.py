@@ -12,7 +12,6 @@ from collections import deque
 from collections.abc import Sequence
 from concurrent.futures import CancelledError, Future
 from datetime import datetime, timedelta
-from itertools import count
 from typing import Final, overload
 
 import structlog
@@ -277,8 +276,8 @@ class StockWriter:
         """Carry out a batch in one transaction.
 
         When COMMIT gets no answer, the batch is carried out again. That is how to ask what became of it: every change
-        has a key, and its row is read holding it (a plain read may come before the old commit lands). What landed is
-        found there and gives its first answer; what did not is done now.
+        has a key, and its row is written, or read holding it (a plain read may come before the old commit lands). What
+        landed is found by that and gives its first answer; what did not is done now.
         """
         for _ in range(_COMMITS - 1):
             try:
@@ -289,32 +288,30 @@ class StockWriter:
 
     def _transaction(self, batch: Sequence[_Waiting]) -> Sequence[Outcome]:
         since = self._cache.now()
-        tries = count(1)
+        unread = iter([self._sheet_without_reading([waiting.change for waiting in batch])])  # for the first try alone
         # Another replica wrote the same key first: read again, it is a repeat like any other.
-        outcomes, sheet = self._database.write(
-            lambda: self._apply(batch, may_be_stale=next(tries) == 1), repeat_on=REPEAT_ON
-        )
+        outcomes, sheet = self._database.write(lambda: self._apply(batch, next(unread, None)), repeat_on=REPEAT_ON)
         self._reached(CrashPoint.BATCH_COMMITTED)
         self._cache.changed(sheet.confirmed_stocks(), since)
         self._lease.remember(sheet)
         self._lease.learn_buyers(_short_skus(outcomes), self._buyers)
         return outcomes
 
-    def _apply(self, batch: Sequence[_Waiting], *, may_be_stale: bool) -> tuple[Sequence[Outcome], Sheet]:
+    def _apply(self, batch: Sequence[_Waiting], sheet: Sheet | None) -> tuple[Sequence[Outcome], Sheet]:
         try:
-            return self._applied(batch, may_be_stale=may_be_stale)
+            return self._applied(batch, sheet)
         except BaseException:
             self._lease.forget()
             raise
 
-    def _applied(self, batch: Sequence[_Waiting], *, may_be_stale: bool) -> tuple[Sequence[Outcome], Sheet]:
+    def _applied(self, batch: Sequence[_Waiting], sheet: Sheet | None) -> tuple[Sequence[Outcome], Sheet]:
         changes = [waiting.change for waiting in batch]
-        sheet = self._sheet_without_reading(changes, may_be_stale=may_be_stale) or self._repository.hold(changes)
+        sheet = sheet or self._repository.hold(changes)
         self._reached(CrashPoint.ROWS_HELD)
         now = self._clock.now()
         outcomes = [waiting.outcome(sheet, now) for waiting in batch]
         if sheet.may_be_stale and any(map(_refused, outcomes)):
-            # What is sold is found out by its version if it was not so; a refusal has to be true by itself.
+            # A sale of what is not so is found out as it is written; a refusal has to be true by itself.
             sheet = self._repository.hold(changes)
             outcomes = [waiting.outcome(sheet, now) for waiting in batch]
         refused = [waiting.change for waiting, outcome in zip(batch, outcomes, strict=True) if _refused(outcome)]
@@ -323,7 +320,7 @@ class StockWriter:
         self._reached(CrashPoint.BATCH_WRITTEN)
         return outcomes, sheet
 
-    def _sheet_without_reading(self, changes: Sequence[Change], *, may_be_stale: bool) -> Sheet | None:
+    def _sheet_without_reading(self, changes: Sequence[Change]) -> Sheet | None:
         """The sheet of sells out of this process' memory, or else out of the cache.
 
         That none of them was made before is taken for granted: if one was, its key is there already, `write` or
@@ -336,7 +333,7 @@ class StockWriter:
         stocks = self._lease.known(skus)
         if stocks is not None:
             return Sheet(stocks, origin=Origin.MEMORY)
-        stocks = self._cache.peek(skus) if may_be_stale else None
+        stocks = self._cache.peek(skus)
         return None if stocks is None else Sheet(stocks, origin=Origin.CACHE)
 
     def _buyers(self, sku: str, limit: int) -> set[str]:

@@ -117,8 +117,14 @@ class MysqlPool(PooledMySQLDatabase, _Server):  # type: ignore[misc]  # playhous
                     cursor.nextset()
         except (peewee.OperationalError, peewee.ProgrammingError) as error:
             if self.resuming and error_number(error) in _THERE_ALREADY:
-                return self.cursor()  # type: ignore[no-untyped-call]
+                return self.cursor()
             raise
+        return cursor
+
+    def cursor(self, named_cursor: Any = None) -> Any:
+        cursor: Any = super().cursor(named_cursor)  # type: ignore[no-untyped-call]
+        if self._takes_begin():  # for who uses it without `execute_sql`
+            cursor.execute("BEGIN")
         return cursor
 
     def commit(self) -> None:
@@ -150,6 +156,7 @@ class MysqlPool(PooledMySQLDatabase, _Server):  # type: ignore[misc]  # playhous
         return bool(looking.poll(0))
 
     def _can_reuse(self, conn: Connection) -> bool:
+        conn.begins = False
         if not conn.open:
             return False
         if conn.server_status & SERVER_STATUS.SERVER_STATUS_IN_TRANS:

@@ -48,7 +48,7 @@ class Driver(ABC):
 
     @abstractmethod
     def begin(self) -> None:
-        """Begin a transaction that writes; each of its statements sees what is committed by then."""
+        """Begin a transaction that writes, by its first statement at the latest; each sees what is committed then."""
 
     @abstractmethod
     def begin_snapshot(self) -> None:

@@ -32,6 +32,7 @@ DEFAULT_DEADLINE: Final = timedelta(seconds=10)
 _NO_DEADLINE: Final = 1e9  # seconds left above which a call has none: gRPC tells an absent one as the end of time
 
 _REFUSALS_KEPT: Final = 256
+_FEW_VIOLATIONS: Final = 16  # of a refusal that is kept; a request may break any number of rules
 
 _arrived: ContextVar[float] = ContextVar("arrived")
 _deadline: ContextVar[Deadline] = ContextVar("deadline")
@@ -151,7 +152,8 @@ class _UnaryCall:
         room = room_of(context.invocation_metadata())
         facts = tuple(error.metadata.items())
         try:
-            status = _refusal(code, error.message, error.reason, facts, error.violations, self._domain, room)
+            written = _refusal if len(error.violations) <= _FEW_VIOLATIONS else _refusal.__wrapped__
+            status = written(code, error.message, error.reason, facts, error.violations, self._domain, room)
         except ValueError as bug:  # a text that UTF-8 can't write
             self._fail(bug, context)
         context.abort_with_status(status)

@@ -160,6 +160,7 @@ def test_a_sell_begins_with_what_the_cache_has_and_reads_no_row(
 ) -> None:
     one, other = replicas
     one.stock_up(tea=5, mug=5)
+    assert one.units("tea") == one.units("mug") == (5, 0)  # from now on the cache has them
     looked: list[Any] = []
     monkeypatch.setattr(Repository, "hold", lambda *_: looked.append(1))
 
@@ -173,6 +174,7 @@ def test_a_sell_begins_with_what_the_cache_has_and_reads_no_row(
 def test_a_sell_that_begins_with_a_stale_row_takes_from_what_there_is(replicas: list[Shop]) -> None:
     one, other = replicas
     one.stock_up(tea=5, mug=0)
+    assert (one.units("tea"), one.units("mug")) == ((5, 0), (0, 0))  # from now on the cache has them
     untold = StockWriter(one.database, LocalLock(), SystemClock())
     untold.start()
     untold.carry_out(sell("o1", ("tea", 4)), soon())

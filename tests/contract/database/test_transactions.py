@@ -1,5 +1,6 @@
 import threading
 from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Any
 
 import peewee
 import pytest
@@ -236,23 +237,39 @@ def test_rows_that_change_alike_are_changed_by_few_statements_that_count_what_th
 
 
 def test_a_transaction_that_runs_nothing_leaves_none_open(database: Database) -> None:
+    put(database, "a", 1)
     assert database.write(lambda: 7) == 7
     with pytest.raises(ZeroDivisionError):
         database.write(lambda: 1 // 0)
 
-    put(database, "a", 1)  # by this thread's next transaction
-    with database.reading():
-        assert numbers(database) == {"a": 1}
-        assert not database.engine.in_transaction()
+    with database.reading(), ThreadPoolExecutor(1) as elsewhere:
+        database.execute("UPDATE note SET number = 2")  # committed at once, were no transaction begun before it
+        assert elsewhere.submit(numbers, database).result() == {"a": 2}
 
 
 def test_a_first_statement_that_fails_is_told_and_leaves_nothing(database: Database) -> None:
-    put(database, "a", 1)
+    put(database, "b", 1)
+    statements: list[tuple[str, list[Any]]] = [
+        ("UPDATE note SET number = ?", [2]),
+        ("INSERT INTO note (word, number) VALUES (?, ?)", ["b", 3]),
+    ]
     with pytest.raises(peewee.IntegrityError):
-        database.write(lambda: database.insert_many("note (word, number)", [("a", 2)]))
+        database.write(lambda: database.run_all(statements))
 
-    put(database, "b", 2)
-    assert numbers(database) == {"a": 1, "b": 2}
+    put(database, "c", 2)
+    assert numbers(database) == {"b": 1, "c": 2}
+
+
+def test_a_transaction_that_begins_with_many_rows_of_one_statement_is_one_too(database: Database) -> None:
+    put(database, "a", 1)
+
+    def work() -> None:
+        database.execute_many("UPDATE note SET number = ? WHERE word = ?", [(2, "a")])
+        raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        database.write(work)
+    assert numbers(database) == {"a": 1}
 
 
 def test_a_read_within_a_transaction_does_not_keep_it_from_being_repeated(database: Database) -> None:
