@@ -123,17 +123,9 @@ class MysqlPool(PooledMySQLDatabase, _Server):  # type: ignore[misc]  # playhous
 
     def cursor(self, named_cursor: Any = None) -> Any:
         cursor: Any = super().cursor(named_cursor)  # type: ignore[no-untyped-call]
-        if self._takes_begin():  # for who uses it without `execute_sql`
+        if self._takes_begin():  # whoever uses it without `execute_sql`, such as COMMIT
             cursor.execute("BEGIN")
         return cursor
-
-    def commit(self) -> None:
-        self._takes_begin()
-        super().commit()
-
-    def rollback(self) -> None:
-        self._takes_begin()
-        super().rollback()
 
     def _takes_begin(self) -> bool:
         """Whether the next packet is to begin the transaction; only one is."""
