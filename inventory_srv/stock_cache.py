@@ -40,25 +40,21 @@ class StockCache:
             skus: Each once.
             look_up: Reads some of them in the database.
         """
-        keys = {self._prefix + sku: sku for sku in skus}
-        rows, since = self._cache.read(list(keys))
-        stocks = {sku: _stock(sku, rows[key]) for key, sku in keys.items() if key in rows}
+        stocks, since = self._kept(skus)
         CACHE_HITS.inc(len(stocks))
-        if len(stocks) < len(keys):
-            CACHE_MISSES.inc(len(keys) - len(stocks))
+        if len(stocks) < len(skus):
+            CACHE_MISSES.inc(len(skus) - len(stocks))
             looked_up = {stock.sku: stock for stock in look_up([sku for sku in skus if sku not in stocks])}
             self._cache.fill(self._rows(looked_up.values()), since)
             stocks |= looked_up
         return stocks
 
     def peek(self, skus: Sequence[str]) -> list[Stock] | None:
-        """The stocks of these skus, in this order, where all of them are there; they may be stale."""
+        """The stocks of these skus (each once), in this order, where all of them are there; they may be stale."""
         if len(skus) > _MOST_PEEKED:
             return None
-        rows, _ = self._cache.read([self._prefix + sku for sku in skus])
-        if len(rows) < len(skus):
-            return None
-        return [_stock(sku, rows[self._prefix + sku]) for sku in skus]
+        stocks, _ = self._kept(skus)
+        return list(stocks.values()) if len(stocks) == len(skus) else None
 
     def now(self) -> int:
         """A moment for `changed`, from before the transaction begins."""
@@ -77,6 +73,12 @@ class StockCache:
     def close(self) -> None:
         """Let go of the cache's engine."""
         self._cache.close()
+
+    def _kept(self, skus: Sequence[str]) -> tuple[dict[str, Stock], int]:
+        """What the cache has of these skus, in their order, and when that was asked."""
+        keys = {self._prefix + sku: sku for sku in skus}
+        rows, since = self._cache.read(list(keys))
+        return {sku: _stock(sku, rows[key]) for key, sku in keys.items() if key in rows}, since
 
     def _rows(self, stocks: Iterable[Stock]) -> dict[str, Row]:
         return {self._prefix + stock.sku: _row(stock) for stock in stocks}

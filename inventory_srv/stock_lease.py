@@ -7,7 +7,7 @@ sell is only refused from memory when its order is known not to have bought befo
 """
 
 import time
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Sequence
 from datetime import timedelta
 from typing import Final
 
@@ -133,18 +133,18 @@ class StockLease:
         """Whether the lock is held, so that nobody else changes these rows."""
         return self._held is not None and not self._held.lost
 
-    def known(self, skus: Collection[str]) -> list[Stock] | None:
-        """The rows of these skus, by sku, where all of them are known."""
+    def known(self, skus: Sequence[str]) -> list[Stock] | None:
+        """The rows of these skus, in this order, where all of them are known."""
         rows = self._memory.rows
         now = time.monotonic()
-        known = [rows[sku] for sku in sorted(skus) if sku in rows]
+        known = [rows[sku] for sku in skus if sku in rows]
         if len(known) < len(skus) or any(now >= until for _, until in known):
             return None
         return [stock for stock, _ in known]
 
     def remember(self, sheet: Sheet) -> None:
         """Know what was committed."""
-        if self._held is not None and self._keep and not self._held.lost:
+        if self.holds and self._keep:
             self._memory.put(sheet, time.monotonic() + _TRUSTED)
 
     def forget(self) -> None:
