@@ -151,9 +151,9 @@ class _UnaryCall:
             self._fail(error, context)
         room = room_of(context.invocation_metadata())
         facts = tuple(error.metadata.items())
+        write = _refusal if len(error.violations) <= _FEW_VIOLATIONS else _refusal.__wrapped__
         try:
-            written = _refusal if len(error.violations) <= _FEW_VIOLATIONS else _refusal.__wrapped__
-            status = written(code, error.message, error.reason, facts, error.violations, self._domain, room)
+            status = write(code, error.message, error.reason, facts, error.violations, self._domain, room)
         except ValueError as bug:  # a text that UTF-8 can't write
             self._fail(bug, context)
         context.abort_with_status(status)

@@ -4,19 +4,19 @@ What to serve is said by `WAY_…` variables, as Reback's services are told thei
 """
 
 from collections import Counter
-from typing import Annotated, Final
+from typing import Final
 
 import grpc
 import peewee
 import redis
-from pydantic import AfterValidator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from common.database import Database
 from common.log import set_up_logs
-from common.one_cpu import AUTO, check_cpu, keep_to_one_cpu
+from common.one_cpu import AUTO, keep_to_one_cpu
 from common.rpc.server import Server
 from common.serving import serve
+from common.settings import Cpu
 from common.stop_signal import StopSignal
 from inventory_srv.refusals import DifferentContent
 from reback.inventory.v1 import inventory_pb2 as pb
@@ -43,7 +43,7 @@ class Settings(BaseSettings):
     database_url: str
     redis_url: str
     prefix: str = "ways:"
-    cpu: Annotated[str, AfterValidator(check_cpu)] = AUTO
+    cpu: Cpu = AUTO
     listen: str = "127.0.0.1:0"
     threads: int = 64
 
