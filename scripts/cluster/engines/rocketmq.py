@@ -37,7 +37,7 @@ _BROKER_SIZE: Final = ("-Xms256m", "-Xmx512m", "-XX:MaxDirectMemorySize=512m", "
 # - a half message is asked about from 3 s on, in rounds of 2 s: 30 s, the default, is also how long it takes after a
 #   restart until the first round. Rounds count even with nobody to ask: enough of them for a day.
 # - what became of half messages is noted before they are asked about; by default it is after 3 s, and most are.
-# - each flush of the delays' wheel compares its 39 MB byte by byte, by default each second: a quarter of a CPU.
+# - each flush of the delays' wheel compares its 39 MB byte by byte, by default each second: 24 % of a CPU.
 #   What was not flushed when the broker is killed is read again, and delivered again at worst.
 # - a small machine may be slow for a moment, and a developer's disk rather full: no reason to refuse messages.
 # - small files; a broker that registers often is found soon after the name server was restarted.
