@@ -28,10 +28,10 @@ _NOT_WAITED_FOR: Final = 5.0
 """Seconds in which a key is tried but not waited for, after a wait for it was in vain."""
 
 _SLICE: Final = 0.025
-"""Seconds for which a lock that others want is kept while there is work; with less, replicas only hand it over."""
+"""Seconds for which a lock that others want is kept while something is refused from memory, for that needs the lock."""
 
 _BUSY_REFUSING: Final = 0.005
-"""Seconds since the last refusal from memory in which refusing counts as work."""
+"""Seconds since the last refusal from memory in which refusing goes on."""
 
 _TRUSTED: Final = 0.5
 """Seconds in which a row is known. A replica that waits for the lock in vain goes on without it, but only later."""
@@ -101,9 +101,10 @@ class StockLease:
         self._since = self._used = time.monotonic()
 
     def done(self) -> None:
-        """A batch is over: give back what can't be kept."""
+        """A batch is over: give back what can't be kept, and what others wait for, who begin while callers are told."""
         self._used = time.monotonic()
-        if self._held is not None and (self._held.lost or not self._keep):
+        held = self._held
+        if held is not None and (held.lost or not self._keep or self._is_due(held)):
             self.let_go()
 
     def let_go(self) -> None:
@@ -125,7 +126,7 @@ class StockLease:
         now = time.monotonic()
         until = max(self._used, self._refused) + self._keep
         if self._held.wanted:
-            until = min(self._since + _SLICE, self._refused + _BUSY_REFUSING)
+            until = min(self._since + _SLICE, self._refused + _BUSY_REFUSING) if self._memory.refuses else now
         return max(0.0, until - now)
 
     @property
@@ -171,7 +172,11 @@ class StockLease:
         held = self._held
         if held is None or held.lost or not self._skus.issuperset(skus):
             return False
-        return not held.wanted or time.monotonic() < self._since + _SLICE
+        return not self._is_due(held)
+
+    def _is_due(self, held: Held) -> bool:
+        """Whether it is others' turn."""
+        return held.wanted and not (self._memory.refuses and time.monotonic() < self._since + _SLICE)
 
     def _patience_for(self, skus: Collection[str]) -> float:
         now = time.monotonic()
@@ -204,6 +209,11 @@ class _Memory:
         self._skus = skus
         self._buyers: dict[str, set[str]] = {}
         self._looked: dict[str, float] = {}
+
+    @property
+    def refuses(self) -> bool:
+        """Whether there is a sku that was short, whose buyers are known."""
+        return bool(self._buyers)
 
     def put(self, sheet: Sheet, until: float) -> None:
         if len(self.rows) > _MOST_SKUS:

@@ -4,7 +4,7 @@
 
 There is no timer: an idle writer takes a single change at once, a busy one finds more waiting and merges them. The lock
 is kept for the next batch while nobody else wants it, and then neither it nor the rows are asked for again
-(`stock_lease.py`).
+(`stock_lease.py`). What comes while a batch waits for its lock joins the batch.
 """
 
 import threading
@@ -236,11 +236,14 @@ class StockWriter:
         with self._news:
             return [self._queue.popleft() for _ in range(min(len(self._queue), self._batch))]
 
-    def _outcomes(self, batch: Sequence[_Waiting]) -> Sequence[Outcome]:
-        """What became of each change of a batch; the writer goes on whatever that is."""
+    def _outcomes(self, batch: list[_Waiting], *, alone: bool = False) -> Sequence[Outcome]:
+        """What became of each change of a batch; the writer goes on whatever that is.
+
+        Unless it is to be `alone`, the batch takes in what came while it waited for its lock.
+        """
         try:
             self._reached(CrashPoint.BATCH_TAKEN)
-            outcomes = self._under_lock(batch)
+            outcomes = self._under_lock(batch, alone=alone)
         except DomainError as error:
             return [error] * len(batch)
         except Exception as bug:
@@ -248,14 +251,16 @@ class StockWriter:
             if len(batch) == 1:
                 return [bug]
             log.warning("a merged batch failed: its changes are made one by one", changes=len(batch), exc_info=bug)
-            return [outcome for waiting in batch for outcome in self._outcomes([waiting])]
+            return [outcome for waiting in batch for outcome in self._outcomes([waiting], alone=True)]
         return outcomes
 
-    def _under_lock(self, batch: Sequence[_Waiting]) -> Sequence[Outcome]:
+    def _under_lock(self, batch: list[_Waiting], *, alone: bool) -> Sequence[Outcome]:
         skus = self._skus_of([waiting.change for waiting in batch])
         try:
             self._lease.take(skus, Deadline(max(waiting.deadline.at for waiting in batch)))
             self._reached(CrashPoint.LOCK_HELD)
+            if not alone:
+                self._top_up(batch, skus)
             outcomes = self._committed(batch)
         except BaseException:
             self._lease.let_go()
@@ -263,9 +268,19 @@ class StockWriter:
         self._lease.done()
         return outcomes
 
+    def _top_up(self, batch: list[_Waiting], skus: set[str]) -> None:
+        """Add what waits next and needs no other skus, up to a batch."""
+        with self._news:
+            while self._queue and len(batch) < self._batch:
+                change = self._queue[0].change
+                if isinstance(change, Reback) or not skus.issuperset(_own_skus(change)):
+                    return
+                waiting = self._queue.popleft()
+                if waiting.begin():
+                    batch.append(waiting)
+
     def _skus_of(self, changes: Sequence[Change]) -> set[str]:
-        skus = {sku for change in changes if isinstance(change, Sell) for sku in change.skus}
-        skus.update(change.sku for change in changes if isinstance(change, SetStock | AdjustStock))
+        skus = {sku for change in changes if not isinstance(change, Reback) for sku in _own_skus(change)}
         rebacks = {change.order_sn for change in changes if isinstance(change, Reback)}
         if rebacks:
             with self._database.reading():
@@ -339,6 +354,11 @@ class StockWriter:
     def _buyers(self, sku: str, limit: int) -> set[str]:
         with self._database.reading():
             return self._repository.buyers(sku, limit)
+
+
+def _own_skus(change: Sell | SetStock | AdjustStock) -> Sequence[str]:
+    """What it names; a `Reback` names none."""
+    return change.skus if isinstance(change, Sell) else (change.sku,)
 
 
 def _short_skus(outcomes: Sequence[Outcome]) -> set[str]:

@@ -4,17 +4,20 @@ import gc
 import weakref
 from collections import Counter
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from common.errors import DomainError
-from common.lock.port import Lock
+from common.lock.port import Held, Lock
+from inventory_srv.changes import Change
 from inventory_srv.crash_points import CrashPoint
 from inventory_srv.records import SaleState
 from inventory_srv.refusals import NoStock
-from tests.component.inventory.shop import Shop, open_shop, outcome_of, soon, wait_until
+from tests.component.inventory.shop import PATIENCE, Hold, Shop, open_shop, outcome_of, soon, wait_until
 from tests.locks import DRIVERS, own_lock
 from tests.unit.inventory.sheets import adjust, reback, sell, set_stock
 
@@ -60,6 +63,60 @@ def test_a_kept_lock_is_given_back_as_soon_as_somebody_wants_it(shop: Shop, lock
     assert not passed.times[CrashPoint.LOCK_RELEASED]
     with lock.holding(["lock:stock:tea"], soon()):
         wait_until(lambda: passed.times[CrashPoint.LOCK_RELEASED] == 1, "it says so")
+
+
+def test_a_lock_that_another_wants_is_given_back_after_its_batch_though_more_waits(
+    engine: str, tmp_path: Path, lock: Lock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hold, taken = Hold(), list[Held]()
+    take = lock.take
+
+    def note(*asked: Any, **further: Any) -> Held:
+        taken.append(take(*asked, **further))
+        return taken[-1]
+
+    monkeypatch.setattr(lock, "take", note)
+    with (
+        open_shop(tmp_path / "inventory.db", lock=lock, reached=hold.reached, keep_lock=FOR_LONG) as shop,
+        ThreadPoolExecutor() as another,
+    ):
+        shop.stock_up(tea=5)
+        hold.arm(CrashPoint.ROWS_HELD)
+        sold = shop.put([sell("o1", ("tea", 1))])
+        hold.wait()
+        theirs = another.submit(take, ["lock:stock:tea"], soon())
+        wait_until(lambda: taken[-1].wanted, "the writer is told that it is wanted")
+        sold += shop.put([sell("o2", ("tea", 1))])
+        hold.let_go()
+
+        held = theirs.result(PATIENCE)
+        assert shop.units("tea") == (4, 1)
+        lock.give_back(held)
+        assert [outcome_of(future).state for future in sold] == [SaleState.SOLD] * 2
+
+
+@pytest.mark.parametrize(
+    ("later", "batches"),
+    [
+        ([sell("o3", ("tea", 1)), adjust("tea", 2)], 1),
+        ([sell("o3", ("tea", 1)), sell("o4", ("mug", 1)), sell("o5", ("tea", 1))], 2),
+        ([reback("o1"), sell("o3", ("tea", 1))], 2),
+    ],
+    ids=["of the same sku", "of another sku", "of a sale yet to be looked up"],
+)
+def test_what_comes_while_a_batch_waits_for_its_lock_joins_it_as_far_as_the_lock_goes(
+    shop: Shop, lock: Lock, passed: Passed, later: list[Change], batches: int
+) -> None:
+    shop.carry_out(sell("o1", ("tea", 1)))
+    before = passed.times[CrashPoint.BATCH_COMMITTED]
+    with lock.holding(["lock:stock:tea"], soon()):
+        changes = shop.put([sell("o2", ("tea", 1))])
+        wait_until(lambda: passed.times[CrashPoint.BATCH_TAKEN] > before, "it waits for the lock")
+        changes += shop.put(later)
+
+    assert [error for error in map(outcome_of, changes) if isinstance(error, Exception)] == []
+    assert passed.times[CrashPoint.BATCH_COMMITTED] == before + batches
+    assert shop.differences() == []
 
 
 def test_a_kept_lock_is_given_back_when_there_was_nothing_to_do_for_a_while(

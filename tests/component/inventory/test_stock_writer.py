@@ -48,7 +48,7 @@ def test_what_waits_is_merged_up_to_a_batch(tmp_path: Path, batch: int, transact
     passed = Passed()
     with open_shop(tmp_path / "inventory.db", reached=passed, batch=batch) as shop:
         shop.stock_up(tea=100)
-        passed.hold.arm(CrashPoint.BATCH_TAKEN)
+        passed.hold.arm(CrashPoint.ROWS_HELD)
         first = shop.put([sell("first", ONE_TEA)])
         passed.hold.wait()
         rest = shop.put([sell(f"o{n}", ONE_TEA) for n in range(40)])
