@@ -18,7 +18,7 @@ setup: ## make .venv with everything in it (PYTHON=python3.13 picks the interpre
 run: setup ## start both services under .run/, play the story, serve until Ctrl-C (GOODS=my.csv: your own goods)
 	@.venv/bin/python -m scripts.run --goods '$(GOODS)'
 
-demo: setup ## play the same story in a folder and on ports of its own, check every claim, exit 0 or 1
+demo: setup ## play the same story in a folder and on ports of its own, check every claim, fail when one does not hold
 	@.venv/bin/python -m scripts.demo --goods '$(GOODS)'
 
 test: setup ## lint, types and every test suite (SUITE="unit e2e" only those; ARGS="-k name" goes to pytest)
@@ -57,7 +57,7 @@ bench: setup ## measure on embedded defaults: loads, books, tables, JSON, plots 
 bench-cluster: setup ## the same on MariaDB, Redis, RocketMQ and Consul, which it starts for itself and takes down
 	@.venv/bin/python -m scripts.bench --world cluster $(ARGS)
 
-clean: ## take away what the verbs made: .venv, caches, and the data of `make run` under .run/
+clean: ## take away what the verbs made: .venv, caches, and .run/ with all data, logs and benchmark results
 	@scripts/clean
 
 help: ## this list

@@ -27,11 +27,16 @@ def demo(goods: GoodsFile = _GOODS) -> None:
     leave_in_order_on_signals()
     forget_settings()
     console = Console(highlight=False, soft_wrap=True)
+    try:
+        entries = read_goods_file(goods)
+    except WrongGoodsFile as error:
+        console.print(str(error), style="red", markup=False)
+        sys.exit(1)
     folder = Path(tempfile.mkdtemp(prefix="reback-demo-"))
     held = False
     try:
-        held = _played(console, folder, read_goods_file(goods))
-    except (WrongGoodsFile, ServiceFailed, CannotPlay) as error:
+        held = _played(console, folder, entries)
+    except (ServiceFailed, CannotPlay) as error:
         console.print(str(error), style="red", markup=False)
     except grpc.RpcError as error:
         failure = to_domain_error(error)

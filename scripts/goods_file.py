@@ -32,7 +32,7 @@ class Problem:
     """One thing wrong with the file.
 
     Attributes:
-        line: Its line, from 1; the first line of a row that spans several.
+        line: Its line, from 1; the first line of a row that spans several; 0: the whole file.
         column: The column's name; empty when the whole line is at fault.
         rule: What is wrong, for a person.
     """
@@ -42,7 +42,8 @@ class Problem:
     rule: str
 
     def __str__(self) -> str:
-        return f"line {self.line}{f', {self.column}' if self.column else ''}: {self.rule}"
+        where = f"line {self.line}{f', {self.column}' if self.column else ''}: " if self.line else ""
+        return f"{where}{self.rule}"
 
 
 class WrongGoodsFile(Exception):

@@ -89,7 +89,8 @@ def _tell_what_to_try(console: Console, services: Services, story: Story) -> Non
     if not story.held:
         console.print("\nthe story did NOT go as it should", style="bold red")
     pay_within = read_settings(OrderSettings).pay_within
-    console.print("\n[bold]Serving until Ctrl-C.[/bold]", end=" ")
+    console.print("\n[bold]Serving until Ctrl-C:[/bold]", end=" ")
+    console.print(f"inventory on {services.inventory.address}, order on {services.order.address}.", end=" ")
     console.print(f"From now on an order has {pay_within} to be paid (ORDER_PAY_WITHIN). Logs: {services.logs}/")
     console.print("\n[bold]Try, from another terminal in this folder:[/bold]\n")
     console.print(python_program(services, sku), markup=False)

@@ -185,7 +185,7 @@ class Story:
         sellable = [stock for stock in all_stocks(self._shop) if stock.sku in self._on_sale and stock.available > 0]
         sellable.sort(key=lambda stock: stock.available, reverse=True)
         if sum(stock.available for stock in sellable) < 2:  # noqa: PLR2004 two orders keep a unit each
-            raise CannotPlay("there are no two units of anything on sale")
+            raise CannotPlay("the story needs two units that are on sale, and there are fewer")
         self.stocks = [
             StockSeen(stock.sku, stock.available, stock.sold, stock.available, stock.sold) for stock in sellable[:4]
         ]

@@ -48,7 +48,8 @@ def parse_url(url: str) -> tuple[tuple[str, ...], NativeOptions]:
     parts = urlsplit(url)
     nameservers = tuple(parts.netloc.split(","))
     if "@" in url:  # not quoted: a password may stand before it, with any other sign in it
-        raise ValueError(f"allowed is {ALLOWED_URL}, with no user and password; an @ elsewhere is written as %40")
+        # The sign itself is not in the text, which is masked to the last of them.
+        raise ValueError(f"allowed is {ALLOWED_URL}, with no user and password; elsewhere an at sign is written as %40")
     if parts.scheme != SCHEME or parts.path not in ("", "/") or parts.fragment:
         raise ValueError(f"allowed is {ALLOWED_URL}, with no path")
     for nameserver in nameservers:

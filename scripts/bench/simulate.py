@@ -168,12 +168,19 @@ def read_costs(report: Mapping[str, Any]) -> Costs:
     """The medians of a report of the cluster's benchmark.
 
     Raises:
-        KeyError: Its part `costs` was not measured.
+        ValueError: Its part `costs` was not measured, or found that something costs nothing.
     """
+    if "costs" not in report.get("parts", {}):
+        raise ValueError(
+            "the report has no part costs: measure it by `make bench-cluster ARGS='--only costs --publish'`"
+        )
     figures = {figure["name"]: float(figure["value"]["median"]) for figure in report["parts"]["costs"]["figures"]}
 
     def spent(call: str, program: str) -> float:
-        return figures[f"{call}, {program}"] * _MICROSECOND
+        name = f"{call}, {program}"
+        if figures[name] <= 0:
+            raise ValueError(f"the report's part costs says that `{name}` costs nothing: measure it again")
+        return figures[name] * _MICROSECOND
 
     commits = report["parts"].get("commits", {"figures": []})["figures"]
     commit = next((each["value"]["median"] for each in commits if each["name"] == _COMMIT), _COMMIT_MS)
@@ -204,9 +211,11 @@ def simulate(
 ) -> None:
     """Tell what 300 to 100,000 orders a second need."""
     known = read(report)
-    if "costs" not in known.get("parts", {}):
-        known = read(PUBLISHED / "costs.json")
-    costs, site, console = read_costs(known), Site(lines=lines, cores=cores), Console(highlight=False, width=150)
+    try:
+        costs = read_costs(known)
+    except ValueError as error:
+        raise typer.BadParameter(str(error), param_hint="--report") from error
+    site, console = Site(lines=lines, cores=cores), Console(highlight=False, width=150)
     machine_cores = known["parts"]["costs"]["machine"]["cores"]
     predicted, measured = one_machine(costs, machine_cores), read_measured(known)
     console.print(

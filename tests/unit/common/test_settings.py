@@ -250,6 +250,18 @@ def test_a_wrong_setting_ends_the_program_with_2_and_says_so_on_stderr(
     )
 
 
+@pytest.mark.parametrize("scheme", ["rocketmq", "rocketmq-native"])
+def test_what_is_wrong_with_a_url_is_told_whole_though_its_password_is_masked(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], scheme: str
+) -> None:
+    monkeypatch.setenv("ORDER_BROKER_URL", f"{scheme}://app:hunter2@host:8081")
+    with pytest.raises(SystemExit):
+        load_settings(OrderSettings)
+    err = capsys.readouterr().err
+    assert "with no user and password; elsewhere an at sign is written as %40" in err
+    assert "hunter2" not in err
+
+
 @pytest.mark.parametrize(
     ("url", "masked"),
     [

@@ -130,5 +130,6 @@ def test_a_file_that_can_not_be_read_is_named_with_the_line(
 
 
 def test_a_file_that_is_not_there_is_said_so(tmp_path: Path) -> None:
-    with pytest.raises(WrongGoodsFile, match="No such file"):
+    with pytest.raises(WrongGoodsFile, match="No such file") as wrong:
         read_goods_file(tmp_path / "none.csv")
+    assert "line 0" not in str(wrong.value)

@@ -69,7 +69,7 @@ def test_waiting_in_one_queue_is_that_of_queueing_theory() -> None:
     assert took[int(len(took) * 0.99)] - apart == pytest.approx(0.002 * math.log(100), rel=0.12)
 
 
-def test_costs_are_read_from_a_report() -> None:
+def report(**others: float) -> dict[str, Any]:
     spent: dict[str, float] = {
         "Sell, mariadb": 300,
         "CreateOrder, order_srv": 2000,
@@ -78,14 +78,29 @@ def test_costs_are_read_from_a_report() -> None:
         "CreateOrder, redis": 100,
         "CreateOrder, rocketmq-broker": 1000,
         "CreateOrder, load generator": 400,
+        **others,
     }
     figures: list[dict[str, Any]] = [{"name": name, "value": {"median": micros}} for name, micros in spent.items()]
     commits = [{"name": "MariaDB, p50", "value": {"median": 1.5}}]
-    report = {"parts": {"costs": {"figures": figures}, "commits": {"figures": commits}}}
+    return {"parts": {"costs": {"figures": figures}, "commits": {"figures": commits}}}
 
-    costs = read_costs(report)
+
+def test_costs_are_read_from_a_report() -> None:
+    costs = read_costs(report())
 
     assert costs.order_srv == pytest.approx(0.002)
     assert costs.inventory_db == pytest.approx(0.0003)
     assert costs.order_db == pytest.approx(0.0006)
     assert costs.commit == pytest.approx(0.0015)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "why"),
+    [
+        ({}, "no part costs"),
+        (report(**{"CreateOrder, rocketmq-broker": 0}), "`CreateOrder, rocketmq-broker` costs nothing"),
+    ],
+)
+def test_costs_that_were_not_measured_are_told(wrong: dict[str, Any], why: str) -> None:
+    with pytest.raises(ValueError, match=why):
+        read_costs(wrong)
