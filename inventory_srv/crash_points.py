@@ -19,6 +19,7 @@ class CrashPoint(StrEnum):
     CALLER_ANSWERED = "caller_answered"
     """A caller of the batch is answered; the others, if there are any, are not."""
     LOCK_RELEASED = "lock_released"
-    """The lock was kept for a while and is given back; everybody is answered."""
+    """The lock was kept for a while and is given back; everybody is answered. One that another waits for goes back
+    before that, right after its batch, and passes no point."""
     REBACK_DONE = "reback_done"
     """The consumer's reback is committed; its message is not acknowledged."""

@@ -28,10 +28,11 @@ _NOT_WAITED_FOR: Final = 5.0
 """Seconds in which a key is tried but not waited for, after a wait for it was in vain."""
 
 _SLICE: Final = 0.025
-"""Seconds for which a lock that others want is kept while something is refused from memory, for that needs the lock."""
+"""Seconds since it was taken in which a lock that others want may be kept: while something is refused from memory, for
+that needs the lock, and while changes are made one by one, which would hand it over for each."""
 
 _BUSY_REFUSING: Final = 0.005
-"""Seconds since the last refusal from memory in which refusing goes on."""
+"""Seconds since the last refusal in which refusing goes on."""
 
 _TRUSTED: Final = 0.5
 """Seconds in which a row is known. A replica that waits for the lock in vain goes on without it, but only later."""
@@ -40,7 +41,7 @@ _MOST_BUYERS: Final = 10_000
 """Orders of one sku that are kept in memory; a sku with more is never refused from memory."""
 
 _MOST_SKUS: Final = 1_000
-_LOOK_AGAIN: Final = 1.0  # seconds between two looks for the buyers of one sku
+_LOOK_AGAIN: Final = 1.0  # seconds between two looks for the buyers of a sku that has more than that
 
 LookUp = Callable[[str, int], Collection[str]]
 """The order_sns of those that bought a sku, at most so many."""
@@ -70,14 +71,22 @@ class StockLease:
         self._held: Held | None = None
         self._skus: frozenset[str] = frozenset()
         self._since = self._used = self._refused = 0.0
+        self._one_by_one = False
+        self._crowded: dict[str, float] = {}  # skus with too many buyers, and until when they are not looked for
         self._memory = _Memory()
 
-    def take(self, skus: Collection[str], latest: Deadline) -> None:
+    def take(self, skus: Collection[str], latest: Deadline, *, one_by_one: bool = False) -> None:
         """Hold the lock of at least these skus, or go on without them; what was held and is not needed is given back.
+
+        Args:
+            skus: Of the next batch.
+            latest: Until when somebody waits for it.
+            one_by_one: Whether the batch is one of many changes that wait and are not merged.
 
         Raises:
             LockBusy: They were not had, and nothing is to be done then.
         """
+        self._one_by_one = one_by_one
         if not skus or self._still_has(skus):
             return
         last, self._held = self._held, None
@@ -126,7 +135,9 @@ class StockLease:
         now = time.monotonic()
         until = max(self._used, self._refused) + self._keep
         if self._held.wanted:
-            until = min(self._since + _SLICE, self._refused + _BUSY_REFUSING) if self._memory.refuses else now
+            # The last batch refused too, and who was told is about to ask again.
+            busy = max(self._used, self._refused) + _BUSY_REFUSING if self._memory.refuses else now
+            until = min(self._since + _SLICE, busy)
         return max(0.0, until - now)
 
     @property
@@ -154,8 +165,16 @@ class StockLease:
 
     def learn_buyers(self, skus: Iterable[str], look_up: LookUp) -> None:
         """Know who bought these skus, whose row is known."""
+        now = time.monotonic()
         for sku in skus:
-            self._memory.learn_buyers(sku, look_up)
+            if not self._memory.lacks_buyers(sku) or now < self._crowded.get(sku, 0.0):
+                continue
+            buyers = look_up(sku, _MOST_BUYERS + 1)
+            if len(buyers) <= _MOST_BUYERS:
+                self._memory.know_buyers(sku, buyers)
+            else:
+                crowded = {each: until for each, until in self._crowded.items() if until > now}
+                self._crowded = crowded | {sku: now + _LOOK_AGAIN}
 
     def refuse_what_is_sold_out(self, sell: Sell) -> None:
         """Refuse a sell that would certainly be refused.
@@ -176,7 +195,8 @@ class StockLease:
 
     def _is_due(self, held: Held) -> bool:
         """Whether it is others' turn."""
-        return held.wanted and not (self._memory.refuses and time.monotonic() < self._since + _SLICE)
+        has_its_time = self._memory.refuses or self._one_by_one
+        return held.wanted and not (has_its_time and time.monotonic() < self._since + _SLICE)
 
     def _patience_for(self, skus: Collection[str]) -> float:
         now = time.monotonic()
@@ -208,7 +228,6 @@ class _Memory:
         self._held = held
         self._skus = skus
         self._buyers: dict[str, set[str]] = {}
-        self._looked: dict[str, float] = {}
 
     @property
     def refuses(self) -> bool:
@@ -228,14 +247,11 @@ class _Memory:
             if stock.sku in self._skus:
                 self.rows[stock.sku] = stock, until
 
-    def learn_buyers(self, sku: str, look_up: LookUp) -> None:
-        now = time.monotonic()
-        if sku in self._buyers or sku not in self.rows or now < self._looked.get(sku, 0.0):
-            return
-        self._looked[sku] = now + _LOOK_AGAIN
-        buyers = look_up(sku, _MOST_BUYERS + 1)
-        if len(buyers) <= _MOST_BUYERS:
-            self._buyers[sku] = set(buyers)
+    def lacks_buyers(self, sku: str) -> bool:
+        return sku in self.rows and sku not in self._buyers
+
+    def know_buyers(self, sku: str, buyers: Collection[str]) -> None:
+        self._buyers[sku] = set(buyers)
 
     def short(self, sell: Sell) -> list[tuple[str, int, int]]:
         """(sku, asked, available) of every sku that is short; nothing where that is not certain."""

@@ -257,7 +257,8 @@ class StockWriter:
     def _under_lock(self, batch: list[_Waiting], *, alone: bool) -> Sequence[Outcome]:
         skus = self._skus_of([waiting.change for waiting in batch])
         try:
-            self._lease.take(skus, Deadline(max(waiting.deadline.at for waiting in batch)))
+            latest = Deadline(max(waiting.deadline.at for waiting in batch))
+            self._lease.take(skus, latest, one_by_one=alone or self._batch == 1)
             self._reached(CrashPoint.LOCK_HELD)
             if not alone:
                 self._top_up(batch, skus)
@@ -270,14 +271,14 @@ class StockWriter:
 
     def _top_up(self, batch: list[_Waiting], skus: set[str]) -> None:
         """Add what waits next and needs no other skus, up to a batch."""
+        more: list[_Waiting] = []
         with self._news:
-            while self._queue and len(batch) < self._batch:
+            while self._queue and len(batch) + len(more) < self._batch:
                 change = self._queue[0].change
                 if isinstance(change, Reback) or not skus.issuperset(_own_skus(change)):
-                    return
-                waiting = self._queue.popleft()
-                if waiting.begin():
-                    batch.append(waiting)
+                    break
+                more.append(self._queue.popleft())
+        batch += [waiting for waiting in more if waiting.begin()]
 
     def _skus_of(self, changes: Sequence[Change]) -> set[str]:
         skus = {sku for change in changes if not isinstance(change, Reback) for sku in _own_skus(change)}

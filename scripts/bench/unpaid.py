@@ -19,7 +19,7 @@ from scripts.shop import PATIENCE_S
 _POLL_S: Final = 0.5
 _ASKED_AT_ONCE: Final = 1000
 _MS: Final = 1000.0
-_PATIENCE: Final = timedelta(minutes=5)  # after that without an order closed or its stock back the benchmark gives up
+_PATIENCE: Final = timedelta(minutes=5)  # after that, or so long after the last stock came back, it gives up
 
 _LATENESS_PAY_WITHIN_S: Final = 5
 _FEW: Final = 10
@@ -124,7 +124,7 @@ def _wait_until_closed(site: Site, users: range) -> None:
             deadline = _in_a_while()
         if waiting:
             _pause(deadline, "the stock of closed orders does not come back")
-        pending = waiting + pending[_ASKED_AT_ONCE:]
+        pending = pending[_ASKED_AT_ONCE:] + waiting  # in turns: some other may have come back
 
 
 def _in_a_while() -> float:

@@ -4,7 +4,7 @@ import gc
 import weakref
 from collections import Counter
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -13,10 +13,12 @@ import pytest
 
 from common.errors import DomainError
 from common.lock.port import Held, Lock
+from inventory_srv import stock_lease
 from inventory_srv.changes import Change
 from inventory_srv.crash_points import CrashPoint
 from inventory_srv.records import SaleState
 from inventory_srv.refusals import NoStock
+from inventory_srv.repository import Repository
 from tests.component.inventory.shop import PATIENCE, Hold, Shop, open_shop, outcome_of, soon, wait_until
 from tests.locks import DRIVERS, own_lock
 from tests.unit.inventory.sheets import adjust, reback, sell, set_stock
@@ -65,34 +67,174 @@ def test_a_kept_lock_is_given_back_as_soon_as_somebody_wants_it(shop: Shop, lock
         wait_until(lambda: passed.times[CrashPoint.LOCK_RELEASED] == 1, "it says so")
 
 
-def test_a_lock_that_another_wants_is_given_back_after_its_batch_though_more_waits(
-    engine: str, tmp_path: Path, lock: Lock, monkeypatch: pytest.MonkeyPatch
+class Contended:
+    """A shop that is in the middle of a batch when another begins to wait for its lock.
+
+    Args:
+        lock: Of both.
+        monkeypatch: Notes what the lock says.
+    """
+
+    def __init__(self, lock: Lock, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.hold = Hold()
+        self._lock = lock
+        self._take = lock.take
+        self._taken: list[Held] = []
+        monkeypatch.setattr(lock, "take", self._note)
+
+    def _note(self, *asked: Any, **further: Any) -> Held:
+        self._taken.append(self._take(*asked, **further))
+        return self._taken[-1]
+
+    def begin(self, shop: Shop, change: Change, another: ThreadPoolExecutor) -> tuple[Any, "Future[Held]"]:
+        """The answer to be of a change that is held with its rows, and the lock to be of who waits for it."""
+        self.hold.arm(CrashPoint.ROWS_HELD)
+        [answer] = shop.put([change])
+        self.hold.wait()
+        theirs = another.submit(self._take, ["lock:stock:tea"], soon())
+        wait_until(lambda: self._taken[-1].wanted, "the writer is told that its lock is wanted")
+        return answer, theirs
+
+
+@pytest.fixture
+def contended(lock: Lock, monkeypatch: pytest.MonkeyPatch) -> Contended:
+    return Contended(lock, monkeypatch)
+
+
+def test_a_lock_that_another_wants_is_given_back_after_its_batch_before_callers_are_told(
+    engine: str, tmp_path: Path, lock: Lock, contended: Contended
 ) -> None:
-    hold, taken = Hold(), list[Held]()
-    take = lock.take
+    told = Hold()
 
-    def note(*asked: Any, **further: Any) -> Held:
-        taken.append(take(*asked, **further))
-        return taken[-1]
+    def reached(point: str) -> None:
+        contended.hold.reached(point)
+        told.reached(point)
 
-    monkeypatch.setattr(lock, "take", note)
     with (
-        open_shop(tmp_path / "inventory.db", lock=lock, reached=hold.reached, keep_lock=FOR_LONG) as shop,
+        open_shop(tmp_path / "inventory.db", lock=lock, reached=reached, keep_lock=FOR_LONG) as shop,
         ThreadPoolExecutor() as another,
     ):
         shop.stock_up(tea=5)
-        hold.arm(CrashPoint.ROWS_HELD)
-        sold = shop.put([sell("o1", ("tea", 1))])
-        hold.wait()
-        theirs = another.submit(take, ["lock:stock:tea"], soon())
-        wait_until(lambda: taken[-1].wanted, "the writer is told that it is wanted")
-        sold += shop.put([sell("o2", ("tea", 1))])
-        hold.let_go()
+        first, theirs = contended.begin(shop, sell("o1", ("tea", 1)), another)
+        [second] = shop.put([sell("o2", ("tea", 1))])
+        told.arm(CrashPoint.CALLER_ANSWERED)
+        contended.hold.let_go()
 
         held = theirs.result(PATIENCE)
+        told.wait()
         assert shop.units("tea") == (4, 1)
         lock.give_back(held)
-        assert [outcome_of(future).state for future in sold] == [SaleState.SOLD] * 2
+        told.let_go()
+        assert [outcome_of(each).state for each in (first, second)] == [SaleState.SOLD] * 2
+
+
+def test_a_lock_that_another_wants_is_kept_for_its_time_while_changes_are_made_one_by_one(
+    engine: str, tmp_path: Path, lock: Lock, contended: Contended, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(stock_lease, "_SLICE", PATIENCE)
+    with (
+        open_shop(
+            tmp_path / "inventory.db", lock=lock, reached=contended.hold.reached, keep_lock=FOR_LONG, batch=1
+        ) as shop,
+        ThreadPoolExecutor() as another,
+    ):
+        shop.stock_up(tea=5)
+        first, theirs = contended.begin(shop, sell("o1", ("tea", 1)), another)
+        rest = shop.put([sell("o2", ("tea", 1)), sell("o3", ("tea", 1))])
+        contended.hold.let_go()
+
+        held = theirs.result(PATIENCE)
+        assert all(each.done() for each in (first, *rest))
+        assert shop.units("tea") == (2, 3)
+        lock.give_back(held)
+
+
+def test_a_lock_that_another_wants_is_kept_for_its_time_while_it_refuses_what_is_sold_out(
+    engine: str, tmp_path: Path, lock: Lock, contended: Contended, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    passed = Passed()
+    monkeypatch.setattr(stock_lease, "_SLICE", PATIENCE)
+    monkeypatch.setattr(stock_lease, "_BUSY_REFUSING", PATIENCE)
+    monkeypatch.setattr(stock_lease, "_TRUSTED", PATIENCE)
+
+    def reached(point: str) -> None:
+        passed.reached(point)
+        contended.hold.reached(point)
+
+    with ThreadPoolExecutor() as another:
+        with open_shop(tmp_path / "inventory.db", lock=lock, reached=reached, keep_lock=FOR_LONG) as shop:
+            shop.stock_up(tea=0)
+            refused, theirs = contended.begin(shop, sell("o1", ("tea", 1)), another)
+            contended.hold.let_go()
+            assert isinstance(outcome_of(refused), NoStock)
+            transactions = passed.times[CrashPoint.ROWS_HELD]
+
+            assert refusal_of(shop, "o2", ("tea", 1)).reason == "NO_STOCK"
+
+            assert passed.times[CrashPoint.ROWS_HELD] == transactions
+        lock.give_back(theirs.result(PATIENCE))
+
+
+def test_buyers_that_are_too_many_to_keep_are_not_looked_for_each_time_the_lock_is_had(
+    shop: Shop, lock: Lock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looked: list[str] = []
+    look_up = Repository.buyers
+
+    def counted(repository: Repository, sku: str, limit: int) -> set[str]:
+        looked.append(sku)
+        return look_up(repository, sku, limit)
+
+    monkeypatch.setattr(Repository, "buyers", counted)
+    monkeypatch.setattr(stock_lease, "_MOST_BUYERS", 1)
+    monkeypatch.setattr(stock_lease, "_LOOK_AGAIN", PATIENCE)
+    shop.carry_out(sell("o1", ("tea", 4)))
+    shop.carry_out(sell("o2", ("tea", 1)))
+    for order_sn in ("o3", "o4"):
+        refusal_of(shop, order_sn, ("tea", 1))
+        with lock.holding(["lock:stock:tea"], soon()):
+            pass
+    assert looked == ["tea"]
+
+
+def test_who_leaves_while_a_batch_waits_for_its_lock_does_not_join_it(shop: Shop, lock: Lock, passed: Passed) -> None:
+    before = passed.times[CrashPoint.BATCH_TAKEN]
+    with lock.holding(["lock:stock:tea"], soon()):
+        first = shop.put([sell("o1", ("tea", 1))])
+        wait_until(lambda: passed.times[CrashPoint.BATCH_TAKEN] > before, "it waits for the lock")
+        left, stays = shop.put([sell("o2", ("tea", 1)), sell("o3", ("tea", 1))])
+        assert left.cancel()
+
+    assert [outcome_of(each).state for each in (*first, stays)] == [SaleState.SOLD] * 2
+    assert shop.units("tea") == (3, 2)
+
+
+def test_a_batch_that_fails_is_made_one_by_one_though_more_waits(engine: str, tmp_path: Path) -> None:
+    begun, written, fails = Hold(), Hold(), [CrashPoint.BATCH_WRITTEN]
+
+    def reached(point: str) -> None:
+        begun.reached(point)
+        written.reached(point)
+        if len(batch) == 2 and point in fails:
+            fails.remove(CrashPoint.BATCH_WRITTEN)
+            raise ZeroDivisionError
+
+    batch: list[Any] = []
+    with open_shop(tmp_path / "inventory.db", reached=reached, keep_lock=FOR_LONG) as shop:
+        shop.stock_up(tea=5)
+        begun.arm(CrashPoint.BATCH_TAKEN)
+        batch += shop.put([sell("o1", ("tea", 1))])
+        begun.wait()
+        batch += shop.put([sell("o2", ("tea", 1))])
+        written.arm(CrashPoint.BATCH_WRITTEN)
+        begun.let_go()
+        written.wait()
+        waiting = shop.put([sell("o3", ("tea", 1)), sell("o4", ("tea", 1))])
+        written.let_go()
+
+        assert [outcome_of(each).state for each in batch + waiting] == [SaleState.SOLD] * 4
+        assert fails == []
+        assert shop.units("tea") == (1, 4)
 
 
 @pytest.mark.parametrize(

@@ -266,7 +266,7 @@ def test_closing_finishes_what_was_taken_and_takes_no_more(tmp_path: Path, hold:
 
 def test_changes_of_one_order_in_one_batch_follow_each_other(shop: Shop, hold: Hold) -> None:
     shop.stock_up(tea=5)
-    hold.arm(CrashPoint.BATCH_TAKEN)
+    hold.arm(CrashPoint.ROWS_HELD)
     futures = shop.put([set_stock("tea", 3)])
     hold.wait()
     futures += shop.put([sell("o1", ("tea", 3)), reback("o1"), sell("o1", ("tea", 3)), sell("o2", ("tea", 3))])
