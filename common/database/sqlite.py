@@ -5,15 +5,18 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 from urllib.parse import urlsplit
 
 import peewee
 from playhouse.migrations import Runner
 from playhouse.pool import PooledSqliteDatabase
+from tenacity import Retrying, retry_if_exception, stop_after_delay, wait_random
 
 from common.database.errors import Contended
 from common.database.port import Driver, Trouble
+
+_LONGEST_PAUSE_S: Final = 0.05  # of who waits to put the file in WAL mode
 
 
 class SqliteDriver(Driver):
@@ -63,7 +66,7 @@ class SqliteDriver(Driver):
         return query
 
     def trouble(self, error: Exception) -> Trouble | None:
-        if isinstance(error, peewee.OperationalError) and _is_busy(error):
+        if _is_busy(error):
             return Trouble.CONTENDED
         if isinstance(error, (peewee.OperationalError, peewee.InterfaceError, OSError)):
             return Trouble.UNAVAILABLE
@@ -73,12 +76,23 @@ class SqliteDriver(Driver):
         return "the database can't be used"
 
     def migrate(self, runner: Runner) -> list[str]:
+        self._log_ahead()
         with self.engine.atomic("IMMEDIATE"):
             applied: list[str] = runner.up()
             return applied
 
     def time(self) -> datetime:
         return datetime.now(UTC)  # a library in this process
+
+    def _log_ahead(self) -> None:
+        """Put the file in WAL mode, which it keeps; of several that do so at once, SQLite lets some fail unasked."""
+        repeating = Retrying(
+            retry=retry_if_exception(_is_busy),
+            wait=wait_random(max=_LONGEST_PAUSE_S),
+            stop=stop_after_delay(self._busy_timeout),
+            reraise=True,
+        )
+        repeating(self.engine.execute_sql, "PRAGMA journal_mode = wal")
 
 
 def _open(url: str, connections: int, busy_timeout: float) -> PooledSqliteDatabase:
@@ -95,13 +109,13 @@ def _open(url: str, connections: int, busy_timeout: float) -> PooledSqliteDataba
         check_same_thread=False,
         # FULL: a commit survives the machine. A broker that remembers more than the orders would oversell.
         pragmas={
-            "journal_mode": "wal",
             "synchronous": "full",
             "busy_timeout": int(busy_timeout * 1000),
         },
     )
 
 
-def _is_busy(error: peewee.OperationalError) -> bool:
+def _is_busy(error: BaseException) -> bool:
     text = str(error)
-    return "database is locked" in text or "database table is locked" in text
+    is_busy = "database is locked" in text or "database table is locked" in text
+    return is_busy and isinstance(error, peewee.OperationalError)
