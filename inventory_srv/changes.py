@@ -35,7 +35,7 @@ class Sell:
         object.__setattr__(self, "lines", _summed(self.lines))
 
     @property
-    def skus(self) -> list[str]:
+    def skus(self) -> Sequence[str]:
         return [line.sku for line in self.lines]
 
 
@@ -43,6 +43,11 @@ class Sell:
 class Reback:
     order_sn: str
     reason: str
+
+    @property
+    def skus(self) -> Sequence[str]:
+        """None: its sale has them."""
+        return ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +66,10 @@ class SetStock:
     expected_version: int | None = None
 
     @property
+    def skus(self) -> Sequence[str]:
+        return (self.sku,)
+
+    @property
     def content(self) -> str:
         return _content("SetStock", self.sku, self.quantity, self.reason, self.expected_version)
 
@@ -73,6 +82,10 @@ class AdjustStock:
     sku: str
     delta: int
     reason: str
+
+    @property
+    def skus(self) -> Sequence[str]:
+        return (self.sku,)
 
     @property
     def content(self) -> str:

@@ -167,15 +167,12 @@ def _keys(changes: Iterable[Change]) -> tuple[set[str], set[str], set[str]]:
     request_ids: set[str] = set()
     skus: set[str] = set()
     for change in changes:
+        skus.update(change.skus)
         match change:
-            case Sell():
-                order_sns.add(change.order_sn)
-                skus.update(change.skus)
-            case Reback():
+            case Sell() | Reback():
                 order_sns.add(change.order_sn)
             case SetStock() | AdjustStock():
                 request_ids.add(change.request_id)
-                skus.add(change.sku)
     return order_sns, request_ids, skus
 
 

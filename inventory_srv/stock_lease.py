@@ -67,12 +67,12 @@ class StockLease:
         self._outage = outage
         self._keep = keep.total_seconds()
         self._on_wanted = on_wanted
-        self._in_vain: dict[str, float] = {}  # skus not had, and until when they are not waited for
+        self._in_vain = _ForAWhile()  # skus not had, which are not waited for
         self._held: Held | None = None
         self._skus: frozenset[str] = frozenset()
         self._since = self._used = self._refused = 0.0
         self._one_by_one = False
-        self._crowded: dict[str, float] = {}  # skus with too many buyers, and until when they are not looked for
+        self._crowded = _ForAWhile()  # skus with too many buyers, which are not looked for
         self._memory = _Memory()
 
     def take(self, skus: Collection[str], latest: Deadline, *, one_by_one: bool = False) -> None:
@@ -133,11 +133,11 @@ class StockLease:
         if self._held is None:
             return None
         now = time.monotonic()
-        until = max(self._used, self._refused) + self._keep
+        last = max(self._used, self._refused)
+        until = last + self._keep
         if self._held.wanted:
-            # The last batch refused too, and who was told is about to ask again.
-            busy = max(self._used, self._refused) + _BUSY_REFUSING if self._memory.refuses else now
-            until = min(self._since + _SLICE, busy)
+            # Whoever was just told that it is sold out is about to ask again.
+            until = min(self._since + _SLICE, last + _BUSY_REFUSING) if self._memory.refuses else now
         return max(0.0, until - now)
 
     @property
@@ -165,16 +165,14 @@ class StockLease:
 
     def learn_buyers(self, skus: Iterable[str], look_up: LookUp) -> None:
         """Know who bought these skus, whose row is known."""
-        now = time.monotonic()
         for sku in skus:
-            if not self._memory.lacks_buyers(sku) or now < self._crowded.get(sku, 0.0):
+            if not self._memory.lacks_buyers(sku) or sku in self._crowded:
                 continue
             buyers = look_up(sku, _MOST_BUYERS + 1)
             if len(buyers) <= _MOST_BUYERS:
                 self._memory.know_buyers(sku, buyers)
             else:
-                crowded = {each: until for each, until in self._crowded.items() if until > now}
-                self._crowded = crowded | {sku: now + _LOOK_AGAIN}
+                self._crowded.add([sku], _LOOK_AGAIN)
 
     def refuse_what_is_sold_out(self, sell: Sell) -> None:
         """Refuse a sell that would certainly be refused.
@@ -199,17 +197,28 @@ class StockLease:
         return held.wanted and not (has_its_time and time.monotonic() < self._since + _SLICE)
 
     def _patience_for(self, skus: Collection[str]) -> float:
-        now = time.monotonic()
-        in_vain = any(self._in_vain.get(sku, now) > now for sku in skus)
+        in_vain = any(sku in self._in_vain for sku in skus)
         return 0.0 if in_vain and self._outage == "database" else self._patience
 
     def _note_in_vain(self, skus: Collection[str]) -> None:
-        now = time.monotonic()
-        waiting = {sku: until for sku, until in self._in_vain.items() if until > now}
-        if waiting.keys().isdisjoint(skus):
+        if not any(sku in self._in_vain for sku in skus):
             log.warning("the stock lock was not had in time: the rows alone guard for now", skus=len(skus))
-            waiting |= dict.fromkeys(skus, now + _NOT_WAITED_FOR)
-        self._in_vain = waiting
+            self._in_vain.add(skus, _NOT_WAITED_FOR)
+
+
+class _ForAWhile:
+    """Skus of which something is so, each for a time of its own."""
+
+    def __init__(self) -> None:
+        self._until: dict[str, float] = {}
+
+    def __contains__(self, sku: str) -> bool:
+        return time.monotonic() < self._until.get(sku, 0.0)
+
+    def add(self, skus: Iterable[str], seconds: float) -> None:
+        now = time.monotonic()
+        still = {sku: until for sku, until in self._until.items() if now < until}
+        self._until = still | dict.fromkeys(skus, now + seconds)
 
 
 class _Memory:

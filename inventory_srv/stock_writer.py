@@ -208,7 +208,7 @@ class StockWriter:
             batch = [waiting for waiting in self._take() if waiting.begin()]
             if not batch:
                 continue
-            for waiting, outcome in zip(batch, self._outcomes(batch), strict=True):
+            for waiting, outcome in zip(batch, self._outcomes(batch, self._batch), strict=True):
                 waiting.tell(outcome)
                 self._reached(CrashPoint.CALLER_ANSWERED)
         self._let_go()
@@ -216,10 +216,10 @@ class StockWriter:
     def _wait_for_changes(self) -> bool:
         """Whether there are any; none when the writer is closed and done."""
         while True:
-            spare_time = self._lease.spare_time()
             with self._news:
                 if not self._queue and not self._closed:
-                    self._news.wait(spare_time)
+                    # Asked for here: what wakes it up, as that somebody wants the lock, can't come between the two.
+                    self._news.wait(self._lease.spare_time())
                 if self._queue:
                     return True
                 if self._closed:
@@ -236,14 +236,11 @@ class StockWriter:
         with self._news:
             return [self._queue.popleft() for _ in range(min(len(self._queue), self._batch))]
 
-    def _outcomes(self, batch: list[_Waiting], *, alone: bool = False) -> Sequence[Outcome]:
-        """What became of each change of a batch; the writer goes on whatever that is.
-
-        Unless it is to be `alone`, the batch takes in what came while it waited for its lock.
-        """
+    def _outcomes(self, batch: list[_Waiting], most: int) -> Sequence[Outcome]:
+        """What became of each change of a batch, which grows up to `most`; the writer goes on whatever that is."""
         try:
             self._reached(CrashPoint.BATCH_TAKEN)
-            outcomes = self._under_lock(batch, alone=alone)
+            outcomes = self._under_lock(batch, most)
         except DomainError as error:
             return [error] * len(batch)
         except Exception as bug:
@@ -251,17 +248,16 @@ class StockWriter:
             if len(batch) == 1:
                 return [bug]
             log.warning("a merged batch failed: its changes are made one by one", changes=len(batch), exc_info=bug)
-            return [outcome for waiting in batch for outcome in self._outcomes([waiting], alone=True)]
+            return [outcome for waiting in batch for outcome in self._outcomes([waiting], 1)]
         return outcomes
 
-    def _under_lock(self, batch: list[_Waiting], *, alone: bool) -> Sequence[Outcome]:
+    def _under_lock(self, batch: list[_Waiting], most: int) -> Sequence[Outcome]:
         skus = self._skus_of([waiting.change for waiting in batch])
         try:
             latest = Deadline(max(waiting.deadline.at for waiting in batch))
-            self._lease.take(skus, latest, one_by_one=alone or self._batch == 1)
+            self._lease.take(skus, latest, one_by_one=most == 1)
             self._reached(CrashPoint.LOCK_HELD)
-            if not alone:
-                self._top_up(batch, skus)
+            self._top_up(batch, most, skus)
             outcomes = self._committed(batch)
         except BaseException:
             self._lease.let_go()
@@ -269,19 +265,19 @@ class StockWriter:
         self._lease.done()
         return outcomes
 
-    def _top_up(self, batch: list[_Waiting], skus: set[str]) -> None:
-        """Add what waits next and needs no other skus, up to a batch."""
+    def _top_up(self, batch: list[_Waiting], most: int, skus: set[str]) -> None:
+        """Add what came while the batch waited for its lock and needs no other skus, in its order."""
         more: list[_Waiting] = []
         with self._news:
-            while self._queue and len(batch) + len(more) < self._batch:
+            while self._queue and len(batch) + len(more) < most:
                 change = self._queue[0].change
-                if isinstance(change, Reback) or not skus.issuperset(_own_skus(change)):
+                if isinstance(change, Reback) or not skus.issuperset(change.skus):
                     break
                 more.append(self._queue.popleft())
         batch += [waiting for waiting in more if waiting.begin()]
 
     def _skus_of(self, changes: Sequence[Change]) -> set[str]:
-        skus = {sku for change in changes if not isinstance(change, Reback) for sku in _own_skus(change)}
+        skus = {sku for change in changes for sku in change.skus}
         rebacks = {change.order_sn for change in changes if isinstance(change, Reback)}
         if rebacks:
             with self._database.reading():
@@ -355,11 +351,6 @@ class StockWriter:
     def _buyers(self, sku: str, limit: int) -> set[str]:
         with self._database.reading():
             return self._repository.buyers(sku, limit)
-
-
-def _own_skus(change: Sell | SetStock | AdjustStock) -> Sequence[str]:
-    """What it names; a `Reback` names none."""
-    return change.skus if isinstance(change, Sell) else (change.sku,)
 
 
 def _short_skus(outcomes: Sequence[Outcome]) -> set[str]:

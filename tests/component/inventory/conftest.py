@@ -4,8 +4,10 @@ from pathlib import Path
 import pytest
 import structlog
 
+from common.lock.port import Lock
 from tests.component.inventory.door import Door, open_door
 from tests.component.inventory.shop import Hold, Shop, open_shop
+from tests.locks import DRIVERS, own_lock
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -20,6 +22,13 @@ def hold() -> Iterator[Hold]:
     made = Hold()
     yield made
     made.let_go()
+
+
+@pytest.fixture(params=DRIVERS)
+def lock(request: pytest.FixtureRequest) -> Iterator[Lock]:
+    """The stock lock of every driver."""
+    with own_lock(request.param) as made:
+        yield made
 
 
 @pytest.fixture

@@ -2,15 +2,19 @@
 
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
 
+import pytest
+
 from common.clock import Clock, SystemClock
 from common.crash_points import Reached, nothing_happens
 from common.database import Database
 from common.deadline import Deadline
+from common.errors import DomainError
 from common.lock.local import LocalLock
 from common.lock.port import Lock
 from inventory_srv.audit import Audit
@@ -21,6 +25,7 @@ from inventory_srv.queries import Queries
 from inventory_srv.records import StockDifference
 from inventory_srv.stock_writer import StockWriter
 from tests.databases import url_of
+from tests.unit.inventory.sheets import sell
 
 PATIENCE: Final = 30.0
 """Seconds that a test waits for what must come."""
@@ -40,9 +45,10 @@ def wait_until(condition: Callable[[], bool], what: str) -> None:
 
 
 class Hold:
-    """Holds whoever reaches a crash point, from `arm` until `let_go`."""
+    """Counts the crash points that are passed, and holds whoever reaches one of them, from `arm` until `let_go`."""
 
     def __init__(self) -> None:
+        self.times: Counter[str] = Counter()
         self._point: CrashPoint | None = None
         self._here = threading.Event()
         self._gone = threading.Event()
@@ -61,6 +67,7 @@ class Hold:
         self._gone.set()
 
     def reached(self, point: str) -> None:
+        self.times[point] += 1
         if point == self._point:
             self._here.set()
             assert self._gone.wait(PATIENCE), f"held at {point} for ever"
@@ -81,6 +88,12 @@ class Shop:
 
     def carry_out(self, change: Change) -> Any:
         return self.writer.carry_out(change, soon())
+
+    def refusal_of(self, order_sn: str, *lines: tuple[str, int]) -> DomainError:
+        """Try to sell, and be refused."""
+        with pytest.raises(DomainError) as raised:
+            self.carry_out(sell(order_sn, *lines))
+        return raised.value
 
     def put(self, changes: Sequence[Change]) -> list[Any]:
         """Queue changes, and return their futures."""

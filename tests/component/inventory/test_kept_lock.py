@@ -1,17 +1,14 @@
 """The stock lock is kept while nobody else wants it, and then its rows are known: not a word more than needed."""
 
-import gc
-import weakref
-from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from datetime import timedelta
 from pathlib import Path
+from threading import Event
 from typing import Any
 
 import pytest
 
-from common.errors import DomainError
 from common.lock.port import Held, Lock
 from inventory_srv import stock_lease
 from inventory_srv.changes import Change
@@ -19,52 +16,51 @@ from inventory_srv.crash_points import CrashPoint
 from inventory_srv.records import SaleState
 from inventory_srv.refusals import NoStock
 from inventory_srv.repository import Repository
+from inventory_srv.stock_lease import StockLease
+from inventory_srv.stock_writer import StockWriter
 from tests.component.inventory.shop import PATIENCE, Hold, Shop, open_shop, outcome_of, soon, wait_until
-from tests.locks import DRIVERS, own_lock
-from tests.unit.inventory.sheets import adjust, reback, sell, set_stock
+from tests.unit.inventory.sheets import adjust, reback, sell
 
 FOR_LONG = timedelta(minutes=10)
 
 
-class Passed:
-    """Counts the crash points that were passed."""
-
-    def __init__(self) -> None:
-        self.times: Counter[str] = Counter()
-
-    def reached(self, point: str) -> None:
-        self.times[point] += 1
-
-
-@pytest.fixture(params=DRIVERS)
-def lock(request: pytest.FixtureRequest) -> Iterator[Lock]:
-    with own_lock(request.param) as made:
-        yield made
-
-
 @pytest.fixture
-def passed() -> Passed:
-    return Passed()
-
-
-@pytest.fixture
-def shop(engine: str, tmp_path: Path, lock: Lock, passed: Passed) -> Iterator[Shop]:
-    with open_shop(tmp_path / "inventory.db", lock=lock, reached=passed.reached, keep_lock=FOR_LONG) as made:
+def shop(engine: str, tmp_path: Path, lock: Lock, hold: Hold) -> Iterator[Shop]:
+    with open_shop(tmp_path / "inventory.db", lock=lock, reached=hold.reached, keep_lock=FOR_LONG) as made:
         made.stock_up(tea=5, mug=5)
         yield made
 
 
-def refusal_of(shop: Shop, order_sn: str, *lines: tuple[str, int]) -> DomainError:
-    with pytest.raises(DomainError) as raised:
-        shop.carry_out(sell(order_sn, *lines))
-    return raised.value
-
-
-def test_a_kept_lock_is_given_back_as_soon_as_somebody_wants_it(shop: Shop, lock: Lock, passed: Passed) -> None:
+def test_a_kept_lock_is_given_back_as_soon_as_somebody_wants_it(shop: Shop, lock: Lock, hold: Hold) -> None:
     shop.carry_out(sell("o1", ("tea", 1)))
-    assert not passed.times[CrashPoint.LOCK_RELEASED]
+    assert not hold.times[CrashPoint.LOCK_RELEASED]
     with lock.holding(["lock:stock:tea"], soon()):
-        wait_until(lambda: passed.times[CrashPoint.LOCK_RELEASED] == 1, "it says so")
+        wait_until(lambda: hold.times[CrashPoint.LOCK_RELEASED] == 1, "it says so")
+
+
+def test_a_kept_lock_is_given_back_though_somebody_wants_it_just_as_its_holder_falls_asleep(
+    shop: Shop, lock: Lock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asleep_for, wake_up, woken = StockLease.spare_time, StockWriter._wake_up, Event()
+
+    def woke_up(writer: StockWriter) -> None:
+        wake_up(writer)
+        woken.set()
+
+    def fall_asleep(lease: StockLease) -> float | None:
+        seconds = asleep_for(lease)
+        if seconds and not theirs:
+            theirs.append(another.submit(lock.take, ["lock:stock:tea"], soon()))
+            woken.wait(0.1)  # in vain, as it should be: who would wake up a sleeper has to wait until it sleeps
+        return seconds
+
+    theirs: list[Future[Held]] = []
+    monkeypatch.setattr(StockWriter, "_wake_up", woke_up)
+    monkeypatch.setattr(StockLease, "spare_time", fall_asleep)
+    with ThreadPoolExecutor() as another:
+        shop.carry_out(sell("o1", ("tea", 1)))
+        wait_until(lambda: bool(theirs), "its holder falls asleep")
+        lock.give_back(theirs[0].result(PATIENCE))
 
 
 class Contended:
@@ -152,26 +148,21 @@ def test_a_lock_that_another_wants_is_kept_for_its_time_while_changes_are_made_o
 def test_a_lock_that_another_wants_is_kept_for_its_time_while_it_refuses_what_is_sold_out(
     engine: str, tmp_path: Path, lock: Lock, contended: Contended, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    passed = Passed()
     monkeypatch.setattr(stock_lease, "_SLICE", PATIENCE)
     monkeypatch.setattr(stock_lease, "_BUSY_REFUSING", PATIENCE)
     monkeypatch.setattr(stock_lease, "_TRUSTED", PATIENCE)
-
-    def reached(point: str) -> None:
-        passed.reached(point)
-        contended.hold.reached(point)
-
+    hold = contended.hold
     with ThreadPoolExecutor() as another:
-        with open_shop(tmp_path / "inventory.db", lock=lock, reached=reached, keep_lock=FOR_LONG) as shop:
+        with open_shop(tmp_path / "inventory.db", lock=lock, reached=hold.reached, keep_lock=FOR_LONG) as shop:
             shop.stock_up(tea=0)
             refused, theirs = contended.begin(shop, sell("o1", ("tea", 1)), another)
-            contended.hold.let_go()
+            hold.let_go()
             assert isinstance(outcome_of(refused), NoStock)
-            transactions = passed.times[CrashPoint.ROWS_HELD]
+            transactions = hold.times[CrashPoint.ROWS_HELD]
 
-            assert refusal_of(shop, "o2", ("tea", 1)).reason == "NO_STOCK"
+            assert shop.refusal_of("o2", ("tea", 1)).reason == "NO_STOCK"
 
-            assert passed.times[CrashPoint.ROWS_HELD] == transactions
+            assert hold.times[CrashPoint.ROWS_HELD] == transactions
         lock.give_back(theirs.result(PATIENCE))
 
 
@@ -191,17 +182,17 @@ def test_buyers_that_are_too_many_to_keep_are_not_looked_for_each_time_the_lock_
     shop.carry_out(sell("o1", ("tea", 4)))
     shop.carry_out(sell("o2", ("tea", 1)))
     for order_sn in ("o3", "o4"):
-        refusal_of(shop, order_sn, ("tea", 1))
+        shop.refusal_of(order_sn, ("tea", 1))
         with lock.holding(["lock:stock:tea"], soon()):
             pass
     assert looked == ["tea"]
 
 
-def test_who_leaves_while_a_batch_waits_for_its_lock_does_not_join_it(shop: Shop, lock: Lock, passed: Passed) -> None:
-    before = passed.times[CrashPoint.BATCH_TAKEN]
+def test_who_leaves_while_a_batch_waits_for_its_lock_does_not_join_it(shop: Shop, lock: Lock, hold: Hold) -> None:
+    before = hold.times[CrashPoint.BATCH_TAKEN]
     with lock.holding(["lock:stock:tea"], soon()):
         first = shop.put([sell("o1", ("tea", 1))])
-        wait_until(lambda: passed.times[CrashPoint.BATCH_TAKEN] > before, "it waits for the lock")
+        wait_until(lambda: hold.times[CrashPoint.BATCH_TAKEN] > before, "it waits for the lock")
         left, stays = shop.put([sell("o2", ("tea", 1)), sell("o3", ("tea", 1))])
         assert left.cancel()
 
@@ -247,140 +238,23 @@ def test_a_batch_that_fails_is_made_one_by_one_though_more_waits(engine: str, tm
     ids=["of the same sku", "of another sku", "of a sale yet to be looked up"],
 )
 def test_what_comes_while_a_batch_waits_for_its_lock_joins_it_as_far_as_the_lock_goes(
-    shop: Shop, lock: Lock, passed: Passed, later: list[Change], batches: int
+    shop: Shop, lock: Lock, hold: Hold, later: list[Change], batches: int
 ) -> None:
     shop.carry_out(sell("o1", ("tea", 1)))
-    before = passed.times[CrashPoint.BATCH_COMMITTED]
+    before = hold.times[CrashPoint.BATCH_COMMITTED]
     with lock.holding(["lock:stock:tea"], soon()):
         changes = shop.put([sell("o2", ("tea", 1))])
-        wait_until(lambda: passed.times[CrashPoint.BATCH_TAKEN] > before, "it waits for the lock")
+        wait_until(lambda: hold.times[CrashPoint.BATCH_TAKEN] > before, "it waits for the lock")
         changes += shop.put(later)
 
     assert [error for error in map(outcome_of, changes) if isinstance(error, Exception)] == []
-    assert passed.times[CrashPoint.BATCH_COMMITTED] == before + batches
+    assert hold.times[CrashPoint.BATCH_COMMITTED] == before + batches
     assert shop.differences() == []
 
 
 def test_a_kept_lock_is_given_back_when_there_was_nothing_to_do_for_a_while(
-    engine: str, tmp_path: Path, passed: Passed
+    engine: str, tmp_path: Path, hold: Hold
 ) -> None:
-    with open_shop(tmp_path / "inventory.db", reached=passed.reached, keep_lock=timedelta(milliseconds=50)) as shop:
+    with open_shop(tmp_path / "inventory.db", reached=hold.reached, keep_lock=timedelta(milliseconds=50)) as shop:
         shop.stock_up(tea=5)
-        wait_until(lambda: passed.times[CrashPoint.LOCK_RELEASED] == 1, "it is given back")
-
-
-def test_what_is_sold_out_is_refused_without_a_transaction(shop: Shop, passed: Passed) -> None:
-    shop.carry_out(sell("o1", ("tea", 5)))
-    first = refusal_of(shop, "o2", ("tea", 1))
-    transactions = passed.times[CrashPoint.ROWS_HELD]
-
-    again = refusal_of(shop, "o3", ("tea", 1))
-
-    assert passed.times[CrashPoint.ROWS_HELD] == transactions
-    assert isinstance(again, NoStock)
-    assert (again.message, again.metadata, again.violations) == (first.message, first.metadata, first.violations)
-
-
-def test_who_bought_the_last_gets_the_first_answer_again_though_it_is_sold_out(shop: Shop) -> None:
-    sold = shop.carry_out(sell("o1", ("tea", 5)))
-    refusal_of(shop, "o2", ("tea", 1))
-
-    assert shop.carry_out(sell("o1", ("tea", 5))) == sold
-    refusal_of(shop, "o3", ("tea", 1))
-    assert shop.carry_out(sell("o1", ("tea", 5))) == sold
-
-
-def test_who_bought_since_it_was_nearly_sold_out_gets_the_first_answer_again(shop: Shop) -> None:
-    refusal_of(shop, "o1", ("tea", 6))
-    sold = shop.carry_out(sell("o2", ("tea", 5)))
-    refusal_of(shop, "o3", ("tea", 6))
-
-    assert shop.carry_out(sell("o2", ("tea", 5))) == sold
-
-
-def test_every_short_sku_is_named_and_one_that_is_not_known_is_looked_up(shop: Shop) -> None:
-    shop.carry_out(sell("o1", ("mug", 5), ("tea", 5)))
-    for order_sn in ("o2", "o3"):
-        refusal = refusal_of(shop, order_sn, ("mug", 1), ("tea", 2))
-        assert [violation.subject for violation in refusal.violations] == ["mug", "tea"]
-        assert refusal_of(shop, order_sn, ("pot", 1), ("tea", 2)).reason == "SKU_NOT_FOUND"
-
-
-@pytest.mark.parametrize("restock", ["reback", "adjust", "set"])
-def test_what_comes_back_can_be_sold_at_once(shop: Shop, restock: str) -> None:
-    shop.carry_out(sell("o1", ("tea", 5)))
-    for order_sn in ("o2", "o3"):
-        refusal_of(shop, order_sn, ("tea", 1))
-
-    if restock == "reback":
-        shop.carry_out(reback("o1"))
-    else:
-        shop.carry_out(adjust("tea", 5) if restock == "adjust" else set_stock("tea", 5))
-
-    assert shop.carry_out(sell("o4", ("tea", 5))).state is SaleState.SOLD
-    assert shop.differences() == []
-
-
-def test_what_another_replica_gives_back_can_be_sold_here_at_once(shop: Shop, lock: Lock, tmp_path: Path) -> None:
-    shop.carry_out(sell("o1", ("tea", 5)))
-    for order_sn in ("o2", "o3"):
-        refusal_of(shop, order_sn, ("tea", 1))
-    with open_shop(tmp_path / "inventory.db", lock=lock, keep_lock=FOR_LONG) as other:
-        other.carry_out(reback("o1"))
-        assert shop.carry_out(sell("o4", ("tea", 5))).state is SaleState.SOLD
-        assert refusal_of(other, "o5", ("tea", 1)).reason == "NO_STOCK"
-        assert other.differences() == []
-
-
-def test_a_repeat_and_a_row_that_another_changed_are_found_out_though_the_rows_were_known(
-    shop: Shop, tmp_path: Path
-) -> None:
-    """The other has a lock of its own: it is as if this one's were lost and nobody had noticed."""
-    sold = shop.carry_out(sell("o1", ("tea", 1)))
-    with open_shop(tmp_path / "inventory.db") as other:
-        assert other.carry_out(sell("o2", ("tea", 4))).state is SaleState.SOLD
-
-    assert shop.carry_out(sell("o1", ("tea", 1))) == sold
-    assert refusal_of(shop, "o3", ("tea", 1)).reason == "NO_STOCK"
-    assert shop.units("tea") == (0, 5)
-    assert shop.differences() == []
-
-
-def test_a_batch_that_failed_leaves_nothing_in_memory(engine: str, tmp_path: Path) -> None:
-    fails: list[str] = []
-
-    def reached(point: str) -> None:
-        if point in fails:
-            fails.remove(point)
-            raise ZeroDivisionError
-
-    with open_shop(tmp_path / "inventory.db", reached=reached, keep_lock=FOR_LONG) as shop:
-        shop.stock_up(tea=5)
-        shop.carry_out(sell("o1", ("tea", 1)))
-        fails.append(CrashPoint.BATCH_WRITTEN)
-        assert isinstance(outcome_of(shop.put([sell("o2", ("tea", 4))])[0]), ZeroDivisionError)
-
-        assert shop.carry_out(sell("o3", ("tea", 4))).state is SaleState.SOLD
-        assert shop.units("tea") == (0, 5)
-
-
-@pytest.mark.parametrize("from_memory", [False, True])
-def test_a_refusal_leaves_nothing_for_the_garbage_collector(shop: Shop, *, from_memory: bool) -> None:
-    shop.carry_out(sell("o1", ("tea", 5)))
-    if from_memory:
-        refusal_of(shop, "o2", ("tea", 1))
-
-    def refused() -> "weakref.ref[NoStock]":
-        with pytest.raises(NoStock) as raised:
-            shop.carry_out(sell("o3", ("tea", 1)))
-        refusal = weakref.ref(raised.value)
-        del raised
-        return refusal
-
-    gc.disable()
-    try:
-        refusal = refused()
-        shop.carry_out(adjust("mug", 1))  # the writer has let go of its last batch
-        assert refusal() is None
-    finally:
-        gc.enable()
+        wait_until(lambda: hold.times[CrashPoint.LOCK_RELEASED] == 1, "it is given back")

@@ -1,7 +1,6 @@
 """The stock writer on a real database: what it merges, whom it answers, what it drops."""
 
 import threading
-from collections import Counter
 from concurrent.futures import Future
 from pathlib import Path
 from typing import Any
@@ -22,18 +21,6 @@ pytestmark = pytest.mark.usefixtures("engine")
 ONE_TEA = ("tea", 1)
 
 
-class Passed:
-    """Counts the crash points that the writer passes, and holds it where a test wants it."""
-
-    def __init__(self) -> None:
-        self.times = Counter[str]()
-        self.hold = Hold()
-
-    def __call__(self, point: str) -> None:
-        self.times[point] += 1
-        self.hold.reached(point)
-
-
 def test_a_change_is_answered_when_it_is_committed(shop: Shop) -> None:
     shop.stock_up(tea=5)
 
@@ -45,29 +32,29 @@ def test_a_change_is_answered_when_it_is_committed(shop: Shop) -> None:
 
 @pytest.mark.parametrize(("batch", "transactions"), [(256, 1), (20, 2), (1, 40)])
 def test_what_waits_is_merged_up_to_a_batch(tmp_path: Path, batch: int, transactions: int) -> None:
-    passed = Passed()
-    with open_shop(tmp_path / "inventory.db", reached=passed, batch=batch) as shop:
+    hold = Hold()
+    with open_shop(tmp_path / "inventory.db", reached=hold.reached, batch=batch) as shop:
         shop.stock_up(tea=100)
-        passed.hold.arm(CrashPoint.ROWS_HELD)
+        hold.arm(CrashPoint.ROWS_HELD)
         first = shop.put([sell("first", ONE_TEA)])
-        passed.hold.wait()
+        hold.wait()
         rest = shop.put([sell(f"o{n}", ONE_TEA) for n in range(40)])
-        passed.times.clear()
-        passed.hold.let_go()
+        hold.times.clear()
+        hold.let_go()
 
         assert all(outcome_of(future).state is SaleState.SOLD for future in first + rest)
-        assert passed.times[CrashPoint.BATCH_COMMITTED] == 1 + transactions
+        assert hold.times[CrashPoint.BATCH_COMMITTED] == 1 + transactions
         assert shop.units("tea") == (59, 41)
 
 
 def test_an_idle_writer_does_not_wait_for_more(tmp_path: Path) -> None:
-    passed = Passed()
-    with open_shop(tmp_path / "inventory.db", reached=passed) as shop:
+    hold = Hold()
+    with open_shop(tmp_path / "inventory.db", reached=hold.reached) as shop:
         shop.stock_up(tea=5)
-        passed.times.clear()
+        hold.times.clear()
         for n in range(3):
             shop.carry_out(sell(f"o{n}", ONE_TEA))
-        assert passed.times[CrashPoint.BATCH_TAKEN] == 3
+        assert hold.times[CrashPoint.BATCH_TAKEN] == 3
 
 
 def test_one_bad_change_among_256_fails_alone(shop: Shop, hold: Hold) -> None:
