@@ -4,12 +4,28 @@ from collections.abc import Collection
 from dataclasses import fields, replace
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, TypeVar
-from urllib.parse import parse_qsl
+from urllib.parse import SplitResult, parse_qsl, urlsplit
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
 
 T = TypeVar("T", bound="DataclassInstance")
+
+
+def split_without_user(url: str, scheme: str, allowed: str) -> SplitResult:
+    """The parts of a URL of addresses and parameters alone: no user and password, no path, no fragment.
+
+    Raises:
+        ValueError: It has them, or another scheme; the text says what is `allowed` and quotes nothing of the URL, where
+            a password may stand before an at sign, with any other sign in it. It has no such sign itself: what is told
+            of a URL is masked up to the last of them.
+    """
+    parts = urlsplit(url)
+    if "@" in url:
+        raise ValueError(f"allowed is {allowed}, with no user and password; elsewhere an at sign is written as %40")
+    if parts.scheme != scheme or parts.path not in ("", "/") or parts.fragment:
+        raise ValueError(f"allowed is {allowed}, with no path")
+    return parts
 
 
 def parameters(query: str, allowed: Collection[str]) -> dict[str, str]:

@@ -6,10 +6,9 @@
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Final
-from urllib.parse import urlsplit
 
 from common.addresses import split_address
-from common.url_options import read_options
+from common.url_options import read_options, split_without_user
 
 SCHEME: Final = "rocketmq-native"
 ALLOWED_URL: Final = "rocketmq-native://nameserver:9876"
@@ -45,13 +44,8 @@ def parse_url(url: str) -> tuple[tuple[str, ...], NativeOptions]:
     Raises:
         ValueError: It is wrong; the text says what is allowed.
     """
-    parts = urlsplit(url)
+    parts = split_without_user(url, SCHEME, ALLOWED_URL)
     nameservers = tuple(parts.netloc.split(","))
-    if "@" in url:  # not quoted: a password may stand before it, with any other sign in it
-        # The sign itself is not in the text, which is masked to the last of them.
-        raise ValueError(f"allowed is {ALLOWED_URL}, with no user and password; elsewhere an at sign is written as %40")
-    if parts.scheme != SCHEME or parts.path not in ("", "/") or parts.fragment:
-        raise ValueError(f"allowed is {ALLOWED_URL}, with no path")
     for nameserver in nameservers:
         split_address(nameserver)
     options = read_options(parts.query, NativeOptions())

@@ -8,10 +8,9 @@ from dataclasses import dataclass
 from datetime import timedelta
 from ipaddress import IPv4Address
 from typing import Final
-from urllib.parse import urlsplit
 
 from common.addresses import split_address
-from common.url_options import read_options
+from common.url_options import read_options, split_without_user
 
 SCHEME: Final = "rocketmq"
 ALLOWED_URL: Final = "rocketmq://host:8081"
@@ -56,13 +55,8 @@ def parse_url(url: str) -> tuple[tuple[str, ...], RocketmqOptions]:
     Raises:
         ValueError: It is wrong; the text says what is allowed.
     """
-    parts = urlsplit(url)
+    parts = split_without_user(url, SCHEME, ALLOWED_URL)
     proxies = tuple(parts.netloc.split(","))
-    if "@" in url:  # not quoted: a password may stand before it, with any other sign in it
-        # The sign itself is not in the text, which is masked to the last of them.
-        raise ValueError(f"allowed is {ALLOWED_URL}, with no user and password; elsewhere an at sign is written as %40")
-    if parts.scheme != SCHEME or parts.path not in ("", "/") or parts.fragment:
-        raise ValueError(f"allowed is {ALLOWED_URL}, with no path")
     for proxy in proxies:
         _check_proxy(proxy, alone=len(proxies) == 1)
     defaults = RocketmqOptions(nameserver=f"{split_address(proxies[0])[0]}:{_NAMESERVER_PORT}")

@@ -3,11 +3,11 @@
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import replace
-from datetime import timedelta
 from typing import Final
 
 from google.protobuf.timestamp_pb2 import Timestamp
 
+from common.deadline import Deadline
 from reback.order.v1 import order_pb2 as pb
 from scripts.bench.books import orders_of, sales_of
 from scripts.bench.figures import Target, percentile
@@ -19,7 +19,7 @@ from scripts.shop import PATIENCE_S
 _POLL_S: Final = 0.5
 _ASKED_AT_ONCE: Final = 1000
 _MS: Final = 1000.0
-_PATIENCE: Final = timedelta(minutes=5)  # after that, or so long after the last stock came back, it gives up
+_GIVE_UP_AFTER_S: Final = 300.0  # of waiting for all to be closed, or without any stock coming back
 
 _LATENESS_PAY_WITHIN_S: Final = 5
 _FEW: Final = 10
@@ -111,29 +111,25 @@ def _wait_until_closed(site: Site, users: range) -> None:
 
     It asks for little at a time, because what it asks of the services is taken from what is measured.
     """
-    deadline = _in_a_while()
+    deadline = Deadline.after(_GIVE_UP_AFTER_S)
     while not _all_closed(site, users):
         _pause(deadline, "orders are still open")
     pending = [order.order_sn for user in users for order in orders_of(site.shop, user)]
-    deadline = _in_a_while()
+    deadline = Deadline.after(_GIVE_UP_AFTER_S)
     while pending:
         asked = pending[:_ASKED_AT_ONCE]
         sales = sales_of(site.shop, asked)
         waiting = [sn for sn in asked if sn in sales and not sales[sn].HasField("return_time")]
         if len(waiting) < len(asked):
-            deadline = _in_a_while()
+            deadline = Deadline.after(_GIVE_UP_AFTER_S)
         if waiting:
             _pause(deadline, "the stock of closed orders does not come back")
         pending = pending[_ASKED_AT_ONCE:] + waiting  # in turns: some other may have come back
 
 
-def _in_a_while() -> float:
-    return time.monotonic() + _PATIENCE.total_seconds()
-
-
-def _pause(deadline: float, why: str) -> None:
-    if time.monotonic() > deadline:
-        raise RuntimeError(f"{why} after {_PATIENCE}")
+def _pause(deadline: Deadline, why: str) -> None:
+    if deadline.passed:
+        raise RuntimeError(f"{why} after {_GIVE_UP_AFTER_S:.0f} s")
     time.sleep(_POLL_S)
 
 
