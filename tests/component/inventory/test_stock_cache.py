@@ -14,6 +14,7 @@ from common.cache.port import Cache
 from common.clock import SystemClock
 from common.database import Database, DatabaseUnavailable
 from common.lock.local import LocalLock
+from common.lock.port import Lock
 from inventory_srv.bootstrap import MIGRATIONS
 from inventory_srv.changes import AdjustStock
 from inventory_srv.crash_points import CrashPoint
@@ -42,12 +43,12 @@ def caches(request: pytest.FixtureRequest) -> Iterator[Caches]:
 
 
 @contextmanager
-def replica(folder: Path, cache: Cache, **settings: Any) -> Iterator[Shop]:
+def replica(folder: Path, cache: Cache, lock: Lock | None = None, **settings: Any) -> Iterator[Shop]:
     """A shop whose reads go through a cache that its writer tells."""
     database = Database(url_of(folder, "inventory"))
     database.migrate(MIGRATIONS)
     stocks = StockCache(cache, "inventory")
-    shop = Shop(database, StockWriter(database, LocalLock(), SystemClock(), cache=stocks, **settings))
+    shop = Shop(database, StockWriter(database, lock or LocalLock(), SystemClock(), cache=stocks, **settings))
     shop.queries = Queries(database, stocks)
     shop.writer.start()
     try:
@@ -199,7 +200,19 @@ def test_an_order_that_bought_before_gets_its_first_answer_though_the_cache_has_
     assert other.units("tea") == (0, 3)
 
 
-def test_callers_that_sell_and_read_at_two_replicas_at_once_never_see_stock_go_back(replicas: list[Shop]) -> None:
+@pytest.mark.parametrize("locked", [True, False], ids=["with the lock", "without the lock"])
+def test_callers_that_sell_and_read_at_two_replicas_at_once_never_see_stock_go_back(
+    engine: str, tmp_path: Path, caches: Caches, *, locked: bool
+) -> None:
+    locks = [LocalLock()] * 2 if locked else [LocalLock(), LocalLock()]
+    with (
+        replica(tmp_path, caches.replicas[0], locks[0]) as one,
+        replica(tmp_path, caches.replicas[-1], locks[1]) as other,
+    ):
+        sell_and_read([one, other])
+
+
+def sell_and_read(replicas: list[Shop]) -> None:
     replicas[0].stock_up(tea=10_000)
     over = Event()
 
