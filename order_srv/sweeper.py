@@ -1,5 +1,6 @@
 """Door: the clock. Closes what a lost message left open, and asks for stock that dead orders owe."""
 
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from threading import Event, Thread
 from typing import Final
@@ -34,6 +35,7 @@ class Sweeper:
         every: The pause between rounds.
         grace: How long past its expire_time an UNPAID order is left to its timeout message.
         creating_grace: How long an order may be CREATING.
+        at_once: How many orders' stock is asked for at the same moment; inventory merges what comes together.
         reached: Told when a crash point is reached.
     """
 
@@ -47,6 +49,7 @@ class Sweeper:
         grace: timedelta,
         creating_grace: timedelta,
         reached: Reached,
+        at_once: int = 32,
     ) -> None:
         self._orders = orders
         self._stock = stock
@@ -55,6 +58,7 @@ class Sweeper:
         self._grace = grace
         self._creating_grace = creating_grace
         self._reached = reached
+        self._at_once = at_once
         self._stopping = Event()
         self._thread = Thread(target=self._run, name="sweeper", daemon=True)
 
@@ -62,7 +66,7 @@ class Sweeper:
         self._thread.start()
 
     def stop(self) -> None:
-        """Finish the statement or call at hand and stop."""
+        """Finish the statement or calls at hand and stop."""
         self._stopping.set()
         if self._thread.is_alive():
             self._thread.join()
@@ -102,14 +106,15 @@ class Sweeper:
             return False
         returned = self._stock.returned([each.order_sn for each in owed])
         self._orders.stock_returned(sorted(returned), self._clock.now())
-        for each in owed:
-            if self._stopping.is_set():  # each may take as long as inventory is given to answer
-                return False
-            if each.order_sn not in returned:
-                self._ask_for(each)
+        with ThreadPoolExecutor(self._at_once, "sweeper-return") as pool:
+            asked = pool.map(self._ask_for, [each for each in owed if each.order_sn not in returned])
+        self._orders.stock_returned([each.order_sn for each in asked if each is not None], self._clock.now())
         return len(owed) == _PAGE
 
-    def _ask_for(self, owed: OwedReturn) -> None:
+    def _ask_for(self, owed: OwedReturn) -> OwedReturn | None:
+        """The same order, if its stock is back now."""
+        if self._stopping.is_set():  # each may take as long as inventory is given to answer
+            return None
         try:
             self._stock.reback(owed.order_sn, "sweep")
         except StockUnclear as error:
@@ -117,6 +122,6 @@ class Sweeper:
             pause = min(_FIRST_PAUSE * 2 ** min(owed.tries, _DOUBLINGS), _LONGEST_PAUSE)
             self._orders.put_off_return(owed.order_sn, self._clock.now() + pause)
             _log.warning("stock is still owed", order_sn=owed.order_sn, tries=owed.tries + 1, error=str(error))
-            return
+            return None
         self._reached(CrashPoint.SWEEP_REBACKED)
-        self._orders.stock_returned([owed.order_sn], self._clock.now())
+        return owed

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from concurrent.futures import Future
+from threading import Barrier
 from typing import Any
 
 import pytest
@@ -10,10 +11,11 @@ from common.messaging.port import Resolution
 from order_srv.crash_points import CrashPoint
 from order_srv.messages import ORDER_TIMEOUT
 from order_srv.order import Cause
+from order_srv.stock_client import StockClient
 from reback.order.v1 import order_pb2 as pb
 from tests.faults.harness import lose_messages
 from tests.faults.stage import CHECK_AFTER, NOBODY_ASKS, PAY_WITHIN, SWEEP_GRACE, Stage, stage, told
-from tests.services import wait_until
+from tests.services import PATIENCE, wait_until
 from tests.worlds import World
 
 LEFT = 7
@@ -313,6 +315,23 @@ def test_two_sweepers_return_the_stock_of_each_order_once(silent: Stage, point: 
     silent.sweep()  # as another replica would
     sweeper.release()
     first.result()
+    for order in orders:
+        assert_closed_once(silent, order, pb.CLOSE_CAUSE_TIMEOUT)
+
+
+def test_sweeper_asks_for_the_stock_of_many_orders_at_once(silent: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    orders, together, reback = [unpaid(silent) for _ in range(3)], Barrier(3), StockClient.reback
+
+    def meet(stock: StockClient, order_sn: str, reason: str) -> None:
+        together.wait(PATIENCE)
+        reback(stock, order_sn, reason)
+
+    monkeypatch.setattr(StockClient, "reback", meet)
+    lose_messages(silent.folder, ORDER_TIMEOUT)
+    silent.pass_time(PAY_WITHIN + SWEEP_GRACE + CHECK_AFTER)
+
+    silent.sweep()
+
     for order in orders:
         assert_closed_once(silent, order, pb.CLOSE_CAUSE_TIMEOUT)
 

@@ -238,7 +238,7 @@ class World:
         self.finish_order = FinishOrder(**common)
         self.cart = Cart(carts=carts, goods=goods, clock=self.clock)
         self.sweeper = Sweeper(
-            **watched, stock=stock, every=SWEEP_GRACE, grace=SWEEP_GRACE, creating_grace=CREATING_GRACE
+            **watched, stock=stock, every=SWEEP_GRACE, grace=SWEEP_GRACE, creating_grace=CREATING_GRACE, at_once=1
         )
         broker.answer_check_backs(ORDER_REBACK, CheckBack(**watched, creating_grace=CREATING_GRACE))
         consumers.subscribe(broker, self.close_order)
