@@ -71,7 +71,8 @@ def bench(  # noqa: PLR0917 the options of a program
         seconds, rounds, callers, create_callers, connections, processes, replicas, skus, due_orders, calls, largest
     )
     folder = _PUBLISHED if publish else _ROOM / f"{datetime.now(UTC):%Y%m%d-%H%M%S}"
-    output = Output(console, world, folder, _NAMES)
+    name = world if client == OFFICIAL or world != CLUSTER else f"{world}-{client}"  # they are compared, not mixed
+    output = Output(console, name, folder, _NAMES)
     code = _measure(console, options, chosen, world, client, output)
     sys.exit(code if output.tell() or code else _NOT_ALL_IS_WELL)
 

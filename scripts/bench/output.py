@@ -13,30 +13,30 @@ _DRAWS: Final = "no plots: matplotlib is not installed (the extra `plots`)"
 
 
 class Output:
-    """The report of one world in a folder: JSON, a page, and plots.
+    """A report in a folder: JSON, a page, and plots.
 
     Attributes:
         measured: The parts that this run has written, by name.
 
     Args:
         console: Where to tell what was found.
-        world: Where it is measured.
+        name: Of the files and in the page's title: where it is measured.
         folder: Where the files go; parts of an earlier run that are there stay until they are measured anew.
         order: The names of all parts, in the order in which they are told.
     """
 
-    def __init__(self, console: Console, world: str, folder: Path, order: Sequence[str]) -> None:
+    def __init__(self, console: Console, name: str, folder: Path, order: Sequence[str]) -> None:
         self.measured: dict[str, Mapping[str, Any]] = {}
         self._console = console
-        self._world = world
+        self._name = name
         self._folder = folder
         self._order = order
 
     def add(self, name: str, part: Mapping[str, Any]) -> None:
         """Write a part that was measured, with all that is there already."""
         self.measured[name] = part
-        file = self._folder / f"{self._world}.json"
-        report = merged(read(file), self._world, {name: part}, self._order)
+        file = self._folder / f"{self._name}.json"
+        report = merged(read(file), self._name, {name: part}, self._order)
         write(file, report)
         file.with_suffix(".md").write_text(markdown(report, self._draw(file, report, name)), encoding="utf-8")
 
