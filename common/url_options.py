@@ -16,13 +16,13 @@ def split_without_user(url: str, scheme: str, allowed: str) -> SplitResult:
     """The parts of a URL of addresses and parameters alone: no user and password, no path, no fragment.
 
     Raises:
-        ValueError: It has them, or another scheme; the text says what is `allowed` and quotes nothing of the URL, where
-            a password may stand before an at sign, with any other sign in it. It has no such sign itself: what is told
-            of a URL is masked up to the last of them.
+        ValueError: It has them, or another scheme. The text says what is `allowed`. Where there is an at sign it quotes
+            nothing of the URL, as a password may stand before it; nor has the text an at sign, up to which it would be
+            masked.
     """
-    parts = urlsplit(url)
     if "@" in url:
         raise ValueError(f"allowed is {allowed}, with no user and password; elsewhere an at sign is written as %40")
+    parts = urlsplit(url)
     if parts.scheme != scheme or parts.path not in ("", "/") or parts.fragment:
         raise ValueError(f"allowed is {allowed}, with no path")
     return parts

@@ -1,7 +1,9 @@
 """Door: the clock. Closes what a lost message left open, and asks for stock that dead orders owe."""
 
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
+from itertools import islice
 from threading import Event, Thread
 from typing import Final
 
@@ -15,6 +17,7 @@ from order_srv.repository import OwedReturn, Repository
 from order_srv.stock_client import StockClient, StockUnclear
 
 _PAGE: Final = 200
+_AT_ONCE: Final = 16  # of inventory's 64 threads, and other replicas sweep too
 _FIRST_PAUSE: Final = timedelta(seconds=1)
 _LONGEST_PAUSE: Final = timedelta(minutes=10)
 _DOUBLINGS: Final = 10  # after which a pause is the longest anyway
@@ -35,7 +38,6 @@ class Sweeper:
         every: The pause between rounds.
         grace: How long past its expire_time an UNPAID order is left to its timeout message.
         creating_grace: How long an order may be CREATING.
-        at_once: How many orders' stock is asked for at the same moment; inventory merges what comes together.
         reached: Told when a crash point is reached.
     """
 
@@ -49,7 +51,6 @@ class Sweeper:
         grace: timedelta,
         creating_grace: timedelta,
         reached: Reached,
-        at_once: int = 32,
     ) -> None:
         self._orders = orders
         self._stock = stock
@@ -58,7 +59,6 @@ class Sweeper:
         self._grace = grace
         self._creating_grace = creating_grace
         self._reached = reached
-        self._at_once = at_once
         self._stopping = Event()
         self._thread = Thread(target=self._run, name="sweeper", daemon=True)
 
@@ -106,22 +106,35 @@ class Sweeper:
             return False
         returned = self._stock.returned([each.order_sn for each in owed])
         self._orders.stock_returned(sorted(returned), self._clock.now())
-        with ThreadPoolExecutor(self._at_once, "sweeper-return") as pool:
-            asked = pool.map(self._ask_for, [each for each in owed if each.order_sn not in returned])
-        self._orders.stock_returned([each.order_sn for each in asked if each is not None], self._clock.now())
+        rest = iter([each for each in owed if each.order_sn not in returned])
+        while some := list(islice(rest, _AT_ONCE)):
+            if self._stopping.is_set():  # each may take as long as inventory is given to answer
+                return False
+            self._ask_for(some)
         return len(owed) == _PAGE
 
-    def _ask_for(self, owed: OwedReturn) -> OwedReturn | None:
-        """The same order, if its stock is back now."""
-        if self._stopping.is_set():  # each may take as long as inventory is given to answer
-            return None
+    def _ask_for(self, owed: Sequence[OwedReturn]) -> None:
+        """Ask for the stock of these orders, all at the same moment: inventory merges that."""
+        with ThreadPoolExecutor(len(owed), "sweeper-return") as pool:
+            answers = list(pool.map(self._answer_for, owed))
+        returned = [each.order_sn for each, unclear in zip(owed, answers, strict=True) if unclear is None]
+        if returned:
+            self._reached(CrashPoint.SWEEP_REBACKED)
+            self._orders.stock_returned(returned, self._clock.now())
+        for each, unclear in zip(owed, answers, strict=True):
+            if unclear is not None:
+                self._put_off(each, unclear)
+
+    def _answer_for(self, owed: OwedReturn) -> StockUnclear | None:
+        """Nothing when the order's stock is back."""
         try:
             self._stock.reback(owed.order_sn, "sweep")
         except StockUnclear as error:
-            self._reached(CrashPoint.SWEEP_UNCLEAR)
-            pause = min(_FIRST_PAUSE * 2 ** min(owed.tries, _DOUBLINGS), _LONGEST_PAUSE)
-            self._orders.put_off_return(owed.order_sn, self._clock.now() + pause)
-            _log.warning("stock is still owed", order_sn=owed.order_sn, tries=owed.tries + 1, error=str(error))
-            return None
-        self._reached(CrashPoint.SWEEP_REBACKED)
-        return owed
+            return error
+        return None
+
+    def _put_off(self, owed: OwedReturn, unclear: StockUnclear) -> None:
+        self._reached(CrashPoint.SWEEP_UNCLEAR)
+        pause = min(_FIRST_PAUSE * 2 ** min(owed.tries, _DOUBLINGS), _LONGEST_PAUSE)
+        self._orders.put_off_return(owed.order_sn, self._clock.now() + pause)
+        _log.warning("stock is still owed", order_sn=owed.order_sn, tries=owed.tries + 1, error=str(unclear))

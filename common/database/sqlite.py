@@ -116,6 +116,7 @@ def _open(url: str, connections: int, busy_timeout: float) -> PooledSqliteDataba
 
 
 def _is_busy(error: BaseException) -> bool:
+    if not isinstance(error, peewee.OperationalError):
+        return False
     text = str(error)
-    is_busy = "database is locked" in text or "database table is locked" in text
-    return is_busy and isinstance(error, peewee.OperationalError)
+    return "database is locked" in text or "database table is locked" in text

@@ -81,23 +81,23 @@ def of_part(facts: Mapping[str, Any], options: Options, took: float, results: Re
     }
 
 
-def merged(before: Mapping[str, Any], world: str, parts: Mapping[str, Any], order: Sequence[str]) -> dict[str, Any]:
+def merged(before: Mapping[str, Any], name: str, parts: Mapping[str, Any], order: Sequence[str]) -> dict[str, Any]:
     """A report with these parts instead of those of the same names.
 
     Args:
         before: The report that there is; empty: none.
-        world: Where they were measured.
+        name: Where they were measured: the world, and the client where it is not the usual one.
         parts: By name.
         order: The names of all parts, in the order in which they are told.
 
     Raises:
         ValueError: The report is of another world.
     """
-    if before and before["world"] != world:
-        raise ValueError(f"the report is of the {before['world']} world, not of {world}")
+    if before and before["world"] != name:
+        raise ValueError(f"the report is of the {before['world']} world, not of {name}")
     together = {**before.get("parts", {}), **parts}
-    known = [name for name in order if name in together]
-    return {"world": world, "parts": {name: together[name] for name in known}}
+    known = [part for part in order if part in together]
+    return {"world": name, "parts": {part: together[part] for part in known}}
 
 
 def read(path: Path) -> dict[str, Any]:

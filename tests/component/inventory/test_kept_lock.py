@@ -55,9 +55,9 @@ def test_a_kept_lock_is_given_back_though_somebody_wants_it_just_as_its_holder_f
         return seconds
 
     theirs: list[Future[Held]] = []
-    monkeypatch.setattr(StockWriter, "_wake_up", woke_up)
-    monkeypatch.setattr(StockLease, "spare_time", fall_asleep)
     with ThreadPoolExecutor() as another:
+        monkeypatch.setattr(StockWriter, "_wake_up", woke_up)
+        monkeypatch.setattr(StockLease, "spare_time", fall_asleep)
         shop.carry_out(sell("o1", ("tea", 1)))
         wait_until(lambda: bool(theirs), "its holder falls asleep")
         lock.give_back(theirs[0].result(PATIENCE))

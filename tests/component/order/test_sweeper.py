@@ -154,13 +154,18 @@ def test_without_inventory_a_round_closes_what_is_due_all_the_same(
 
 
 def test_a_service_that_stops_does_not_ask_for_the_rest_of_a_page(
-    shop: tuple[Services, Answering], clock: ManualClock, holds: Holds, callers: ThreadPoolExecutor
+    shop: tuple[Services, Answering],
+    clock: ManualClock,
+    holds: Holds,
+    callers: ThreadPoolExecutor,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     services, answering = shop
     for _ in range(PAGE):
         lives.cancelled(services)
     answering.answers["Reback"] = grpc.StatusCode.INTERNAL
     clock.advance(A_LONG_TIME)
+    monkeypatch.setattr(sweeper, "_AT_ONCE", PAGE - 1)
     hold = holds.at(CrashPoint.SWEEP_UNCLEAR)
     sweeping = callers.submit(services.order_service.sweeper.sweep)
     hold.wait()
@@ -171,5 +176,5 @@ def test_a_service_that_stops_does_not_ask_for_the_rest_of_a_page(
 
     sweeping.result()
     stopping.result()
-    assert answering.calls["Reback"] == 1
-    assert sorted(owed(services).values()) == [0, 0, 1]
+    assert answering.calls["Reback"] == PAGE - 1
+    assert sorted(owed(services).values()) == [0, 1, 1]

@@ -1,7 +1,8 @@
 """Both services in one process on a manual clock: real use cases and databases, a broker that does as it is told.
 
-Nothing happens by itself: no network, no timer, no thread but the stock writer's, which works only while a call waits
-for it. So a run is told by its actions alone, and the same actions give the same run.
+Nothing happens by itself: no network, no timer, no thread but the stock writer's and, for one call at a time, the
+sweeper's, which work only while somebody waits for them. So a run is told by its actions alone, and the same actions
+give the same run.
 """
 
 import itertools
@@ -20,7 +21,7 @@ from inventory_srv.audit import Audit
 from inventory_srv.consumers import GROUP, TOPIC, OrderRebackConsumer
 from inventory_srv.queries import Queries
 from inventory_srv.stock_writer import StockWriter
-from order_srv import consumers, create_order, stock_client
+from order_srv import consumers, create_order, stock_client, sweeper
 from order_srv.cart import Cart
 from order_srv.cart_repository import CartRepository
 from order_srv.check_back import CheckBack
@@ -208,6 +209,7 @@ class World:
 
         self._closing.enter_context(patch.object(create_order, "new_order_sn", next_order_sn))
         self._closing.enter_context(patch.object(stock_client, "time", _Time))
+        self._closing.enter_context(patch.object(sweeper, "_AT_ONCE", 1))
 
     def _open_inventory(self, kind: type[Inventory]) -> None:
         database = FaultyDatabase(self._urls.inventory, self.weather.stock_commit, nothing_happens)
@@ -238,7 +240,7 @@ class World:
         self.finish_order = FinishOrder(**common)
         self.cart = Cart(carts=carts, goods=goods, clock=self.clock)
         self.sweeper = Sweeper(
-            **watched, stock=stock, every=SWEEP_GRACE, grace=SWEEP_GRACE, creating_grace=CREATING_GRACE, at_once=1
+            **watched, stock=stock, every=SWEEP_GRACE, grace=SWEEP_GRACE, creating_grace=CREATING_GRACE
         )
         broker.answer_check_backs(ORDER_REBACK, CheckBack(**watched, creating_grace=CREATING_GRACE))
         consumers.subscribe(broker, self.close_order)
