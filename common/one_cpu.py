@@ -1,8 +1,11 @@
-"""On which CPU a service runs: on one, for as long as it lives.
+"""On which CPU a service runs, and how: on one, for as long as it lives, where a thread that wakes another goes on.
 
 Python runs one thread of a process at a time. Where the threads that take turns are on several CPUs, each turn wakes a
 CPU that has gone to sleep, and calls take two to three times as long (docs/decisions.md). So a process is kept to one,
 and more CPUs are used by more replicas.
+
+There Linux would let each thread that is woken interrupt the one that wakes it, only to find that this one still has
+Python's lock: two switches for nothing, three times a call. Threads of the class SCHED_BATCH don't interrupt.
 """
 
 import os
@@ -64,7 +67,7 @@ def choose_cpu(choice: str, host: str, port: int, allowed: list[int]) -> int | N
 
 
 def keep_to_one_cpu(choice: str, listen: str) -> None:
-    """Keep this process to one CPU, or log why it can't be; call it before there are threads, which inherit it.
+    """Keep this process to one CPU, or log why it can't be; call it before there are threads, which inherit all of it.
 
     Args:
         choice: What `check_cpu` accepts.
@@ -80,3 +83,13 @@ def keep_to_one_cpu(choice: str, listen: str) -> None:
         _log.warning("not kept to one CPU", cpu=chosen, error=str(error))
     else:
         _log.info("kept to one CPU", cpu=chosen)
+        _interrupt_nobody()
+
+
+def _interrupt_nobody() -> None:
+    if not hasattr(os, "SCHED_BATCH") or os.sched_getscheduler(0) != os.SCHED_OTHER:
+        return  # not Linux, or its owner chose a class
+    try:
+        os.sched_setscheduler(0, os.SCHED_BATCH, os.sched_param(0))
+    except OSError as error:  # as above
+        _log.info("threads interrupt each other", error=str(error))

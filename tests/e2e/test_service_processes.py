@@ -8,9 +8,10 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
+from typing import TypeVar
 
 import grpc
 import pytest
@@ -18,6 +19,8 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 MODULES = ("inventory_srv", "order_srv")
 PATIENCE_S = 30
+
+T = TypeVar("T")
 
 can_choose_its_cpu = pytest.mark.skipif(
     not hasattr(os, "sched_getaffinity"), reason="this system does not let a process choose its CPU"
@@ -90,25 +93,29 @@ def test_it_tells_its_port_serves_there_and_ends_with_0_when_told_to_stop(
         assert "Traceback" not in (tmp_path / "stderr.log").read_text()
 
 
-def cpus_of_threads(process: "subprocess.Popen[str]") -> list[set[int]]:
-    """On which CPUs each thread of a process may run."""
+def of_threads(process: "subprocess.Popen[str]", ask: Callable[[int], T]) -> list[T]:
+    """What the system says of each thread of a process."""
     threads = []
     for thread in Path(f"/proc/{process.pid}/task").iterdir():
         with contextlib.suppress(ProcessLookupError):  # it has ended since
-            threads.append(os.sched_getaffinity(int(thread.name)))
+            threads.append(ask(int(thread.name)))
     return threads
 
 
 @can_choose_its_cpu
 @every_service
-def test_by_itself_it_runs_on_one_cpu_with_all_its_threads(module: str, tmp_path: Path) -> None:
+def test_by_itself_it_runs_on_one_cpu_with_all_its_threads_which_don_t_interrupt_each_other(
+    module: str, tmp_path: Path
+) -> None:
     with started(module, tmp_path, **{f"{prefix_of(module)}_LISTEN": "127.0.0.1:0"}) as process:
         ready_line(process)
-        first, *others = cpus_of_threads(process)
+        first, *others = of_threads(process, os.sched_getaffinity)
+        policies = set(of_threads(process, os.sched_getscheduler))
     assert len(first) == 1
     assert first <= os.sched_getaffinity(0)
     assert len(others) >= 2  # there are some by then
     assert all(cpus == first for cpus in others)
+    assert policies == {os.SCHED_BATCH}
 
 
 @can_choose_its_cpu
@@ -119,7 +126,7 @@ def test_told_a_cpu_it_runs_there_and_told_any_wherever_who_started_it_may(modul
         settings = {f"{prefix_of(module)}_LISTEN": "127.0.0.1:0", f"{prefix_of(module)}_CPU": choice}
         with started(module, tmp_path, **settings) as process:
             ready_line(process)
-            assert all(each == cpus for each in cpus_of_threads(process)), choice
+            assert all(each == cpus for each in of_threads(process, os.sched_getaffinity)), choice
 
 
 @every_service

@@ -5,6 +5,8 @@ from structlog.testing import capture_logs
 
 from common.one_cpu import ANY, AUTO, allowed_cpus, check_cpu, choose_cpu, keep_to_one_cpu
 
+OTHER, BATCH, IDLE = 0, 3, 5  # Linux' numbers
+
 MACHINES = ([0], [0, 1], [0, 1, 2], [3, 7], list(range(64)))
 
 on_every_machine = pytest.mark.parametrize("allowed", MACHINES, ids=lambda cpus: f"{len(cpus)} CPUs")
@@ -15,16 +17,24 @@ class System:
 
     Attributes:
         cpus: Those that this process may run on.
+        policy: How its threads are scheduled.
     """
 
     def __init__(self, cpus: set[int]) -> None:
         self.cpus = cpus
+        self.policy = OTHER
 
     def get(self, _pid: int) -> set[int]:
         return self.cpus
 
     def set(self, _pid: int, cpus: set[int]) -> None:
         self.cpus = cpus
+
+    def get_policy(self, _pid: int) -> int:
+        return self.policy
+
+    def set_policy(self, _pid: int, policy: int, _param: object) -> None:
+        self.policy = policy
 
 
 @pytest.fixture
@@ -33,6 +43,11 @@ def system(monkeypatch: pytest.MonkeyPatch) -> System:
     system = System({2, 5, 6})
     monkeypatch.setattr(os, "sched_getaffinity", system.get, raising=False)
     monkeypatch.setattr(os, "sched_setaffinity", system.set, raising=False)
+    monkeypatch.setattr(os, "sched_getscheduler", system.get_policy, raising=False)
+    monkeypatch.setattr(os, "sched_setscheduler", system.set_policy, raising=False)
+    monkeypatch.setattr(os, "sched_param", lambda priority: priority, raising=False)
+    for name, policy in (("SCHED_OTHER", OTHER), ("SCHED_BATCH", BATCH), ("SCHED_IDLE", IDLE)):
+        monkeypatch.setattr(os, name, policy, raising=False)
     return system
 
 
@@ -117,6 +132,38 @@ def test_a_process_is_kept_to_one_and_says_which(system: System) -> None:
     assert logs == [{"event": "kept to one CPU", "cpu": 5, "log_level": "info"}]
 
 
+def test_where_a_process_is_kept_its_threads_don_t_interrupt_each_other(system: System) -> None:
+    keep_to_one_cpu("5", "127.0.0.1:50052")
+    assert system.policy == BATCH
+
+
+def test_the_class_that_its_owner_chose_is_left_alone(system: System) -> None:
+    system.policy = IDLE
+    keep_to_one_cpu("5", "127.0.0.1:50052")
+    assert (system.cpus, system.policy) == ({5}, IDLE)
+
+
+def test_where_there_is_no_such_class_it_is_kept_to_one_all_the_same(
+    system: System, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delattr(os, "SCHED_BATCH")
+    keep_to_one_cpu("5", "127.0.0.1:50052")
+    assert (system.cpus, system.policy) == ({5}, OTHER)
+
+
+def test_where_a_sandbox_forbids_the_class_it_is_kept_to_one_and_says_so(
+    system: System, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def forbidden(*_: object) -> None:
+        raise PermissionError(1, "Operation not permitted")
+
+    monkeypatch.setattr(os, "sched_setscheduler", forbidden, raising=False)
+    with capture_logs() as logs:
+        keep_to_one_cpu("5", "127.0.0.1:50052")
+    assert system.cpus == {5}
+    assert [log["event"] for log in logs] == ["kept to one CPU", "threads interrupt each other"]
+
+
 def test_processes_that_listen_on_ports_in_a_row_are_kept_to_one_each(system: System) -> None:
     taken = set()
     for port in (50051, 50052, 50053):
@@ -138,7 +185,7 @@ def test_for_port_0_the_pid_stands_in(system: System, monkeypatch: pytest.Monkey
 
 def test_told_any_a_process_keeps_all_it_has(system: System) -> None:
     keep_to_one_cpu(ANY, "127.0.0.1:50052")
-    assert system.cpus == {2, 5, 6}
+    assert (system.cpus, system.policy) == ({2, 5, 6}, OTHER)
 
 
 def test_where_a_sandbox_forbids_it_the_service_goes_on_and_says_so(
