@@ -6,7 +6,7 @@ import structlog
 
 from common.lock.port import Lock
 from tests.component.inventory.door import Door, open_door
-from tests.component.inventory.shop import Hold, Shop, open_shop
+from tests.component.inventory.shop import FOR_LONG, Hold, Shop, open_shop
 from tests.locks import DRIVERS, own_lock
 
 
@@ -36,6 +36,14 @@ def shop(engine: str, tmp_path: Path, hold: Hold) -> Iterator[Shop]:
     with open_shop(tmp_path / "inventory.db", reached=hold.reached) as opened:
         yield opened
         hold.let_go()
+
+
+@pytest.fixture
+def keeping_shop(engine: str, tmp_path: Path, lock: Lock, hold: Hold) -> Iterator[Shop]:
+    """Keeps its lock as long as nobody else wants it."""
+    with open_shop(tmp_path / "inventory.db", lock=lock, reached=hold.reached, keep_lock=FOR_LONG) as opened:
+        opened.stock_up(tea=5, mug=5)
+        yield opened
 
 
 @pytest.fixture

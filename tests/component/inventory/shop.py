@@ -5,6 +5,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from datetime import timedelta
 from pathlib import Path
 from typing import Any, Final
 
@@ -29,6 +30,9 @@ from tests.unit.inventory.sheets import sell
 
 PATIENCE: Final = 30.0
 """Seconds that a test waits for what must come."""
+
+FOR_LONG: Final = timedelta(minutes=10)
+"""As long as a lock is kept that nobody wants."""
 
 
 def soon() -> Deadline:

@@ -1,6 +1,5 @@
 """The stock lock is kept while nobody else wants it, and then its rows are known: not a word more than needed."""
 
-from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from datetime import timedelta
 from pathlib import Path
@@ -18,17 +17,13 @@ from inventory_srv.refusals import NoStock
 from inventory_srv.repository import Repository
 from inventory_srv.stock_lease import StockLease
 from inventory_srv.stock_writer import StockWriter
-from tests.component.inventory.shop import PATIENCE, Hold, Shop, open_shop, outcome_of, soon, wait_until
+from tests.component.inventory.shop import FOR_LONG, PATIENCE, Hold, Shop, open_shop, outcome_of, soon, wait_until
 from tests.unit.inventory.sheets import adjust, reback, sell
-
-FOR_LONG = timedelta(minutes=10)
 
 
 @pytest.fixture
-def shop(engine: str, tmp_path: Path, lock: Lock, hold: Hold) -> Iterator[Shop]:
-    with open_shop(tmp_path / "inventory.db", lock=lock, reached=hold.reached, keep_lock=FOR_LONG) as made:
-        made.stock_up(tea=5, mug=5)
-        yield made
+def shop(keeping_shop: Shop) -> Shop:
+    return keeping_shop
 
 
 def test_a_kept_lock_is_given_back_as_soon_as_somebody_wants_it(shop: Shop, lock: Lock, hold: Hold) -> None:

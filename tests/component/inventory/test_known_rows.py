@@ -2,8 +2,6 @@
 
 import gc
 import weakref
-from collections.abc import Iterator
-from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -12,17 +10,13 @@ from common.lock.port import Lock
 from inventory_srv.crash_points import CrashPoint
 from inventory_srv.records import SaleState
 from inventory_srv.refusals import NoStock
-from tests.component.inventory.shop import Hold, Shop, open_shop, outcome_of
+from tests.component.inventory.shop import FOR_LONG, Hold, Shop, open_shop, outcome_of
 from tests.unit.inventory.sheets import adjust, reback, sell, set_stock
-
-FOR_LONG = timedelta(minutes=10)
 
 
 @pytest.fixture
-def shop(engine: str, tmp_path: Path, lock: Lock, hold: Hold) -> Iterator[Shop]:
-    with open_shop(tmp_path / "inventory.db", lock=lock, reached=hold.reached, keep_lock=FOR_LONG) as made:
-        made.stock_up(tea=5, mug=5)
-        yield made
+def shop(keeping_shop: Shop) -> Shop:
+    return keeping_shop
 
 
 def test_what_is_sold_out_is_refused_without_a_transaction(shop: Shop, hold: Hold) -> None:
