@@ -14,8 +14,9 @@ from common.rpc.errors import to_domain_error
 from scripts.audit import audit
 from scripts.goods_file import Entry, WrongGoodsFile, read_goods_file
 from scripts.run import GoodsFile, play, put_goods_in
-from scripts.services import ServiceFailed, Services, forget_settings, leave_in_order_on_signals
+from scripts.services import ServiceFailed, Services, forget_settings
 from scripts.shop import Shop
+from scripts.signals import leave_in_order_on_signals
 from scripts.story import SETTINGS, CannotPlay
 
 _GOODS: Final = Path(__file__).parent / "goods.csv"

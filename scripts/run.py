@@ -17,8 +17,9 @@ from order_srv.settings import OrderSettings
 from scripts.calls_to_try import calls, python_program
 from scripts.goods_file import Entry, WrongGoodsFile, read_goods_file
 from scripts.seeding import seed
-from scripts.services import ServiceFailed, Services, leave_in_order_on_signals
+from scripts.services import ServiceFailed, Services
 from scripts.shop import Shop
+from scripts.signals import leave_in_order_on_signals
 from scripts.story import SETTINGS, CannotPlay, Story
 from scripts.story_view import view_for
 

@@ -10,8 +10,10 @@ import time
 from collections.abc import Mapping
 from datetime import timedelta
 from pathlib import Path
-from types import FrameType, TracebackType
+from types import TracebackType
 from typing import Final, Self
+
+from scripts.signals import signals_held_back
 
 _READY: Final = re.compile(r"^(\w+) ready on (\S+)$", re.MULTILINE)
 _POLL_S: Final = 0.02
@@ -65,7 +67,7 @@ class Service:
         """
         began = time.monotonic()
         self.log.parent.mkdir(parents=True, exist_ok=True)
-        with self.log.open("ab") as output:
+        with self.log.open("ab") as output, signals_held_back():
             self._log_start = output.tell()
             self._process = subprocess.Popen(
                 [sys.executable, "-m", self.module],
@@ -208,15 +210,3 @@ def forget_settings() -> None:
     for name in list(os.environ):
         if name.upper().startswith(_PREFIXES):
             del os.environ[name]
-
-
-def leave_in_order_on_signals() -> None:
-    """Let SIGTERM and SIGHUP unwind this program, as Ctrl-C does, so that whatever it started is stopped."""
-
-    def leave(number: int, _frame: FrameType | None) -> None:
-        raise SystemExit(128 + number)
-
-    signal.signal(signal.SIGTERM, leave)
-    signal.signal(signal.SIGHUP, leave)
-    # A shell starts background jobs with Ctrl-C ignored, and Python leaves it so.
-    signal.signal(signal.SIGINT, signal.default_int_handler)

@@ -22,7 +22,8 @@ from scripts.bench.site import Options, Site
 from scripts.bench.table import console_tables
 from scripts.bench.worlds import CLIENTS, CLUSTER, EMBEDDED, OFFICIAL, WORLDS, World, open_world
 from scripts.cluster.program import CannotRun
-from scripts.services import ServiceFailed, forget_settings, leave_in_order_on_signals
+from scripts.services import ServiceFailed, forget_settings
+from scripts.signals import leave_in_order_on_signals
 
 _ROOM: Final = Path(".run") / "bench"
 _PUBLISHED: Final = Path("docs") / "benchmarks"

@@ -18,7 +18,7 @@ from scripts.cluster.ports import DEFAULT_BASE, Ports, PortTaken
 from scripts.cluster.program import CannotRun
 from scripts.cluster.services import settings_of_surroundings
 from scripts.cluster.supervision import log_of
-from scripts.services import leave_in_order_on_signals
+from scripts.signals import leave_in_order_on_signals
 
 _FOLDER: Final = Path(".run/cluster")
 _SHORT: Final = 20
