@@ -9,7 +9,7 @@ from typing import Any, Final
 
 import peewee
 
-from common.database import Database, Statement, padded, to_micros
+from common.database import Database, Overtaken, Statement, padded, to_micros
 from inventory_srv import rows
 from inventory_srv.changes import AdjustStock, Change, Reback, Sell, SetStock, Sheet
 from inventory_srv.records import AnsweredRequest, Sale, SaleState, Stock
@@ -31,12 +31,9 @@ _NEW_REQUEST: Final = "stock_request (request_id, content, sku, available, sold,
 _KEYS_AT_ONCE: Final = 1024
 
 
-class Overtaken(Exception):
-    """A row is not as it was read, or there though it was not: someone wrote it in between."""
-
-
 REPEAT_ON: Final = (peewee.IntegrityError, Overtaken)
-"""What `write` and `check_refused` raise when another replica was first: in a new transaction its rows are there."""
+"""Told by `check_refused`, or at the end of what `write` is for, when another replica was first: in a new transaction
+its rows are there."""
 
 
 class Repository:
@@ -87,10 +84,9 @@ class Repository:
             raise Overtaken("what was refused had been carried out")
 
     def write(self, sheet: Sheet) -> None:
-        """Write what differs from what was read, in one trip.
+        """Have the transaction write what differs from what was read, in one trip with its COMMIT.
 
-        Raises:
-            One of `REPEAT_ON`: A row is not as it was read, or a new one is there already.
+        It fails with one of `REPEAT_ON` when a row is not as it was read, or a new one is there already.
         """
         inserting = self._database.inserting
         new_sales, returned = sheet.new_sales(), sheet.returned_sales()
@@ -107,9 +103,7 @@ class Repository:
             *(((_RETURNED_SALE, _returned_row(sale)), 1) for sale in returned),
             *self._changing(sheet.changed_stocks()),
         )
-        found = self._database.run_all([*inserts, *(statement for statement, _ in updates)])
-        if found[len(inserts) :] != [expected for _, expected in updates]:
-            raise Overtaken("a row is not as it was read")
+        self._database.at_commit(inserts, updates)
 
     def _changing(self, changed: Iterable[tuple[Stock, Stock]]) -> Iterator[tuple[Statement, int]]:
         """The updates of stocks and how many rows each finds; those that change alike (many sold one unit) in one."""

@@ -300,21 +300,25 @@ class StockWriter:
 
     def _transaction(self, batch: Sequence[_Waiting]) -> Sequence[Outcome]:
         since = self._cache.now()
-        unread = iter([self._sheet_without_reading([waiting.change for waiting in batch])])  # for the first try alone
-        # Another replica wrote the same key first: read again, it is a repeat like any other.
-        outcomes, sheet = self._database.write(lambda: self._apply(batch, next(unread, None)), repeat_on=REPEAT_ON)
+        unread = [self._sheet_without_reading([waiting.change for waiting in batch])]
+
+        def apply() -> tuple[Sequence[Outcome], Sheet]:
+            if unread:
+                return self._applied(batch, unread.pop())
+            self._lease.forget()  # a try failed, perhaps because of what was known
+            return self._applied(batch, None)
+
+        try:
+            # Another replica wrote the same key first: read again, it is a repeat like any other.
+            outcomes, sheet = self._database.write(apply, repeat_on=REPEAT_ON)
+        except BaseException:
+            self._lease.forget()
+            raise
         self._reached(CrashPoint.BATCH_COMMITTED)
         self._cache.changed(sheet.confirmed_stocks(), since)
         self._lease.remember(sheet)
         self._lease.learn_buyers(_short_skus(outcomes), self._buyers)
         return outcomes
-
-    def _apply(self, batch: Sequence[_Waiting], sheet: Sheet | None) -> tuple[Sequence[Outcome], Sheet]:
-        try:
-            return self._applied(batch, sheet)
-        except BaseException:
-            self._lease.forget()
-            raise
 
     def _applied(self, batch: Sequence[_Waiting], sheet: Sheet | None) -> tuple[Sequence[Outcome], Sheet]:
         changes = [waiting.change for waiting in batch]
@@ -329,7 +333,7 @@ class StockWriter:
         refused = [waiting.change for waiting, outcome in zip(batch, outcomes, strict=True) if _refused(outcome)]
         self._repository.check_refused(sheet, refused)
         self._repository.write(sheet)
-        self._reached(CrashPoint.BATCH_WRITTEN)
+        self._reached(CrashPoint.BATCH_BEFORE_COMMIT)
         return outcomes, sheet
 
     def _sheet_without_reading(self, changes: Sequence[Change]) -> Sheet | None:

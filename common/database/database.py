@@ -5,6 +5,7 @@ in the way. Nothing outside this room opens a connection.
 """
 
 import random
+import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -27,7 +28,7 @@ from tenacity import (
 from tenacity.stop import stop_base
 
 from common.clock import Clock, DatabaseClock, SystemClock
-from common.database.errors import CommitUnknown, Contended, DatabaseUnavailable
+from common.database.errors import CommitUnknown, Contended, DatabaseUnavailable, StatementFailed
 from common.database.open import open_driver
 from common.database.port import Trouble
 from common.metrics import DATABASE_REPEATS
@@ -69,6 +70,7 @@ class Database:
     ) -> None:
         self._repeating = _repeating(patience)
         self._driver = open_driver(url, connections, busy_timeout)
+        self._last = threading.local()  # the `statements` that the COMMIT of this thread's transaction goes with
         self._clock: DatabaseClock | None = None
         self.engine: Any = self._driver.engine
         self.for_update = self._driver.for_update
@@ -211,6 +213,22 @@ class Database:
         value = self.engine.param
         return self._driver.run_all([(_worded(text, value), values) for text, values in statements])
 
+    def at_commit(self, statements: Sequence[Statement], guarded: Sequence[tuple[Statement, int]] = ()) -> None:
+        """Have statements run at the end of this `write`, in one trip with its COMMIT where the engine allows that.
+
+        They run when `work` has returned, in the order in which they were named. What goes wrong with them is as if
+        `work` had raised it; that a guarded one finds other rows than it has to, is `Overtaken`.
+
+        Args:
+            statements: Run first.
+            guarded: Run after them, each with how many rows it has to find.
+        """
+        value = self.engine.param
+        self._last.statements += (
+            *((_worded(text, value), values, None) for text, values in statements),
+            *((_worded(text, value), values, finds) for (text, values), finds in guarded),
+        )
+
     def insert_many(self, into: str, rows: Sequence[tuple[Any, ...]]) -> None:
         """Insert rows within `write`; see `inserting`."""
         self.run_all(list(self.inserting(into, rows)))
@@ -268,6 +286,7 @@ class Database:
 
     def _in_transaction(self, work: Callable[[], T]) -> T:
         self._driver.begin()
+        self._last.statements = []
         with self.engine.manual_commit():
             try:
                 result = self._guarded(work)
@@ -276,6 +295,9 @@ class Database:
                 raise
             try:
                 self._commit()
+            except StatementFailed as failed:
+                self._driver.roll_back()
+                self._guarded(failed.tell)
             except _ENGINES_ERRORS as error:
                 self._driver.roll_back()
                 if self._driver.trouble(error) is Trouble.CONTENDED:
@@ -292,7 +314,11 @@ class Database:
             raise
 
     def _commit(self) -> None:
-        self.engine.commit()
+        statements, self._last.statements = self._last.statements, []
+        if statements:
+            self._driver.commit_with(statements)
+        else:
+            self.engine.commit()
 
     def _assert_no_transaction(self) -> None:
         if not self.engine.is_closed() and self.engine.in_transaction():

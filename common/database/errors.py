@@ -5,6 +5,8 @@ Unavailable
        └─ CommitUnknown    the connection was lost at COMMIT: it may or may not have happened
 """
 
+from typing import NoReturn
+
 from common.errors import Unavailable
 
 
@@ -22,3 +24,19 @@ class CommitUnknown(DatabaseUnavailable):
 
 class Contended(Exception):
     """Nothing was committed, and the whole transaction may be tried again; its cause tells what was in the way."""
+
+
+class Overtaken(Exception):
+    """A row is not as it was read, or there though it was not: someone wrote it in between."""
+
+
+class StatementFailed(Exception):
+    """A statement before COMMIT failed, so that nothing was committed."""
+
+    def __init__(self, error: Exception) -> None:
+        super().__init__(error)
+        self._error = error
+
+    def tell(self) -> NoReturn:
+        """Raise it."""
+        raise self._error

@@ -16,7 +16,8 @@ import peewee
 import pymysql
 from playhouse.migrations import Runner
 
-from common.database.mysql_errors import explanation, trouble_of
+from common.database.errors import Overtaken, StatementFailed
+from common.database.mysql_errors import error_number, explanation, trouble_of
 from common.database.mysql_migrations import migrating, resumable
 from common.database.mysql_pool import MysqlPool
 from common.database.mysql_url import MysqlUrl
@@ -26,6 +27,11 @@ _SNAPSHOT: Final = (
     "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ",
     "START TRANSACTION WITH CONSISTENT SNAPSHOT, READ ONLY",
 )
+_SET: Final = "SET @rows = "
+# Fails unless the statement before it found so many rows. Outside of procedures nothing can be made to fail but by a
+# value; a sum that is too large fails in every mode. (DO would pass over it.)
+_HAS_FOUND: Final = _SET + "9223372036854775807 + (ROW_COUNT() <> {})"
+_OUT_OF_RANGE: Final = 1690
 _GONE: Final = (peewee.DatabaseError, peewee.InterfaceError, pymysql.Error, OSError)
 
 
@@ -71,6 +77,28 @@ class MysqlDriver(Driver):
             while cursor.nextset():
                 found.append(cursor.rowcount)
         return found
+
+    def commit_with(self, statements: Sequence[tuple[str, Sequence[Any], int | None]]) -> None:
+        # One packet: the server stops at the first statement that fails, and then COMMIT is none of those it runs.
+        texts: list[str] = []
+        for text, _, finds in statements:
+            texts.append(text)
+            if finds is not None:
+                texts.append(_HAS_FOUND.format(finds))
+        done = 0
+        try:
+            values = list(chain.from_iterable(values for _, values, _ in statements))
+            cursor = self.engine.execute_sql(";".join([*texts, "COMMIT"]), values)
+            with peewee.__exception_wrapper__:  # type: ignore[attr-defined]
+                for _ in texts:
+                    done += 1
+                    cursor.nextset()
+        except _GONE as error:
+            number = error_number(error)
+            if done == len(texts) or number is None or self.trouble(error) is Trouble.LOST:
+                raise  # COMMIT itself failed, or nobody knows how far the server came
+            has_not_found = number == _OUT_OF_RANGE and texts[done].startswith(_SET)
+            raise StatementFailed(Overtaken("a row is not as it was read") if has_not_found else error) from error
 
     def roll_back(self) -> None:
         with suppress(*_GONE):  # the server rolls back whatever is open on a connection that is gone

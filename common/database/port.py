@@ -59,6 +59,18 @@ class Driver(ABC):
         """Run statements one after the other, in as few trips as the engine allows; how many rows each found."""
 
     @abstractmethod
+    def commit_with(self, statements: Sequence[tuple[str, Sequence[Any], int | None]]) -> None:
+        """Run statements and commit, in as few trips as the engine allows.
+
+        Args:
+            statements: Each with its values, and with how many rows it has to find; None: that does not matter.
+
+        Raises:
+            StatementFailed: One of them failed, or found other rows than it had to (Overtaken). No COMMIT happened.
+            Any other error: The same as of a COMMIT alone.
+        """
+
+    @abstractmethod
     def roll_back(self) -> None:
         """End the transaction, if it is not over already, without ever raising for a connection that is gone."""
 

@@ -25,7 +25,7 @@ LANDED: Final = {
     CrashPoint.BATCH_TAKEN: False,
     CrashPoint.LOCK_HELD: False,
     CrashPoint.ROWS_HELD: False,
-    CrashPoint.BATCH_WRITTEN: False,
+    CrashPoint.BATCH_BEFORE_COMMIT: False,
     CrashPoint.BATCH_COMMITTED: True,
     CrashPoint.LOCK_RELEASED: True,
     CrashPoint.CALLER_ANSWERED: True,

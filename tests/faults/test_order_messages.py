@@ -102,7 +102,7 @@ def test_sell_whose_answer_is_lost_is_not_repeated_and_returned_once(at: Stage) 
 
 def test_sell_that_timed_out_and_was_committed_later_is_returned(at: Stage) -> None:
     user, sku = at.shop.new_user(), at.shop.new_sku(ALL)
-    commit = at.points.hold(InventoryPoint.BATCH_WRITTEN)
+    commit = at.points.hold(InventoryPoint.BATCH_BEFORE_COMMIT)
     creating = at.calling(lambda: at.shop.order.CreateOrder(create_request(user, {sku: 3}), timeout=2.0))
     commit.wait()
     assert told(creating) in {"ORDER_FAILED", "DEADLINE_EXCEEDED"}

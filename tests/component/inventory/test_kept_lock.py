@@ -196,13 +196,13 @@ def test_who_leaves_while_a_batch_waits_for_its_lock_does_not_join_it(shop: Shop
 
 
 def test_a_batch_that_fails_is_made_one_by_one_though_more_waits(engine: str, tmp_path: Path) -> None:
-    begun, written, fails = Hold(), Hold(), [CrashPoint.BATCH_WRITTEN]
+    begun, written, fails = Hold(), Hold(), [CrashPoint.BATCH_BEFORE_COMMIT]
 
     def reached(point: str) -> None:
         begun.reached(point)
         written.reached(point)
         if len(batch) == 2 and point in fails:
-            fails.remove(CrashPoint.BATCH_WRITTEN)
+            fails.remove(CrashPoint.BATCH_BEFORE_COMMIT)
             raise ZeroDivisionError
 
     batch: list[Any] = []
@@ -212,7 +212,7 @@ def test_a_batch_that_fails_is_made_one_by_one_though_more_waits(engine: str, tm
         batch += shop.put([sell("o1", ("tea", 1))])
         begun.wait()
         batch += shop.put([sell("o2", ("tea", 1))])
-        written.arm(CrashPoint.BATCH_WRITTEN)
+        written.arm(CrashPoint.BATCH_BEFORE_COMMIT)
         begun.let_go()
         written.wait()
         waiting = shop.put([sell("o3", ("tea", 1)), sell("o4", ("tea", 1))])

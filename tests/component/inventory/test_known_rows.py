@@ -107,7 +107,7 @@ def test_a_batch_that_failed_leaves_nothing_in_memory(engine: str, tmp_path: Pat
     with open_shop(tmp_path / "inventory.db", reached=reached, keep_lock=FOR_LONG) as shop:
         shop.stock_up(tea=5)
         shop.carry_out(sell("o1", ("tea", 1)))
-        fails.append(CrashPoint.BATCH_WRITTEN)
+        fails.append(CrashPoint.BATCH_BEFORE_COMMIT)
         assert isinstance(outcome_of(shop.put([sell("o2", ("tea", 4))])[0]), ZeroDivisionError)
 
         assert shop.carry_out(sell("o3", ("tea", 4))).state is SaleState.SOLD

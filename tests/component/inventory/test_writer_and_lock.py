@@ -87,7 +87,7 @@ def test_pitfall_01_the_lock_is_held_until_the_commit(tmp_path: Path) -> None:
         CrashPoint.BATCH_TAKEN: False,
         CrashPoint.LOCK_HELD: True,
         CrashPoint.ROWS_HELD: True,
-        CrashPoint.BATCH_WRITTEN: True,
+        CrashPoint.BATCH_BEFORE_COMMIT: True,
         CrashPoint.BATCH_COMMITTED: True,
         CrashPoint.CALLER_ANSWERED: True,
         CrashPoint.LOCK_RELEASED: False,
