@@ -248,10 +248,11 @@ class _Memory:
             self.rows.clear()
             self._buyers.clear()
         # Buyers first: a row never tells of a sale whose order is not among them.
-        for sale in sheet.new_sales():
-            for sku, _ in sale.lines:
-                if sku in self._buyers:
-                    self._buyers[sku].add(sale.order_sn)
+        if self._buyers:
+            for sale in sheet.new_sales():
+                for sku, _ in sale.lines:
+                    if sku in self._buyers:
+                        self._buyers[sku].add(sale.order_sn)
         for stock in sheet.confirmed_stocks():
             if stock.sku in self._skus:
                 self.rows[stock.sku] = stock, until
