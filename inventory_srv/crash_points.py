@@ -13,7 +13,8 @@ class CrashPoint(StrEnum):
     ROWS_HELD = "rows_held"
     """The rows are read and held in the transaction, or known without; nothing is written."""
     BATCH_BEFORE_COMMIT = "batch_before_commit"
-    """What is to be written is known; it goes to the database together with COMMIT."""
+    """What is to be written is known, a refusal was checked; it goes to a server in one packet with COMMIT, so that
+    there is no gap between the two."""
     BATCH_COMMITTED = "batch_committed"
     """Committed; the lock is still held, the cache does not know, nobody is answered."""
     CALLER_ANSWERED = "caller_answered"

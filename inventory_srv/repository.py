@@ -32,8 +32,8 @@ _KEYS_AT_ONCE: Final = 1024
 
 
 REPEAT_ON: Final = (peewee.IntegrityError, Overtaken)
-"""Told by `check_refused`, or at the end of what `write` is for, when another replica was first: in a new transaction
-its rows are there."""
+"""What `check_refused` raises, and the transaction at its end after `write`, when another replica was first: in a new
+transaction its rows are there."""
 
 
 class Repository:

@@ -1,6 +1,6 @@
 """The only way to change stock: one thread that merges the changes that wait into one lock and one transaction.
 
-    callers ──put──▶ queue ──all that waits──▶ lock ▶ hold rows ▶ apply each ▶ write ▶ COMMIT ──▶ answer each
+    callers ──put──▶ queue ──all that waits──▶ lock ▶ hold rows ▶ apply each ▶ write, COMMIT ──▶ answer each
 
 There is no timer: an idle writer takes a single change at once, a busy one finds more waiting and merges them. The lock
 is kept for the next batch while nobody else wants it, and then neither it nor the rows are asked for again
@@ -296,6 +296,7 @@ class StockWriter:
                 return self._transaction(batch)
             except CommitUnknown as unknown:
                 log.warning("no answer to COMMIT: its batch is looked up", changes=len(batch), exc_info=unknown)
+                self._lease.forget()
         return self._transaction(batch)
 
     def _transaction(self, batch: Sequence[_Waiting]) -> Sequence[Outcome]:
@@ -308,12 +309,8 @@ class StockWriter:
             self._lease.forget()  # a try failed, perhaps because of what was known
             return self._applied(batch, None)
 
-        try:
-            # Another replica wrote the same key first: read again, it is a repeat like any other.
-            outcomes, sheet = self._database.write(apply, repeat_on=REPEAT_ON)
-        except BaseException:
-            self._lease.forget()
-            raise
+        # Another replica wrote the same key first: read again, it is a repeat like any other.
+        outcomes, sheet = self._database.write(apply, repeat_on=REPEAT_ON)
         self._reached(CrashPoint.BATCH_COMMITTED)
         self._cache.changed(sheet.confirmed_stocks(), since)
         self._lease.remember(sheet)
@@ -339,8 +336,8 @@ class StockWriter:
     def _sheet_without_reading(self, changes: Sequence[Change]) -> Sheet | None:
         """The sheet of sells out of this process' memory, or else out of the cache.
 
-        That none of them was made before is taken for granted: if one was, its key is there already, `write` or
-        `check_refused` fails, and the rows are read for another try.
+        That none of them was made before is taken for granted: if one was, its key is there already, the transaction
+        fails of it or of `check_refused`, and the rows are read for another try.
         """
         sells = [change for change in changes if isinstance(change, Sell)]
         if len(sells) < len(changes) or not self._lease.holds:

@@ -3,7 +3,7 @@
 import signal
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from types import FrameType
 from typing import Final
 
@@ -36,15 +36,15 @@ def signals_held_back() -> Iterator[None]:
     def note(number: int, _frame: FrameType | None) -> None:
         came.append(number)
 
-    handlers = {number: signal.getsignal(number) for number in _ENDING}
-    for number, handler in handlers.items():
-        if callable(handler):  # else the system ends the program at once, or it is ignored
-            signal.signal(number, note)
-    try:
-        yield
-    finally:
-        for number, handler in handlers.items():
-            if callable(handler):
-                signal.signal(number, handler)
+    def pass_on() -> None:
         if came:  # the first one: the program unwinds then, which a second one would disturb
             signal.raise_signal(came[0])
+
+    with ExitStack() as held_back:
+        held_back.callback(pass_on)  # the last thing
+        for number in _ENDING:
+            handler = signal.getsignal(number)
+            if callable(handler):  # else the system ends the program at once, or it is ignored
+                held_back.callback(signal.signal, number, handler)  # first: a signal may come in between
+                signal.signal(number, note)
+        yield

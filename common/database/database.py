@@ -28,9 +28,9 @@ from tenacity import (
 from tenacity.stop import stop_base
 
 from common.clock import Clock, DatabaseClock, SystemClock
-from common.database.errors import CommitUnknown, Contended, DatabaseUnavailable, StatementFailed
+from common.database.errors import Contended, DatabaseUnavailable
 from common.database.open import open_driver
-from common.database.port import Trouble
+from common.database.port import ENGINES_ERRORS, Trouble
 from common.metrics import DATABASE_REPEATS
 
 T = TypeVar("T")
@@ -45,8 +45,6 @@ _FIRST_PAUSE_S: Final = 0.01
 _LONGEST_PAUSE_S: Final = 0.5
 _ROWS_AT_ONCE: Final = 128
 _CHANGED_AT_ONCE: Final = 32  # a server's time to plan an OR of keys grows with their square
-
-_ENGINES_ERRORS: Final = (peewee.DatabaseError, peewee.InterfaceError, OSError)
 
 
 class Database:
@@ -70,7 +68,7 @@ class Database:
     ) -> None:
         self._repeating = _repeating(patience)
         self._driver = open_driver(url, connections, busy_timeout)
-        self._last = threading.local()  # the `statements` that the COMMIT of this thread's transaction goes with
+        self._own = threading.local()  # of each thread: the statements `at_commit` of its transaction
         self._clock: DatabaseClock | None = None
         self.engine: Any = self._driver.engine
         self.for_update = self._driver.for_update
@@ -145,7 +143,7 @@ class Database:
             What `work` returned.
 
         Raises:
-            CommitUnknown: The connection was lost at COMMIT.
+            CommitUnknown: The connection was lost at COMMIT, or under statements that go with it.
             DatabaseUnavailable: Nothing was written.
         """
         try:
@@ -217,14 +215,17 @@ class Database:
         """Have statements run at the end of this `write`, in one trip with its COMMIT where the engine allows that.
 
         They run when `work` has returned, in the order in which they were named. What goes wrong with them is as if
-        `work` had raised it; that a guarded one finds other rows than it has to, is `Overtaken`.
+        `work` had raised it (`Overtaken`: a guarded one found other rows than it has to), but for a connection that is
+        lost under them: nobody knows then what became of COMMIT.
 
         Args:
             statements: Run first.
             guarded: Run after them, each with how many rows it has to find.
         """
+        if getattr(self._own, "at_commit", None) is None:
+            raise AssertionError("there is no transaction to go with")
         value = self.engine.param
-        self._last.statements += (
+        self._own.at_commit += (
             *((_worded(text, value), values, None) for text, values in statements),
             *((_worded(text, value), values, finds) for (text, values), finds in guarded),
         )
@@ -279,30 +280,23 @@ class Database:
                 return self._in_transaction(work)
             except repeat_on as error:
                 raise Contended from error
-            except _ENGINES_ERRORS as error:
+            except ENGINES_ERRORS as error:
                 if self._driver.trouble(error) in (Trouble.CONTENDED, Trouble.LOST):
                     raise Contended from error
                 raise
 
     def _in_transaction(self, work: Callable[[], T]) -> T:
         self._driver.begin()
-        self._last.statements = []
+        self._own.at_commit = []
         with self.engine.manual_commit():
             try:
                 result = self._guarded(work)
+                self._guarded(self._commit)
             except BaseException:
                 self._driver.roll_back()
                 raise
-            try:
-                self._commit()
-            except StatementFailed as failed:
-                self._driver.roll_back()
-                self._guarded(failed.tell)
-            except _ENGINES_ERRORS as error:
-                self._driver.roll_back()
-                if self._driver.trouble(error) is Trouble.CONTENDED:
-                    raise  # the engine says itself that it did not happen
-                raise CommitUnknown("the connection was lost at COMMIT") from error
+            finally:
+                self._own.at_commit = None
             return result
 
     def _guarded(self, work: Callable[[], T]) -> T:
@@ -314,11 +308,11 @@ class Database:
             raise
 
     def _commit(self) -> None:
-        statements, self._last.statements = self._last.statements, []
+        statements, self._own.at_commit = self._own.at_commit, []
         if statements:
             self._driver.commit_with(statements)
         else:
-            self.engine.commit()
+            self._driver.commit()
 
     def _assert_no_transaction(self) -> None:
         if not self.engine.is_closed() and self.engine.in_transaction():
@@ -331,7 +325,7 @@ class Database:
             yield
         except MaxConnectionsExceeded as error:
             raise DatabaseUnavailable("every database connection is in use") from error
-        except _ENGINES_ERRORS as error:
+        except ENGINES_ERRORS as error:
             if self._driver.trouble(error) in (None, Trouble.RULE_BROKEN):
                 raise
             raise DatabaseUnavailable(self._driver.explain(error)) from error

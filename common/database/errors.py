@@ -2,10 +2,8 @@
 
 Unavailable
   └─ DatabaseUnavailable   out of reach, full, or busy for too long
-       └─ CommitUnknown    the connection was lost at COMMIT: it may or may not have happened
+       └─ CommitUnknown    COMMIT, or what travelled with it, got no answer: it may or may not have happened
 """
-
-from typing import NoReturn
 
 from common.errors import Unavailable
 
@@ -17,7 +15,7 @@ class DatabaseUnavailable(Unavailable):
 
 
 class CommitUnknown(DatabaseUnavailable):
-    """The connection was lost at COMMIT: only a locking read of what was written tells whether it happened."""
+    """COMMIT got no answer: only a locking read of what was written tells whether it happened."""
 
     reason = "COMMIT_UNKNOWN"
 
@@ -29,14 +27,5 @@ class Contended(Exception):
 class Overtaken(Exception):
     """A row is not as it was read, or there though it was not: someone wrote it in between."""
 
-
-class StatementFailed(Exception):
-    """A statement before COMMIT failed, so that nothing was committed."""
-
-    def __init__(self, error: Exception) -> None:
-        super().__init__(error)
-        self._error = error
-
-    def tell(self) -> NoReturn:
-        """Raise it."""
-        raise self._error
+    def __init__(self, what: str = "a row is not as it was read") -> None:
+        super().__init__(what)

@@ -16,12 +16,12 @@ import peewee
 import pymysql
 from playhouse.migrations import Runner
 
-from common.database.errors import Overtaken, StatementFailed
-from common.database.mysql_errors import error_number, explanation, trouble_of
+from common.database.errors import CommitUnknown, Overtaken
+from common.database.mysql_errors import error_number, explanation, is_answer, trouble_of
 from common.database.mysql_migrations import migrating, resumable
 from common.database.mysql_pool import MysqlPool
 from common.database.mysql_url import MysqlUrl
-from common.database.port import Driver, Trouble
+from common.database.port import ENGINES_ERRORS, Driver, Trouble
 
 _SNAPSHOT: Final = (
     "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ",
@@ -81,24 +81,29 @@ class MysqlDriver(Driver):
     def commit_with(self, statements: Sequence[tuple[str, Sequence[Any], int | None]]) -> None:
         # One packet: the server stops at the first statement that fails, and then COMMIT is none of those it runs.
         texts: list[str] = []
+        to_find: dict[int, int] = {}
         for text, _, finds in statements:
-            texts.append(text)
             if finds is not None:
-                texts.append(_HAS_FOUND.format(finds))
-        done = 0
+                to_find[len(texts)] = finds
+            texts += [text] if finds is None else [text, _HAS_FOUND.format(finds)]
+        values = list(chain.from_iterable(values for _, values, _ in statements))
+        found: list[int] = []
         try:
-            values = list(chain.from_iterable(values for _, values, _ in statements))
             cursor = self.engine.execute_sql(";".join([*texts, "COMMIT"]), values)
             with peewee.__exception_wrapper__:  # type: ignore[attr-defined]
                 for _ in texts:
-                    done += 1
-                    cursor.nextset()
-        except _GONE as error:
-            number = error_number(error)
-            if done == len(texts) or number is None or self.trouble(error) is Trouble.LOST:
-                raise  # COMMIT itself failed, or nobody knows how far the server came
-            has_not_found = number == _OUT_OF_RANGE and texts[done].startswith(_SET)
-            raise StatementFailed(Overtaken("a row is not as it was read") if has_not_found else error) from error
+                    found.append(cursor.rowcount)
+                    if not cursor.nextset():
+                        raise CommitUnknown("the server answered to fewer statements than it was sent")
+        except ENGINES_ERRORS as error:
+            at_commit = len(found) == len(texts)
+            if not is_answer(error) or (at_commit and self.trouble(error) is not Trouble.CONTENDED):
+                raise CommitUnknown("the connection was lost at COMMIT") from error
+            if not at_commit and error_number(error) == _OUT_OF_RANGE and texts[len(found)].startswith(_SET):
+                raise Overtaken from error
+            raise
+        if any(found[place] != rows for place, rows in to_find.items()):
+            raise AssertionError(f"committed, though {texts} found {found} rows")
 
     def roll_back(self) -> None:
         with suppress(*_GONE):  # the server rolls back whatever is open on a connection that is gone

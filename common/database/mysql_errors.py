@@ -31,6 +31,7 @@ _LOST: Final = frozenset(
         4031,  # MySQL: closed because it was idle
     }
 )  # fmt: skip
+_UNHEARD: Final = frozenset({0, 1158, 1159, 1160, 1161, *range(2000, 3000)})  # the client's own are from 2000
 _UNAVAILABLE: Final = frozenset(
     {
         1021, 1030, 1114,  # no room on the disk, an error of the storage, a table that is full
@@ -57,6 +58,12 @@ def error_number(error: BaseException) -> int | None:
     if not isinstance(error, (peewee.DatabaseError, peewee.InterfaceError, pymysql.Error)):
         return None
     return next((part for part in error.args if isinstance(part, int)), None)
+
+
+def is_answer(error: BaseException) -> bool:
+    """Whether the server told that a statement failed, and it is not only that nothing is heard of it any more."""
+    number = error_number(error)
+    return number is not None and number not in _UNHEARD
 
 
 def trouble_of(error: Exception) -> Trouble | None:

@@ -5,9 +5,15 @@ from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from datetime import datetime
 from enum import Enum, auto
-from typing import Any
+from typing import Any, Final
 
+import peewee
 from playhouse.migrations import Runner
+
+from common.database.errors import CommitUnknown
+
+ENGINES_ERRORS: Final = (peewee.DatabaseError, peewee.InterfaceError, OSError)
+"""What an engine's trouble is told by."""
 
 
 class Trouble(Enum):
@@ -58,6 +64,20 @@ class Driver(ABC):
     def run_all(self, statements: Sequence[tuple[str, Sequence[Any]]]) -> list[int]:
         """Run statements one after the other, in as few trips as the engine allows; how many rows each found."""
 
+    def commit(self) -> None:
+        """Commit.
+
+        Raises:
+            CommitUnknown: It got no answer.
+            Any other error: It did not happen.
+        """
+        try:
+            self.engine.commit()
+        except ENGINES_ERRORS as error:
+            if self.trouble(error) is Trouble.CONTENDED:
+                raise  # the engine says itself that it did not happen
+            raise CommitUnknown("the connection was lost at COMMIT") from error
+
     @abstractmethod
     def commit_with(self, statements: Sequence[tuple[str, Sequence[Any], int | None]]) -> None:
         """Run statements and commit, in as few trips as the engine allows.
@@ -66,8 +86,9 @@ class Driver(ABC):
             statements: Each with its values, and with how many rows it has to find; None: that does not matter.
 
         Raises:
-            StatementFailed: One of them failed, or found other rows than it had to (Overtaken). No COMMIT happened.
-            Any other error: The same as of a COMMIT alone.
+            CommitUnknown: It is not known how far the engine came.
+            Overtaken: A statement found other rows than it had to. It did not commit.
+            Any other error: A statement or COMMIT failed of it. It did not commit.
         """
 
     @abstractmethod

@@ -13,7 +13,7 @@ from playhouse.migrations import Runner
 from playhouse.pool import PooledSqliteDatabase
 from tenacity import Retrying, retry_if_exception, stop_after_delay, wait_random
 
-from common.database.errors import Contended, Overtaken, StatementFailed
+from common.database.errors import Contended, Overtaken
 from common.database.port import Driver, Trouble
 
 _LONGEST_PAUSE_S: Final = 0.05  # of who waits to put the file in WAL mode
@@ -57,13 +57,10 @@ class SqliteDriver(Driver):
         return [self.engine.execute_sql(statement, values).rowcount for statement, values in statements]
 
     def commit_with(self, statements: Sequence[tuple[str, Sequence[Any], int | None]]) -> None:
-        try:
-            found = self.run_all([(statement, values) for statement, values, _ in statements])
-        except (peewee.DatabaseError, peewee.InterfaceError) as error:
-            raise StatementFailed(error) from error
+        found = self.run_all([(statement, values) for statement, values, _ in statements])
         if any(finds not in (None, rows) for rows, (_, _, finds) in zip(found, statements, strict=True)):
-            raise StatementFailed(Overtaken("a row is not as it was read"))
-        self.engine.commit()
+            raise Overtaken
+        self.commit()
 
     def roll_back(self) -> None:
         # What failed has often ended the transaction already, and the first error is the one that tells.

@@ -14,10 +14,9 @@ from threading import Event, Lock
 from typing import Any, Final, TypeVar
 
 import grpc
-import peewee
 
 from common.clock import Clock, ManualClock
-from common.database import Database, DatabaseUnavailable
+from common.database import CommitUnknown, Database, DatabaseUnavailable
 from common.messaging.port import (
     Broker,
     BrokerUnavailable,
@@ -141,7 +140,7 @@ class LossyDatabase(Database):
             super()._commit()
         else:
             self.engine.rollback()
-        raise peewee.OperationalError("the connection was lost")
+        raise CommitUnknown("the connection was lost")
 
 
 @dataclass

@@ -196,11 +196,11 @@ def test_who_leaves_while_a_batch_waits_for_its_lock_does_not_join_it(shop: Shop
 
 
 def test_a_batch_that_fails_is_made_one_by_one_though_more_waits(engine: str, tmp_path: Path) -> None:
-    begun, written, fails = Hold(), Hold(), [CrashPoint.BATCH_BEFORE_COMMIT]
+    begun, writes, fails = Hold(), Hold(), [CrashPoint.BATCH_BEFORE_COMMIT]
 
     def reached(point: str) -> None:
         begun.reached(point)
-        written.reached(point)
+        writes.reached(point)
         if len(batch) == 2 and point in fails:
             fails.remove(CrashPoint.BATCH_BEFORE_COMMIT)
             raise ZeroDivisionError
@@ -212,11 +212,11 @@ def test_a_batch_that_fails_is_made_one_by_one_though_more_waits(engine: str, tm
         batch += shop.put([sell("o1", ("tea", 1))])
         begun.wait()
         batch += shop.put([sell("o2", ("tea", 1))])
-        written.arm(CrashPoint.BATCH_BEFORE_COMMIT)
+        writes.arm(CrashPoint.BATCH_BEFORE_COMMIT)
         begun.let_go()
-        written.wait()
+        writes.wait()
         waiting = shop.put([sell("o3", ("tea", 1)), sell("o4", ("tea", 1))])
-        written.let_go()
+        writes.let_go()
 
         assert [outcome_of(each).state for each in batch + waiting] == [SaleState.SOLD] * 4
         assert fails == []

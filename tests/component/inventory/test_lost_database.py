@@ -5,7 +5,6 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-import peewee
 import pytest
 
 from common.database import CommitUnknown, Database, DatabaseUnavailable
@@ -40,11 +39,11 @@ class TroubledDatabase(Database):
 
 def landed_unheard(commit: Callable[[], None]) -> None:
     commit()
-    raise peewee.OperationalError("lost the connection while waiting for the answer")
+    raise CommitUnknown("lost the connection while waiting for the answer")
 
 
 def never_arrived(_: Callable[[], None]) -> None:
-    raise peewee.OperationalError("lost the connection before it was sent")
+    raise CommitUnknown("lost the connection before it was sent")
 
 
 @pytest.fixture
@@ -121,7 +120,7 @@ def test_when_it_cannot_be_read_whether_it_landed_the_callers_are_told_unavailab
     def landed_then_down(commit: Callable[[], None]) -> None:
         commit()
         database.down = True
-        raise peewee.OperationalError("lost the connection")
+        raise CommitUnknown("lost the connection")
 
     troubles(shop).append(landed_then_down)
     assert isinstance(shop.outcomes([sell("o1", ("tea", 2))])[0], DatabaseUnavailable)

@@ -7,8 +7,6 @@ from dataclasses import dataclass, fields
 from enum import Enum
 from typing import TYPE_CHECKING, Any, Final, Protocol, TypeVar
 
-import peewee
-
 from common.database import CommitUnknown, Database
 from tests.component.order_life.broker import Send
 
@@ -191,4 +189,4 @@ class FaultyDatabase(Database):
         if fate in {Commit.KILLED_BEFORE, Commit.KILLED_AFTER}:
             raise Crash(fate.value)
         if fate is not Commit.KEPT:
-            raise peewee.OperationalError(fate.value)
+            raise CommitUnknown(fate.value)

@@ -80,15 +80,16 @@ class SqliteHarness(Harness):
             other.close()
 
     def lose_commit(self, database: Database, *, landed: bool) -> None:
-        as_it_is: Callable[[], None] = database._commit
+        engine = database.engine
+        as_it_is: Callable[[], None] = engine.commit
 
         def lost() -> None:
-            database._commit = as_it_is  # type: ignore[method-assign]
+            engine.commit = as_it_is
             if landed:
                 as_it_is()
             raise peewee.OperationalError("the connection was lost")
 
-        database._commit = lost  # type: ignore[method-assign]
+        engine.commit = lost
 
 
 class MysqlHarness(Harness):

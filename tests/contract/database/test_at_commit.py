@@ -1,6 +1,7 @@
 """Statements that go with COMMIT."""
 
-import threading
+import gc
+import weakref
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Final
 
@@ -93,17 +94,40 @@ def test_work_that_raises_leaves_none_for_the_next(database: Database) -> None:
     assert numbers(database) == {"b": 2}
 
 
-def test_each_thread_has_its_own(database: Database) -> None:
-    meet = threading.Barrier(2)
+def test_one_whose_values_no_engine_takes_leaves_no_transaction(database: Database) -> None:
+    with database.reading():
+        with pytest.raises((OverflowError, peewee.DataError)):
+            write_with(database, [("INSERT INTO note (word, number) VALUES (?, ?)", ["a", 10**30])])
+        assert not database.engine.in_transaction()
 
-    def write(word: str) -> None:
-        meet.wait(PATIENCE)
-        for number in range(20):
-            write_with(database, [new_note(f"{word}{number}", 1)])
+    write_with(database, [new_note("b", 2)])
+    assert numbers(database) == {"b": 2}
 
-    with ThreadPoolExecutor(2) as pool:
-        list(pool.map(write, ["a", "b"], timeout=PATIENCE))
-    assert set(numbers(database)) == {f"{word}{number}" for word in "ab" for number in range(20)}
+
+def test_there_has_to_be_a_transaction_to_go_with(database: Database) -> None:
+    put(database, "a", 1)
+    with pytest.raises(AssertionError, match="no transaction"):
+        database.at_commit([new_note("b", 2)])
+
+
+def test_a_try_that_was_repeated_leaves_nothing_for_the_garbage_collector(database: Database) -> None:
+    class Outcome:
+        pass
+
+    outcomes: list[weakref.ref[Outcome]] = []
+
+    def work() -> Outcome:
+        outcome = Outcome()
+        outcomes.append(weakref.ref(outcome))
+        database.at_commit([new_note("a", len(outcomes))], [((ADD_ONE, [9]), len(outcomes) - 1)])
+        return outcome
+
+    gc.disable()
+    try:
+        database.write(work, repeat_on=Overtaken)
+        assert [outcome() for outcome in outcomes] == [None, None]
+    finally:
+        gc.enable()
 
 
 def test_one_that_others_are_in_the_way_of_is_repeated_with_the_whole(harness: Harness, database: Database) -> None:

@@ -1,16 +1,22 @@
 """Statements that go with COMMIT, to a server."""
 
+import threading
 from collections.abc import Iterator
-from typing import Any
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, Final
 
 import peewee
 import pymysql
 import pytest
 
 from common.database import CommitUnknown, Database
-from tests.contract.database.harness import MysqlHarness
+from tests.contract.database.harness import PATIENCE, MysqlHarness
 from tests.contract.database.notes import numbers, put
+from tests.databases import ask, kill
 from tests.engines import MYSQL_URL
+from tests.services import wait_until
+
+NEW: Final = ("INSERT INTO note (word, number) VALUES (?, ?)", ["b", 2])
 
 
 @pytest.fixture
@@ -35,8 +41,7 @@ def test_the_whole_transaction_is_one_packet(database: Database, monkeypatch: py
         send(connection, command, text)
 
     monkeypatch.setattr(pymysql.connections.Connection, "_execute_command", counted)
-    new, changed = ("INSERT INTO note (word, number) VALUES (?, ?)", ["b", 2]), ("UPDATE note SET number = ?", [3])
-    database.write(lambda: database.at_commit([new], [(changed, 2)]))
+    database.write(lambda: database.at_commit([NEW], [(("UPDATE note SET number = ?", [3]), 2)]))
 
     (packet,) = packets
     assert packet.startswith("BEGIN;INSERT")
@@ -75,15 +80,89 @@ def test_a_sum_that_is_too_large_is_not_taken_for_a_missing_row(database: Databa
     assert numbers(database) == {"a": 2**63 - 1}
 
 
+@pytest.mark.parametrize("slow", ["work", "packet"])
 def test_a_connection_that_is_lost_under_them_is_a_commit_that_nobody_knows_of(
-    harness: MysqlHarness, database: Database
+    harness: MysqlHarness, database: Database, slow: str
 ) -> None:
-    def work() -> None:
-        database.at_commit([("INSERT INTO note (word, number) VALUES (?, ?)", ["a", 1])])
-        harness.kill(database)
+    begun = threading.Event()
+    threads: list[int] = []
 
-    with pytest.raises(CommitUnknown):
-        database.write(work)
+    def work() -> None:
+        threads.append(database.engine.connection().thread_id())
+        wait = "SLEEP(20)" if slow == "packet" else "0"
+        database.at_commit([(f"INSERT INTO note (word, number) VALUES (?, {wait})", ["a"])])
+        if slow == "work":
+            harness.kill(database)
+        begun.set()
+
+    with ThreadPoolExecutor(1) as pool:
+        writing = pool.submit(database.write, work)
+        assert begun.wait(PATIENCE)
+        if slow == "packet":
+            sleeping = (
+                f"SELECT COUNT(*) FROM information_schema.processlist WHERE id = {threads[0]} AND info LIKE '%SLEEP%'"
+            )
+            wait_until(lambda: bool(ask(harness.url, sleeping)), "the packet runs")
+            kill(harness.url, threads[0])
+        with pytest.raises(CommitUnknown):
+            writing.result(PATIENCE)
 
     assert numbers(database) == {}
     put(database, "b", 2)
+
+
+def answer_to_commit(monkeypatch: pytest.MonkeyPatch, number: int) -> None:
+    """Let the server answer the next packet's COMMIT with an error."""
+    next_result = pymysql.cursors.Cursor.nextset
+
+    def failing(cursor: Any) -> Any:
+        more = next_result(cursor)
+        if more and not cursor.connection._result.has_next:  # this one is of COMMIT
+            monkeypatch.setattr(pymysql.cursors.Cursor, "nextset", next_result)
+            raise pymysql.OperationalError(number, "told by the server")
+        return more
+
+    monkeypatch.setattr(pymysql.cursors.Cursor, "nextset", failing)
+
+
+def test_an_error_of_commit_itself_is_unknown(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    answer_to_commit(monkeypatch, 1180)  # an error during COMMIT
+
+    with pytest.raises(CommitUnknown):
+        database.write(lambda: database.at_commit([NEW]))
+
+
+def test_a_commit_that_others_were_in_the_way_of_is_repeated_with_the_whole(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tries: list[int] = []
+
+    def work() -> None:
+        tries.append(1)
+        database.at_commit([("REPLACE INTO note (word, number) VALUES (?, ?)", ["a", len(tries)])])
+
+    answer_to_commit(monkeypatch, 1213)  # as Galera does
+    database.write(work)
+
+    assert numbers(database) == {"a": 2}
+
+
+def test_each_thread_has_its_own(harness: MysqlHarness) -> None:
+    shared = harness.open(connections=2)
+    meet = threading.Barrier(2)
+
+    def write(word: str) -> None:
+        def work() -> None:
+            shared.at_commit([("INSERT INTO note (word, number) VALUES (?, ?)", [word, 1])])
+            meet.wait(PATIENCE)
+            if word == "a":
+                raise KeyError(word)
+
+        shared.write(work)
+
+    with ThreadPoolExecutor(2) as pool:
+        failing, writing = pool.submit(write, "a"), pool.submit(write, "b")
+        with pytest.raises(KeyError):
+            failing.result(PATIENCE)
+        writing.result(PATIENCE)
+    assert numbers(shared) == {"b": 1}

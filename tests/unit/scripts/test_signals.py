@@ -1,6 +1,7 @@
 import signal
 import subprocess
 import threading
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,14 @@ import pytest
 
 from scripts.services import Service
 from scripts.signals import signals_held_back
+
+
+@pytest.fixture(autouse=True)
+def ctrl_c_interrupts() -> Iterator[None]:
+    """As it does unless whoever started the tests ignores it."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
 
 
 def test_a_service_whose_start_is_interrupted_does_not_run_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
