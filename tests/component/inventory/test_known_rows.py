@@ -96,6 +96,17 @@ def test_a_repeat_and_a_row_that_another_changed_are_found_out_though_the_rows_w
     assert shop.differences() == []
 
 
+def test_one_row_that_another_changed_lets_all_that_was_known_be_forgotten(shop: Shop, tmp_path: Path) -> None:
+    shop.carry_out(sell("o1", ("mug", 5), ("tea", 1)))
+    shop.refusal_of("o2", ("mug", 1))
+    with open_shop(tmp_path / "inventory.db") as other:  # with a lock of its own, as above
+        other.carry_out(reback("o1"))
+
+    assert shop.carry_out(sell("o3", ("tea", 1))).state is SaleState.SOLD  # of a row that is not as it was known
+    assert shop.carry_out(sell("o4", ("mug", 1))).state is SaleState.SOLD
+    assert shop.differences() == []
+
+
 def test_a_batch_that_failed_leaves_nothing_in_memory(engine: str, tmp_path: Path) -> None:
     fails: list[str] = []
 
