@@ -30,7 +30,6 @@ _NEW_REQUEST: Final = "stock_request (request_id, content, sku, available, sold,
 
 _KEYS_AT_ONCE: Final = 1024
 
-
 REPEAT_ON: Final = (peewee.IntegrityError, Overtaken)
 """What `check_refused` raises, and the transaction at its end after `write`, when another replica was first: in a new
 transaction its rows are there."""
@@ -170,9 +169,6 @@ def _keys(changes: Iterable[Change]) -> tuple[set[str], set[str], set[str]]:
     return order_sns, request_ids, skus
 
 
-# Enums go as their values, of a plain type: PyMySQL takes 3.5 µs to find out how to quote one that it does not know.
-
-
 def _stock_row(stock: Stock) -> rows.Row:
     return (*stock[:4], to_micros(stock.update_time), to_micros(stock.update_time))
 
@@ -180,6 +176,7 @@ def _stock_row(stock: Stock) -> rows.Row:
 def _sale_row(sale: Sale) -> rows.Row:
     added = to_micros(sale.create_time)
     returned = None if sale.return_time is None else to_micros(sale.return_time)
+    # An enum as its value, of a plain type: PyMySQL takes 3.5 µs to find out how to quote one that it does not know.
     return (sale.order_sn, sale.state.value, returned, sale.return_reason, added, returned or added)
 
 

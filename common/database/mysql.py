@@ -32,7 +32,7 @@ _SET: Final = "SET @rows = "
 # value; a sum that is too large fails in every mode. (DO would pass over it.)
 _HAS_FOUND: Final = _SET + "9223372036854775807 + (ROW_COUNT() <> {})"
 _OUT_OF_RANGE: Final = 1690
-_GONE: Final = (peewee.DatabaseError, peewee.InterfaceError, pymysql.Error, OSError)
+_GONE: Final = (*ENGINES_ERRORS, pymysql.Error)
 
 
 class MysqlDriver(Driver):

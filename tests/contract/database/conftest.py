@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 
 from common.database import Database
-from tests.contract.database.harness import Harness, make_harness
+from tests.contract.database.harness import Harness, MysqlHarness, make_harness
 from tests.databases import ENGINES
 from tests.engines import MYSQL_URL
 
@@ -13,6 +13,14 @@ from tests.engines import MYSQL_URL
 def harness(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Harness]:
     """The engine under test; the suite runs once for each."""
     made = make_harness(request.param, tmp_path)
+    yield made
+    made.end()
+
+
+@pytest.fixture
+def mysql_harness() -> Iterator[MysqlHarness]:
+    """The server alone, for what only it does."""
+    made = MysqlHarness(MYSQL_URL)
     yield made
     made.end()
 

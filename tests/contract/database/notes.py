@@ -2,13 +2,18 @@
 
 from typing import Any
 
-from common.database import Database
+from common.database import Database, Statement
 from tests.contract.database.harness import Note
 
 
 def insert(database: Database, key: str, number: int, **more: Any) -> None:
     """Within `write`."""
     database.engine.execute(Note.insert(key=key, number=number, **more))
+
+
+def new_note(key: str, number: int) -> Statement:
+    """The same as text."""
+    return "INSERT INTO note (word, number) VALUES (?, ?)", [key, number]
 
 
 def put(database: Database, key: str, number: int, **more: Any) -> None:

@@ -10,13 +10,9 @@ import pytest
 
 from common.database import CommitUnknown, Database, Overtaken, Statement
 from tests.contract.database.harness import PATIENCE, Harness
-from tests.contract.database.notes import insert, numbers, put
+from tests.contract.database.notes import insert, new_note, numbers, put
 
 ADD_ONE: Final = "UPDATE note SET number = number + 1 WHERE number < ?"
-
-
-def new_note(word: str, number: int) -> Statement:
-    return "INSERT INTO note (word, number) VALUES (?, ?)", [word, number]
 
 
 def write_with(
@@ -97,7 +93,7 @@ def test_work_that_raises_leaves_none_for_the_next(database: Database) -> None:
 def test_one_whose_values_no_engine_takes_leaves_no_transaction(database: Database) -> None:
     with database.reading():
         with pytest.raises((OverflowError, peewee.DataError)):
-            write_with(database, [("INSERT INTO note (word, number) VALUES (?, ?)", ["a", 10**30])])
+            write_with(database, [new_note("a", 10**30)])
         assert not database.engine.in_transaction()
 
     write_with(database, [new_note("b", 2)])

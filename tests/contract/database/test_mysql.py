@@ -1,7 +1,6 @@
 """What a server does that a file does not: rows held one by one, deadlocks, guards with numbers of their own."""
 
 import threading
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -13,16 +12,13 @@ from common.database import Database, DatabaseUnavailable
 from tests.contract.database.harness import MIGRATIONS, PATIENCE, MysqlHarness, Note
 from tests.contract.database.notes import add_one, insert, numbers, put
 from tests.databases import ask
-from tests.engines import MYSQL_URL
 
 KEYS = [f"k{n:02}" for n in range(10)]
 
 
 @pytest.fixture
-def harness() -> Iterator[MysqlHarness]:
-    made = MysqlHarness(MYSQL_URL)
-    yield made
-    made.end()
+def harness(mysql_harness: MysqlHarness) -> MysqlHarness:
+    return mysql_harness
 
 
 @pytest.fixture

@@ -1,7 +1,6 @@
 """Statements that go with COMMIT, to a server."""
 
 import threading
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Final
 
@@ -11,19 +10,16 @@ import pytest
 
 from common.database import CommitUnknown, Database
 from tests.contract.database.harness import PATIENCE, MysqlHarness
-from tests.contract.database.notes import numbers, put
+from tests.contract.database.notes import new_note, numbers, put
 from tests.databases import ask, kill
-from tests.engines import MYSQL_URL
 from tests.services import wait_until
 
-NEW: Final = ("INSERT INTO note (word, number) VALUES (?, ?)", ["b", 2])
+NEW: Final = new_note("b", 2)
 
 
 @pytest.fixture
-def harness() -> Iterator[MysqlHarness]:
-    made = MysqlHarness(MYSQL_URL)
-    yield made
-    made.end()
+def harness(mysql_harness: MysqlHarness) -> MysqlHarness:
+    return mysql_harness
 
 
 @pytest.fixture
@@ -61,10 +57,7 @@ def test_a_check_that_one_breaks_is_a_broken_rule(database: Database) -> None:
 
 
 def test_a_bug_in_one_is_told_as_it_is(database: Database) -> None:
-    statements: list[tuple[str, list[Any]]] = [
-        ("INSERT INTO note (word, number) VALUES (?, ?)", ["a", 1]),
-        ("INSERT INTO nowhere (word) VALUES (?)", ["a"]),
-    ]
+    statements = [new_note("a", 1), ("INSERT INTO nowhere (word) VALUES (?)", ["a"])]
     with pytest.raises(peewee.ProgrammingError, match="nowhere"):
         database.write(lambda: database.at_commit(statements))
 
@@ -153,7 +146,7 @@ def test_each_thread_has_its_own(harness: MysqlHarness) -> None:
 
     def write(word: str) -> None:
         def work() -> None:
-            shared.at_commit([("INSERT INTO note (word, number) VALUES (?, ?)", [word, 1])])
+            shared.at_commit([new_note(word, 1)])
             meet.wait(PATIENCE)
             if word == "a":
                 raise KeyError(word)

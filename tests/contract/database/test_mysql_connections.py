@@ -21,10 +21,8 @@ WRONG = "wr0ng"
 
 
 @pytest.fixture
-def harness() -> Iterator[MysqlHarness]:
-    made = MysqlHarness(MYSQL_URL)
-    yield made
-    made.end()
+def harness(mysql_harness: MysqlHarness) -> MysqlHarness:
+    return mysql_harness
 
 
 @pytest.fixture
