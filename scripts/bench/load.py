@@ -10,9 +10,9 @@ import signal
 import time
 from array import array
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import AsyncExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import Enum
 from itertools import count, cycle
 from typing import Final
@@ -60,6 +60,7 @@ class Plan:
         lines: Of how many neighbouring skus each order, sale or batch is.
         expect: The code with which calls are to end.
         addresses: Whom to call, `host:port`, the connections in turn; empty: the site knows.
+        apart: Whether each address is asked for one sku, the first for the first, that no other is asked for.
         key: Makes the calls' keys (order_sn, request_id) its own; unlike that of any other plan.
         begin_at: When to begin, by the machine's clock, in seconds since 1970.
     """
@@ -76,6 +77,7 @@ class Plan:
     lines: int = 1
     expect: grpc.StatusCode = grpc.StatusCode.OK
     addresses: tuple[str, ...] = ()
+    apart: bool = False
     key: str = ""
     begin_at: float = 0.0
 
@@ -136,15 +138,17 @@ def drive(plan: Plan) -> Measured:
 
 
 async def _drive(plan: Plan) -> Measured:
-    addresses = cycle(plan.addresses)
+    addresses = [address for address, _ in zip(cycle(plan.addresses), range(plan.connections), strict=False)]
     async with AsyncExitStack() as opened:
         channels = [
-            await opened.enter_async_context(grpc.aio.insecure_channel(next(addresses), _OWN_CONNECTION))
-            for _ in range(plan.connections)
+            await opened.enter_async_context(grpc.aio.insecure_channel(address, _OWN_CONNECTION))
+            for address in addresses
         ]
         for channel in channels:
             await asyncio.wait_for(channel.channel_ready(), PATIENCE_S)
-        run = _Run(plan, [channel.unary_unary(plan.kind.value) for channel in channels])
+        asked = requests_by_address(plan)
+        ways = zip(channels, addresses, strict=True)
+        run = _Run(plan, [(channel.unary_unary(plan.kind.value), asked[address]) for channel, address in ways])
         await asyncio.sleep(max(0.0, plan.begin_at - time.time()))
         taken = time.process_time()
         measured = await (run.paced() if plan.rate else run.closed_loop())
@@ -152,13 +156,16 @@ async def _drive(plan: Plan) -> Measured:
         return measured
 
 
-class _Run:
-    """Carries out a plan."""
+_Way = tuple["grpc.aio.UnaryUnaryMultiCallable[bytes, bytes]", Callable[[], bytes]]
+"""Begins a call over one connection, and gives it its request."""
 
-    def __init__(self, plan: Plan, calls: "list[grpc.aio.UnaryUnaryMultiCallable[bytes, bytes]]") -> None:
+
+class _Run:
+    """Carries out a plan, its calls over each of these ways in turn."""
+
+    def __init__(self, plan: Plan, ways: "list[_Way]") -> None:
         self._plan = plan
-        self._next_call = cycle(calls)
-        self._next_request = requests(plan)
+        self._ways = cycle(ways)
         self._latencies = array("d")
         self._answered = 0
         self._failures: Counter[str] = Counter()
@@ -202,7 +209,8 @@ class _Run:
         return self._measured(time.perf_counter() - measure_from)
 
     async def _call(self, *, due: float, measured: bool) -> None:
-        call = next(self._next_call)(self._next_request(), timeout=PATIENCE_S)
+        begin, next_request = next(self._ways)
+        call = begin(next_request(), timeout=PATIENCE_S)
         expected = self._plan.expect
         code = grpc.StatusCode.OK
         if expected is code:
@@ -222,6 +230,16 @@ class _Run:
 
     def _measured(self, seconds: float) -> Measured:
         return Measured(self._latencies, self._answered, self._failures, seconds)
+
+
+def requests_by_address(plan: Plan) -> Mapping[str, Callable[[], bytes]]:
+    """What gives a request a call, see `requests`, for each address of a plan."""
+    if not plan.apart:
+        return dict.fromkeys(plan.addresses, requests(plan))
+    return {
+        address: requests(replace(plan, skus=(sku,), key=f"{plan.key}-{number}"))
+        for number, (address, sku) in enumerate(zip(plan.addresses, plan.skus, strict=True))
+    }
 
 
 def requests(plan: Plan) -> Callable[[], bytes]:

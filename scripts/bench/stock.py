@@ -19,6 +19,7 @@ _ALONE: Final = "Sell, one caller"
 _ALONE_UNMERGED: Final = "Sell, one caller, INVENTORY_BATCH=1"
 _ONE: Final = "Sell, one hot sku, one replica"
 _TWO: Final = "Sell, one hot sku, two replicas"
+_APART: Final = "Sell, two skus, a replica each"
 _HALF: Final = 0.5
 
 
@@ -69,7 +70,7 @@ def alone(site: Site) -> None:
 
 
 def replicas(site: Site) -> None:
-    """Two replicas of inventory together, beside one of them alone."""
+    """Two replicas of inventory together, beside one of them alone, and beside two that have nothing in common."""
     many = sell_many(site)
     rounds = Rounds(site)
     with site.replica("inventory", {}, found=True) as second:
@@ -81,12 +82,15 @@ def replicas(site: Site) -> None:
                 {
                     _ONE: _at(hot, first),
                     _TWO: _at(hot, *both),
+                    _APART: replace(_at(hot, *both), skus=(HOT, site.skus[0]), apart=True),
                     f"{many}, one replica": _at(wide, first),
                     f"{many}, two replicas": _at(wide, *both),
                 }
             )
     rounds.tell()
     rounds.ratio("two replicas together ÷ one, hot sku", _TWO, _ONE, Target(at_least=0.9, aim=1.1))
+    rounds.ratio("two replicas, a sku each ÷ one replica, hot sku", _APART, _ONE)
+    rounds.ratio("two replicas together, hot sku ÷ a sku each", _TWO, _APART)
     name = f"two replicas together ÷ one, {len(site.skus):,} skus"
     rounds.ratio(name, f"{many}, two replicas", f"{many}, one replica")
 

@@ -9,7 +9,7 @@ from reback.inventory.v1 import inventory_pb2 as stock_pb
 from reback.order.v1 import order_pb2 as pb
 from scripts.bench.books import fault
 from scripts.bench.figures import Figure, Spread, Target, percentile
-from scripts.bench.load import Kind, Measured, Plan, requests
+from scripts.bench.load import Kind, Measured, Plan, requests, requests_by_address
 from scripts.bench.site import share
 from scripts.bench.tally import Tally
 
@@ -133,6 +133,15 @@ def test_an_order_of_many_lines_has_different_skus() -> None:
     plan = Plan(Kind.SELL, tuple("abcdef"), lines=6, key="s")
     for request in made(plan, 10):
         assert sorted(line.sku for line in stock_pb.SellRequest.FromString(request).lines) == list("abcdef")
+
+
+def test_two_addresses_are_asked_for_a_sku_each() -> None:
+    asked = requests_by_address(Plan(Kind.SELL, ("tea", "mug"), addresses=("a:1", "b:1"), apart=True, key="s"))
+    for address, sku in (("a:1", "tea"), ("b:1", "mug")):
+        sells = [stock_pb.SellRequest.FromString(asked[address]()) for _ in range(20)]
+        assert {line.sku for sell in sells for line in sell.lines} == {sku}
+    first, second = (stock_pb.SellRequest.FromString(asked[address]()).order_sn for address in ("a:1", "b:1"))
+    assert first != second
 
 
 def test_a_read_asks_for_a_sku_of_the_plan() -> None:
