@@ -139,6 +139,15 @@ def test_a_key_nobody_wants_costs_two_trips(room: Room, monkeypatch: pytest.Monk
     assert sent == ["EVALSHA", "EVALSHA"]
 
 
+def test_one_lock_is_exchanged_for_another_in_one_trip(room: Room, monkeypatch: pytest.MonkeyPatch) -> None:
+    lock = room.replica()
+    held = lock.take(["tea"], soon(), instead_of=lock.take(["milk"], soon()))
+    with commands(monkeypatch) as sent:
+        held = lock.take(["sugar"], soon(), instead_of=held)
+    assert sent == ["EVALSHA"]
+    lock.give_back(held)
+
+
 def test_each_holder_has_a_token_of_its_own_and_leaves_nothing_behind(room: Room) -> None:
     lock = room.replica()
     tokens = set()
