@@ -15,7 +15,7 @@ from scripts.cluster.leftovers import end_leftovers, processes
 from scripts.cluster.ports import Ports, check_free
 from scripts.cluster.program import ENGINES, INVENTORY, ORDER, CannotRun, Program
 from scripts.cluster.services import services
-from scripts.cluster.supervision import Supervisor, configuration, log_of, socket_folder
+from scripts.cluster.supervision import Supervisor, configuration, log_of, make_socket_folder, socket_folder
 from scripts.cluster.topics import make_topics
 
 HEALTHY_WITHIN_S: Final = 180.0  # a machine that is busy with other work starts Java slowly
@@ -109,6 +109,7 @@ class Cluster:
         """
         programs = self.programs
         self.folder.mkdir(parents=True, exist_ok=True)
+        make_socket_folder(self.folder)
         self._supervise(programs)
         engines = [each for each in programs if each.group == ENGINES]
         self._start_all(engines)
@@ -132,7 +133,7 @@ class Cluster:
         if ended:
             self._say(f"ended what was left of a cluster without its supervisor: {', '.join(sorted(ended))}")
         if socket_folder(self.folder) != self.folder:
-            shutil.rmtree(socket_folder(self.folder))
+            shutil.rmtree(socket_folder(self.folder), ignore_errors=True)
         if purge:
             shutil.rmtree(self.folder, ignore_errors=True)
 

@@ -70,10 +70,19 @@ def socket_folder(folder: Path) -> Path:
         return folder
     digest = hashlib.sha256(os.fsencode(folder)).hexdigest()[:16]
     short = Path(tempfile.gettempdir()) / f"reback-{os.getuid()}-{digest}"
-    short.mkdir(mode=0o700, exist_ok=True)
-    if short.stat().st_uid != os.getuid():
+    if short.exists() and short.stat().st_uid != os.getuid():
         raise CannotRun(f"{short} is another user's; the cluster's sockets should be there")
     return short
+
+
+def make_socket_folder(folder: Path) -> None:
+    """Have that folder, for nobody else to look into. Again is harmless.
+
+    Raises:
+        CannotRun: Somebody else made it.
+    """
+    socket_folder(folder).mkdir(mode=0o700, parents=True, exist_ok=True)
+    socket_folder(folder)  # whose it is, is known only now
 
 
 def configuration(folder: Path, programs: Sequence[Program]) -> str:

@@ -23,7 +23,7 @@ from scripts.cluster.cluster import Cluster
 from scripts.cluster.ports import DEFAULT_BASE, Ports, PortTaken, check_free
 from scripts.cluster.program import CannotRun, Program
 from scripts.cluster.services import settings_of_surroundings
-from scripts.cluster.supervision import configuration, socket_folder
+from scripts.cluster.supervision import configuration, make_socket_folder, socket_folder
 from scripts.cluster.topics import TYPES
 from tests.unit.scripts.cluster_machine import Machine
 
@@ -118,6 +118,8 @@ def test_a_folder_with_a_long_path_has_its_sockets_elsewhere(tmp_path: Path) -> 
     assert socket_folder(Path("/short")) == Path("/short")
     deep = tmp_path / ("deep" * 30)
     elsewhere = socket_folder(deep)
+    assert not elsewhere.exists(), "to ask where it is leaves nothing behind"
+    make_socket_folder(deep)
     try:
         assert len(str(elsewhere / "supervisor.sock")) < 100
         assert socket_folder(deep) == elsewhere
