@@ -28,7 +28,11 @@ def archive(
     inventory, order = load_settings(InventorySettings), load_settings(OrderSettings)
     age = timedelta(days=older_than)
     if age < order.pay_within + _SHORTEST:
-        print(f"--older-than must be {_SHORTEST.days} days more than ORDER_PAY_WITHIN", file=sys.stderr)
+        print(
+            f"--older-than {older_than}: must be at least {_SHORTEST.days} days more than ORDER_PAY_WITHIN,"
+            f" which is {order.pay_within.total_seconds():.0f} s",
+            file=sys.stderr,
+        )
         raise typer.Exit(2)
     try:
         _archive(inventory.database_url, order.database_url, to, age)

@@ -75,5 +75,5 @@ def test_what_messages_may_still_ask_for_is_not_archived(databases: dict[str, Da
     ended = archive(tmp_path, "--older-than", "7", ORDER_PAY_WITHIN="86400")
 
     assert ended.returncode == 2
-    assert "ORDER_PAY_WITHIN" in ended.stderr
+    assert "--older-than 7: must be at least 7 days more than ORDER_PAY_WITHIN, which is 86400 s" in ended.stderr
     assert sales(databases["inventory"]) == 10
