@@ -166,7 +166,7 @@ class StockLease:
     def learn_buyers(self, skus: Iterable[str], look_up: LookUp) -> None:
         """Know who bought these skus, whose row is known."""
         for sku in skus:
-            if not self._memory.lacks_buyers(sku) or sku in self._crowded:
+            if not self._memory.lacks_buyers(sku) or self._crowded.any_of([sku]):
                 continue
             buyers = look_up(sku, _MOST_BUYERS + 1)
             if len(buyers) <= _MOST_BUYERS:
@@ -197,11 +197,10 @@ class StockLease:
         return held.wanted and not (has_its_time and time.monotonic() < self._since + _SLICE)
 
     def _patience_for(self, skus: Collection[str]) -> float:
-        in_vain = any(sku in self._in_vain for sku in skus)
-        return 0.0 if in_vain and self._outage == "database" else self._patience
+        return 0.0 if self._in_vain.any_of(skus) and self._outage == "database" else self._patience
 
     def _note_in_vain(self, skus: Collection[str]) -> None:
-        if not any(sku in self._in_vain for sku in skus):
+        if not self._in_vain.any_of(skus):
             log.warning("the stock lock was not had in time: the rows alone guard for now", skus=len(skus))
             self._in_vain.add(skus, _NOT_WAITED_FOR)
 
@@ -212,8 +211,10 @@ class _ForAWhile:
     def __init__(self) -> None:
         self._until: dict[str, float] = {}
 
-    def __contains__(self, sku: str) -> bool:
-        return time.monotonic() < self._until.get(sku, 0.0)
+    def any_of(self, skus: Iterable[str]) -> bool:
+        """Whether it is so of one of them."""
+        now = time.monotonic()
+        return any(now < self._until.get(sku, 0.0) for sku in skus)
 
     def add(self, skus: Iterable[str], seconds: float) -> None:
         now = time.monotonic()
