@@ -46,7 +46,7 @@ def bench(  # noqa: PLR0917 the options of a program
     replicas: Annotated[int, typer.Option(min=1, help="How many of each service there are.")] = 1,
     skus: Annotated[int, typer.Option(min=1, help="How many skus there are beside the hot one.")] = 1000,
     due_orders: Annotated[int, typer.Option(min=1, help="How many orders come due at once.")] = 10_000,
-    calls: Annotated[int, typer.Option(min=400, help="How many calls there are until memory is told.")] = 2_000_000,
+    calls: Annotated[int, typer.Option(min=400, help="How many calls each service gets for `memory`.")] = 2_000_000,
     largest: Annotated[int, typer.Option(min=1000, help="How far the curves of growth go.")] = 1_000_000,
     client: Annotated[str, typer.Option(help=f"RocketMQ's client: {' or '.join(CLIENTS)}.")] = OFFICIAL,
     *,

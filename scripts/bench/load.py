@@ -20,7 +20,7 @@ from typing import Final
 import grpc
 
 from reback.inventory.v1.inventory_pb2 import BatchGetStocksRequest, GetStockRequest, SaleLine, SellRequest
-from reback.order.v1.order_pb2 import CreateOrderLine, CreateOrderRequest, Recipient
+from reback.order.v1.order_pb2 import CreateOrderLine, CreateOrderRequest, ListOrdersRequest, Recipient
 
 PATIENCE_S: Final = 30.0
 """How long a load waits for one answer."""
@@ -41,6 +41,7 @@ class Kind(Enum):
     GET = "/reback.inventory.v1.InventoryService/GetStock"
     BATCH_GET = "/reback.inventory.v1.InventoryService/BatchGetStocks"
     CREATE = "/reback.order.v1.OrderService/CreateOrder"
+    LIST_ORDERS = "/reback.order.v1.OrderService/ListOrders"
 
 
 @dataclass(frozen=True)
@@ -50,7 +51,7 @@ class Plan:
     Attributes:
         kind: What to call.
         skus: What to buy, one unit of a random one each time.
-        users: Whose orders.
+        users: Whose orders; those of a random one are listed, the newest alone.
         callers: How many calls are under way at once; with a rate, at most.
         connections: Over how many connections.
         warm_up: Seconds of calls that are made but not measured.
@@ -251,7 +252,7 @@ def requests(plan: Plan) -> Callable[[], bytes]:
         return lambda: b""
     chance = random.Random(plan.key)  # noqa: S311 the same load on every run
     tails = cycle([_without_key(plan, chance) for _ in range(max(1, _DIFFERENT // plan.lines))])
-    if plan.kind in {Kind.GET, Kind.BATCH_GET}:
+    if plan.kind in {Kind.GET, Kind.BATCH_GET, Kind.LIST_ORDERS}:
         return lambda: next(tails)
     name = plan.key.encode()
     tag = _KEY_OF_CREATE if plan.kind is Kind.CREATE else _FIRST_FIELD
@@ -261,6 +262,8 @@ def requests(plan: Plan) -> Callable[[], bytes]:
 
 
 def _without_key(plan: Plan, chance: random.Random) -> bytes:
+    if plan.kind is Kind.LIST_ORDERS:
+        return ListOrdersRequest(user_id=chance.choice(plan.users), page_size=1).SerializeToString()
     first = chance.randrange(len(plan.skus))
     skus = [plan.skus[(first + number) % len(plan.skus)] for number in range(plan.lines)]
     if plan.kind is Kind.GET:

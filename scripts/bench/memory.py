@@ -1,5 +1,6 @@
 """What memory the services hold after very many calls: it must not grow with them."""
 
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from itertools import repeat
@@ -9,13 +10,17 @@ import grpc
 
 from scripts.bench.figures import Axis, Plot, Point, Series, Target
 from scripts.bench.load import Kind, Plan
+from scripts.bench.replicas import INVENTORY, ORDER
 from scripts.bench.site import SOLD_OUT, Site
 
 _SAMPLES: Final = 20
 _A_SAMPLE_AT_LEAST: Final = 5_000  # calls: each load takes a moment to begin
 _FEWEST_SAMPLES: Final = 4
-_A_TURN: Final = 20  # of twenty calls …
-_SHARES: Final = {"empty": 5, "GetStock": 6, "Sell": 5, "refused Sell": 2, "CreateOrder": 2}
+_A_TURN: Final = 20  # of twenty calls to a service …
+_SHARES: Final = {
+    INVENTORY: {"empty": 5, "GetStock": 7, "Sell": 5, "refused Sell": 3},
+    ORDER: {"empty": 9, "ListOrders": 10, "CreateOrder": 1},
+}
 _CREATORS: Final = 32
 _MEGABYTE: Final = 1e6
 _LARGEST: Final = Target(at_most=200, aim=150)
@@ -24,18 +29,18 @@ _FLAT: Final = Target(at_most=10)
 
 
 def memory(site: Site) -> None:
-    """Very many calls of every sort, and what each service holds as they go on."""
+    """Very many calls of every sort to each service, and what it holds as they go on."""
     held: dict[str, list[tuple[int, float]]] = {}
-    done = 0
-    for plans in _turns(site):
-        for plan in plans:
-            done += site.load(plan).calls
+    done: Counter[str] = Counter()
+    for turn in _turns(site):
+        for service, plans in turn.items():
+            done[f"{service}_srv"] += sum(site.load(plan).calls for plan in plans)
         for name, size in site.resident().items():
-            held.setdefault(name, []).append((done, size / _MEGABYTE))
-        site.say(f"  {done:,} calls: " + ", ".join(f"{name} {seen[-1][1]:.0f} MB" for name, seen in held.items()))
+            held.setdefault(name, []).append((done[name], size / _MEGABYTE))
+        site.say(", ".join(f"  {name} {seen[-1][1]:.0f} MB after {done[name]:,} calls" for name, seen in held.items()))
     for name, seen in held.items():
         sizes = [size for _, size in seen]
-        site.figure(f"{name}, resident, most in {done:,} calls", max(sizes), "MB", len(sizes), _LARGEST)
+        site.figure(f"{name}, resident, most in {done[name]:,} calls", max(sizes), "MB", len(sizes), _LARGEST)
         grown = 100 * (sizes[-1] / sizes[len(sizes) // 4] - 1)
         site.figure(f"{name}, more in the end than after a quarter", grown, "%", len(sizes), _FLAT)
     series = tuple(Series(name, tuple(Point(calls, size) for calls, size in seen)) for name, seen in held.items())
@@ -43,17 +48,31 @@ def memory(site: Site) -> None:
     site.plot(Plot("memory", "What memory a service holds", "lines", *axes, series))
 
 
-def _turns(site: Site) -> Iterator[list[Plan]]:
-    """The loads between two samples, so that the calls of all are as many as were chosen."""
+def _turns(site: Site) -> Iterator[Mapping[str, list[Plan]]]:
+    """The loads of each service between two samples, so that its calls are as many as were chosen."""
     calls = site.options.calls
     samples = max(_FEWEST_SAMPLES, min(_SAMPLES, calls // _A_SAMPLE_AT_LEAST))
     a_sample = calls // samples
-    plans: Mapping[str, Plan] = {
-        "empty": site.full_speed(Kind.EMPTY),
-        "GetStock": site.full_speed(Kind.GET, site.skus),
-        "Sell": site.full_speed(Kind.SELL, site.skus),
-        "refused Sell": replace(site.full_speed(Kind.SELL, (SOLD_OUT,)), expect=grpc.StatusCode.FAILED_PRECONDITION),
-        "CreateOrder": site.full_speed(Kind.CREATE, site.skus, callers=_CREATORS),
+    create = site.full_speed(Kind.CREATE, site.skus, callers=_CREATORS)
+    refused = replace(site.full_speed(Kind.SELL, (SOLD_OUT,)), expect=grpc.StatusCode.FAILED_PRECONDITION)
+    plans: Mapping[str, Mapping[str, Plan]] = {
+        INVENTORY: {
+            "empty": site.full_speed(Kind.EMPTY),
+            "GetStock": site.full_speed(Kind.GET, site.skus),
+            "Sell": site.full_speed(Kind.SELL, site.skus),
+            "refused Sell": refused,
+        },
+        ORDER: {
+            "empty": replace(site.full_speed(Kind.EMPTY), addresses=site.orders),
+            "ListOrders": site.full_speed(Kind.LIST_ORDERS, users=create.users),
+            "CreateOrder": create,
+        },
     }
-    turn = [replace(plan, count=a_sample * _SHARES[name] // _A_TURN, warm_up=0.0) for name, plan in plans.items()]
+    turn = {
+        service: [
+            replace(plan, count=a_sample * _SHARES[service][name] // _A_TURN, warm_up=0.0)
+            for name, plan in of_service.items()
+        ]
+        for service, of_service in plans.items()
+    }
     return repeat(turn, samples)

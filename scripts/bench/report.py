@@ -3,7 +3,9 @@
 import json
 import platform
 import sqlite3
+import subprocess
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict
 from datetime import UTC, datetime
 from importlib.metadata import version
@@ -15,6 +17,8 @@ import psutil
 from scripts.bench.cpus import policy
 from scripts.bench.site import Options, Results
 
+_ROOT: Final = Path(__file__).parents[2]
+_MEASURED: Final = ("common", "inventory_srv", "order_srv", "proto", "scripts")
 _PACKAGES: Final = ("reback", "grpcio", "protobuf", "protovalidate", "peewee", "PyMySQL", "redis")
 
 
@@ -31,12 +35,27 @@ def machine(engines: Mapping[str, str]) -> dict[str, Any]:
         "memory_gb": round(psutil.virtual_memory().total / 1e9, 1),
         "cpu_policy": policy(),
         "load_before": round(psutil.getloadavg()[0], 2),
+        "code": _commit(),
         "system": platform.platform(),
         "python": platform.python_version(),
         "sqlite": sqlite3.sqlite_version,
         **{package: version(package) for package in _PACKAGES},
         **engines,
     }
+
+
+def _commit() -> str:
+    """The last commit of what is measured; nothing where that is not known."""
+    with suppress(OSError, subprocess.CalledProcessError):
+        found = subprocess.run(
+            ["git", "log", "-1", "--format=%h", "--", *_MEASURED],
+            cwd=_ROOT,
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        return found.stdout.strip()
+    return ""
 
 
 def _processor() -> str:
@@ -58,7 +77,8 @@ def in_words(facts: Mapping[str, Any]) -> str:
     names |= {"rocketmq": "RocketMQ", "consul": "Consul"}
     versions = ", ".join(f"{name} {facts[key]}" for key, name in names.items() if key in facts)
     told = f"{facts['processor']}, {facts['cores']} cores, {facts['memory_gb']} GB; {versions}"
-    return f"{told}; {facts['cpu_policy']}" if "cpu_policy" in facts else told
+    told += f"; {facts['cpu_policy']}" if "cpu_policy" in facts else ""
+    return f"{told}; code of {facts['code']}" if facts.get("code") else told
 
 
 def of_part(facts: Mapping[str, Any], options: Options, took: float, results: Results) -> dict[str, Any]:

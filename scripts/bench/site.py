@@ -26,6 +26,7 @@ from scripts.shop import Shop
 
 HOT: Final = "hot"
 SOLD_OUT: Final = "sold-out"
+_OF_ORDER: Final = frozenset({Kind.CREATE, Kind.LIST_ORDERS})
 _NOBODY: Final = "ipv4:127.0.0.1:1"  # a channel that is never used is never connected
 _PLENTY: Final = 2_000_000_000
 _USERS_A_ROUND: Final = 100
@@ -51,7 +52,7 @@ class Options:
         replicas: How many of each service.
         skus: How many skus there are beside the hot one.
         due_orders: How many orders are due at once.
-        calls: How many there are until memory is told.
+        calls: How many each service gets until memory is told.
         largest: How many skus, orders or movements the curves of growth go up to.
     """
 
@@ -235,7 +236,7 @@ class Site:
             replace(
                 plan,
                 skus=skus,
-                addresses=plan.addresses or (self.orders if plan.kind is Kind.CREATE else self.inventories),
+                addresses=plan.addresses or (self.orders if plan.kind in _OF_ORDER else self.inventories),
                 key=f"{plan.kind.name.lower()}-{self._plans}-{number}",
                 callers=share(plan.callers, number, count),
                 connections=max(1, share(plan.connections, number, count)),

@@ -135,6 +135,12 @@ def test_an_order_of_many_lines_has_different_skus() -> None:
         assert sorted(line.sku for line in stock_pb.SellRequest.FromString(request).lines) == list("abcdef")
 
 
+def test_orders_are_listed_of_the_users_of_the_plan() -> None:
+    asked = [pb.ListOrdersRequest.FromString(each) for each in made(Plan(Kind.LIST_ORDERS, users=range(1, 4)), 50)]
+    assert {request.user_id for request in asked} == {1, 2, 3}
+    assert {request.page_size for request in asked} == {1}
+
+
 def test_two_addresses_are_asked_for_a_sku_each() -> None:
     asked = requests_by_address(Plan(Kind.SELL, ("tea", "mug"), addresses=("a:1", "b:1"), apart=True, key="s"))
     for address, sku in (("a:1", "tea"), ("b:1", "mug")):
