@@ -9,7 +9,7 @@ import heapq
 import math
 import random
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any, Final
 
@@ -27,6 +27,7 @@ _MICROSECOND: Final = 1e-6
 _MS: Final = 1000.0
 _ORDERS: Final = 20_000
 _SEED: Final = 1
+_ROUNDING: Final = 1e-9  # of shares that should be whole numbers
 _COMMIT: Final = "MariaDB, p50"
 _COMMIT_MS: Final = 1.0  # where it was not measured
 
@@ -90,14 +91,19 @@ class Need:
         count: How many.
         cores: That each can use.
         each: Seconds of processor time that an order asks of the kind in all.
-        busy: The share of its time that each works.
+        rate: Orders a second.
     """
 
     name: str
     count: int
     cores: float
     each: float
-    busy: float
+    rate: float
+
+    @property
+    def busy(self) -> float:
+        """The share of its time that each works."""
+        return self.rate * self.each / (self.cores * self.count)
 
 
 def one_machine(costs: Costs, cores: int, *, clients: bool = True) -> float:
@@ -117,22 +123,33 @@ def needs(costs: Costs, rate: float, site: Site) -> list[Need]:
     A stock shard is a database with a Redis and replicas of inventory; each shard that an order meets sells its part.
     """
 
-    def need(name: str, each: float, cores: float) -> Need:
-        count = max(1, math.ceil(rate * each / (cores * site.share)))
-        return Need(name, count, cores, each, rate * each / (cores * count))
+    def enough(name: str, each: float, cores: float) -> Need:
+        count = math.ceil(rate * each / (cores * site.share) - _ROUNDING)
+        return Need(name, max(1, count), cores, each, rate)
+
+    def stock_shards(met: float) -> list[Need]:
+        return [
+            enough("stock shards (Redis)", costs.redis * met, 1.0),
+            enough("stock shards (MariaDB)", costs.inventory_db * met, site.cores),
+        ]
 
     shards = 1
-    while need("", costs.inventory_db * shards_met(shards, site.lines), site.cores).count > shards:
+    while shards < max(need.count for need in stock_shards(shards_met(shards, site.lines))):
         shards += 1
     met = shards_met(shards, site.lines)
     return [
-        need("order_srv", costs.order_srv, site.service_cores),
-        need("inventory_srv", costs.inventory_srv * met, site.service_cores),
-        need("Redis", costs.redis * met, 1.0),
-        need("stock shards (MariaDB)", costs.inventory_db * met, site.cores),
-        need("order shards (MariaDB)", costs.order_db, site.cores),
-        need("RocketMQ brokers", costs.rocketmq, site.cores),
+        enough("order_srv", costs.order_srv, site.service_cores),
+        enough("inventory_srv", costs.inventory_srv * met, site.service_cores),
+        *(replace(need, count=shards) for need in stock_shards(met)),
+        enough("order shards (MariaDB)", costs.order_db, site.cores),
+        enough("RocketMQ brokers", costs.rocketmq, site.cores),
     ]
+
+
+def limits(costs: Costs, site: Site) -> dict[str, float]:
+    """Up to how many orders a second one of each kind is enough, the lowest first."""
+    carried = {need.name: need.cores * site.share / need.each for need in needs(costs, 1.0, site)}
+    return dict(sorted(carried.items(), key=lambda kind: kind[1]))
 
 
 def waits(costs: Costs, found: Sequence[Need], rate: float, site: Site, orders: int = _ORDERS) -> list[float]:
@@ -238,6 +255,8 @@ def simulate(
         curves["p50"].append(Point(rate, p50))
         curves["p99"].append(Point(rate, p99))
     console.print(table)
+    enough = ", ".join(f"{name} {rate:,.0f}" for name, rate in limits(costs, site).items())
+    console.print(f"one of each is enough for so many orders a second: {enough}")
     if publish:
         _draw(_plots(sized, curves), known["parts"]["costs"]["machine"])
 

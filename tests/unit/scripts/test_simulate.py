@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from scripts.bench.simulate import Costs, Need, Site, needs, one_machine, read_costs, shards_met, waits
+from scripts.bench.simulate import Costs, Need, Site, limits, needs, one_machine, read_costs, shards_met, waits
 
 COSTS = Costs(
     order_srv=0.002,
@@ -41,8 +41,8 @@ def test_every_kind_gets_as_many_as_keep_it_below_its_share() -> None:
 
     assert count(found, "order_srv") == 4
     assert count(found, "inventory_srv") == 1
-    assert count(found, "Redis") == 1
-    assert count(found, "stock shards") == 1
+    assert count(found, "stock shards (Redis)") == 1
+    assert count(found, "stock shards (MariaDB)") == 1
     assert all(need.busy <= SITE.share + 1e-9 for need in found)
     assert count(needs(COSTS, 100_000, SITE), "order_srv") == 400
     assert count(needs(COSTS, 100_000, SITE), "order shards") == 15
@@ -52,15 +52,34 @@ def test_orders_of_several_lines_cost_more_the_more_stock_shards_there_are() -> 
     single = needs(COSTS, 100_000, SITE)
     several = needs(COSTS, 100_000, Site(lines=5, cores=8, share=0.5, hop=0.0))
 
-    assert count(single, "stock shards") == 10
-    shards = count(several, "stock shards")
+    one_core = math.ceil(100_000 * COSTS.redis / 0.5)
+    assert count(single, "stock shards (MariaDB)") == one_core > 10, "each has a Redis, which is full first"
+    assert count(single, "stock shards (Redis)") == one_core
+    shards = count(several, "stock shards (MariaDB)")
+    assert shards == count(several, "stock shards (Redis)")
+    assert shards * 0.5 >= 100_000 * COSTS.redis * shards_met(shards, 5)
     assert shards * 8 * 0.5 >= 100_000 * COSTS.inventory_db * shards_met(shards, 5)
     assert count(several, "inventory_srv") == math.ceil(100_000 * COSTS.inventory_srv * shards_met(shards, 5) / 0.5)
     assert count(several, "order shards") == count(single, "order shards")
 
 
+def test_the_next_limit_is_where_one_of_a_kind_is_as_busy_as_it_may_be() -> None:
+    assert limits(COSTS, SITE) == pytest.approx(
+        {
+            "order_srv": 250,
+            "inventory_srv": 1000,
+            "RocketMQ brokers": 4000,
+            "stock shards (Redis)": 5000,
+            "order shards (MariaDB)": 6667,
+            "stock shards (MariaDB)": 10_000,
+        },
+        rel=1e-3,
+    )
+    assert next(iter(limits(COSTS, SITE))) == "order_srv"
+
+
 def test_waiting_in_one_queue_is_that_of_queueing_theory() -> None:
-    half_busy = [Need("one", 1, 1.0, 0.001, 0.5)]
+    half_busy = [Need("one", 1, 1.0, 0.001, 500)]
 
     took = waits(COSTS, half_busy, 500, SITE, orders=60_000)
 
