@@ -12,16 +12,15 @@ from scripts.bench.stock import EMPTY, distribution
 CREATE: Final = "CreateOrder"
 _AT_HALF: Final = "CreateOrder, at half of its most"
 _HALF: Final = 0.5
-_TO_WARM_UP: Final = 8
-"""Loads before the first round: a broker that has just been started compiles what it runs, on the same cores."""
+_WARM_UP_S: Final = 20.0
+"""Before the first round: a broker that has just been started compiles what it runs, on the same cores."""
 _LONGER: Final = 4
 """Times as long as at full speed: of some hundred calls the 99th percentile would be the second or third worst."""
 
 
 def create(site: Site) -> None:
     """Create orders as fast as the callers can, and at half of that rate."""
-    for _ in range(_TO_WARM_UP):
-        site.load(site.full_speed(Kind.CREATE, site.skus))
+    site.load(replace(site.full_speed(Kind.CREATE, site.skus), seconds=_WARM_UP_S))
     rounds = Rounds(site)
     for _ in rounds:
         rounds.loads({EMPTY: site.full_speed(Kind.EMPTY), CREATE: site.full_speed(Kind.CREATE, site.skus)})

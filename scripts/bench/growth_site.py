@@ -100,7 +100,7 @@ class Place:
 
     def addresses(self, kind: Kind) -> Sequence[str]:
         """Of the replicas of the service that is called."""
-        module = "order_srv" if kind is Kind.CREATE else "inventory_srv"
+        module = "order_srv" if kind.asks_order else "inventory_srv"
         return tuple(service.address for service in self._services[module])
 
     def pids(self) -> Mapping[str, Sequence[int]]:

@@ -14,7 +14,7 @@ from collections.abc import Callable, Mapping
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field, replace
 from enum import Enum
-from itertools import count, cycle
+from itertools import count, cycle, islice
 from typing import Final
 
 import grpc
@@ -43,6 +43,11 @@ class Kind(Enum):
     CREATE = "/reback.order.v1.OrderService/CreateOrder"
     LIST_ORDERS = "/reback.order.v1.OrderService/ListOrders"
 
+    @property
+    def asks_order(self) -> bool:
+        """Whether the order service is called; else inventory."""
+        return self.value.startswith("/reback.order.")
+
 
 @dataclass(frozen=True)
 class Plan:
@@ -61,7 +66,7 @@ class Plan:
         lines: Of how many neighbouring skus each order, sale or batch is.
         expect: The code with which calls are to end.
         addresses: Whom to call, `host:port`, the connections in turn; empty: the site knows.
-        apart: Whether each address is asked for one sku, the first for the first, that no other is asked for.
+        apart: Whether each address is asked for one sku alone: the first address for the first sku, and so on.
         key: Makes the calls' keys (order_sn, request_id) its own; unlike that of any other plan.
         begin_at: When to begin, by the machine's clock, in seconds since 1970.
     """
@@ -139,7 +144,7 @@ def drive(plan: Plan) -> Measured:
 
 
 async def _drive(plan: Plan) -> Measured:
-    addresses = [address for address, _ in zip(cycle(plan.addresses), range(plan.connections), strict=False)]
+    addresses = list(islice(cycle(plan.addresses), plan.connections))
     async with AsyncExitStack() as opened:
         channels = [
             await opened.enter_async_context(grpc.aio.insecure_channel(address, _OWN_CONNECTION))
@@ -148,8 +153,9 @@ async def _drive(plan: Plan) -> Measured:
         for channel in channels:
             await asyncio.wait_for(channel.channel_ready(), PATIENCE_S)
         asked = requests_by_address(plan)
-        ways = zip(channels, addresses, strict=True)
-        run = _Run(plan, [(channel.unary_unary(plan.kind.value), asked[address]) for channel, address in ways])
+        connected = zip(channels, addresses, strict=True)
+        stubs: list[_Stub] = [(channel.unary_unary(plan.kind.value), asked[address]) for channel, address in connected]
+        run = _Run(plan, stubs)
         await asyncio.sleep(max(0.0, plan.begin_at - time.time()))
         taken = time.process_time()
         measured = await (run.paced() if plan.rate else run.closed_loop())
@@ -157,16 +163,16 @@ async def _drive(plan: Plan) -> Measured:
         return measured
 
 
-_Way = tuple["grpc.aio.UnaryUnaryMultiCallable[bytes, bytes]", Callable[[], bytes]]
+_Stub = tuple["grpc.aio.UnaryUnaryMultiCallable[bytes, bytes]", Callable[[], bytes]]
 """Begins a call over one connection, and gives it its request."""
 
 
 class _Run:
-    """Carries out a plan, its calls over each of these ways in turn."""
+    """Carries out a plan, its calls by each of these stubs in turn."""
 
-    def __init__(self, plan: Plan, ways: "list[_Way]") -> None:
+    def __init__(self, plan: Plan, stubs: list[_Stub]) -> None:
         self._plan = plan
-        self._ways = cycle(ways)
+        self._stubs = cycle(stubs)
         self._latencies = array("d")
         self._answered = 0
         self._failures: Counter[str] = Counter()
@@ -210,7 +216,7 @@ class _Run:
         return self._measured(time.perf_counter() - measure_from)
 
     async def _call(self, *, due: float, measured: bool) -> None:
-        begin, next_request = next(self._ways)
+        begin, next_request = next(self._stubs)
         call = begin(next_request(), timeout=PATIENCE_S)
         expected = self._plan.expect
         code = grpc.StatusCode.OK
@@ -234,7 +240,11 @@ class _Run:
 
 
 def requests_by_address(plan: Plan) -> Mapping[str, Callable[[], bytes]]:
-    """What gives a request a call, see `requests`, for each address of a plan."""
+    """What gives a request a call, see `requests`, for each address of a plan.
+
+    Raises:
+        ValueError: The addresses are asked apart, and there are not as many skus.
+    """
     if not plan.apart:
         return dict.fromkeys(plan.addresses, requests(plan))
     return {

@@ -16,11 +16,7 @@ from scripts.bench.site import SOLD_OUT, Site
 _SAMPLES: Final = 20
 _A_SAMPLE_AT_LEAST: Final = 5_000  # calls: each load takes a moment to begin
 _FEWEST_SAMPLES: Final = 4
-_A_TURN: Final = 20  # of twenty calls to a service …
-_SHARES: Final = {
-    INVENTORY: {"empty": 5, "GetStock": 7, "Sell": 5, "refused Sell": 3},
-    ORDER: {"empty": 9, "ListOrders": 10, "CreateOrder": 1},
-}
+_A_TURN: Final = 20  # calls to a service, of which each load has a share
 _CREATORS: Final = 32
 _MEGABYTE: Final = 1e6
 _LARGEST: Final = Target(at_most=200, aim=150)
@@ -37,7 +33,8 @@ def memory(site: Site) -> None:
             done[f"{service}_srv"] += sum(site.load(plan).calls for plan in plans)
         for name, size in site.resident().items():
             held.setdefault(name, []).append((done[name], size / _MEGABYTE))
-        site.say(", ".join(f"  {name} {seen[-1][1]:.0f} MB after {done[name]:,} calls" for name, seen in held.items()))
+        told = ", ".join(f"{name} {seen[-1][1]:.0f} MB after {done[name]:,} calls" for name, seen in held.items())
+        site.say(f"  {told}")
     for name, seen in held.items():
         sizes = [size for _, size in seen]
         site.figure(f"{name}, resident, most in {done[name]:,} calls", max(sizes), "MB", len(sizes), _LARGEST)
@@ -55,24 +52,21 @@ def _turns(site: Site) -> Iterator[Mapping[str, list[Plan]]]:
     a_sample = calls // samples
     create = site.full_speed(Kind.CREATE, site.skus, callers=_CREATORS)
     refused = replace(site.full_speed(Kind.SELL, (SOLD_OUT,)), expect=grpc.StatusCode.FAILED_PRECONDITION)
-    plans: Mapping[str, Mapping[str, Plan]] = {
-        INVENTORY: {
-            "empty": site.full_speed(Kind.EMPTY),
-            "GetStock": site.full_speed(Kind.GET, site.skus),
-            "Sell": site.full_speed(Kind.SELL, site.skus),
-            "refused Sell": refused,
-        },
-        ORDER: {
-            "empty": replace(site.full_speed(Kind.EMPTY), addresses=site.orders),
-            "ListOrders": site.full_speed(Kind.LIST_ORDERS, users=create.users),
-            "CreateOrder": create,
-        },
+    shares: Mapping[str, list[tuple[int, Plan]]] = {
+        INVENTORY: [
+            (5, site.full_speed(Kind.EMPTY)),
+            (7, site.full_speed(Kind.GET, site.skus)),
+            (5, site.full_speed(Kind.SELL, site.skus)),
+            (3, refused),
+        ],
+        ORDER: [
+            (15, replace(site.full_speed(Kind.EMPTY), addresses=site.orders)),
+            (4, site.full_speed(Kind.LIST_ORDERS, users=create.users)),
+            (1, create),
+        ],
     }
     turn = {
-        service: [
-            replace(plan, count=a_sample * _SHARES[service][name] // _A_TURN, warm_up=0.0)
-            for name, plan in of_service.items()
-        ]
-        for service, of_service in plans.items()
+        service: [replace(plan, count=a_sample * share // _A_TURN, warm_up=0.0) for share, plan in plans]
+        for service, plans in shares.items()
     }
     return repeat(turn, samples)

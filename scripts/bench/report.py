@@ -5,7 +5,6 @@ import platform
 import sqlite3
 import subprocess
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from dataclasses import asdict
 from datetime import UTC, datetime
 from importlib.metadata import version
@@ -35,7 +34,7 @@ def machine(engines: Mapping[str, str]) -> dict[str, Any]:
         "memory_gb": round(psutil.virtual_memory().total / 1e9, 1),
         "cpu_policy": policy(),
         "load_before": round(psutil.getloadavg()[0], 2),
-        "code": _commit(),
+        "commit": _commit(),
         "system": platform.platform(),
         "python": platform.python_version(),
         "sqlite": sqlite3.sqlite_version,
@@ -45,17 +44,16 @@ def machine(engines: Mapping[str, str]) -> dict[str, Any]:
 
 
 def _commit() -> str:
-    """The last commit of what is measured; nothing where that is not known."""
-    with suppress(OSError, subprocess.CalledProcessError):
-        found = subprocess.run(
-            ["git", "log", "-1", "--format=%h", "--", *_MEASURED],
-            cwd=_ROOT,
-            capture_output=True,
-            text=True,
-            check=True,
-        )
-        return found.stdout.strip()
-    return ""
+    """The last commit of what is measured, and whether it was changed since; nothing where that is not known."""
+    try:
+        return _git("log", "-1", "--format=%h") + ("-dirty" if _git("status", "--porcelain") else "")
+    except (OSError, subprocess.CalledProcessError):
+        return ""
+
+
+def _git(*words: str) -> str:
+    command = ["git", *words, "--", *_MEASURED]
+    return subprocess.run(command, cwd=_ROOT, capture_output=True, text=True, check=True).stdout.strip()
 
 
 def _processor() -> str:
@@ -78,7 +76,7 @@ def in_words(facts: Mapping[str, Any]) -> str:
     versions = ", ".join(f"{name} {facts[key]}" for key, name in names.items() if key in facts)
     told = f"{facts['processor']}, {facts['cores']} cores, {facts['memory_gb']} GB; {versions}"
     told += f"; {facts['cpu_policy']}" if "cpu_policy" in facts else ""
-    return f"{told}; code of {facts['code']}" if facts.get("code") else told
+    return f"{told}; commit {facts['commit']}" if facts.get("commit") else told
 
 
 def of_part(facts: Mapping[str, Any], options: Options, took: float, results: Results) -> dict[str, Any]:

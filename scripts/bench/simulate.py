@@ -199,6 +199,11 @@ def read_costs(report: Mapping[str, Any]) -> Costs:
             raise ValueError(f"the report's part costs says that `{name}` costs nothing: measure it again")
         return figures[name] * _MICROSECOND
 
+    order_db = spent(CREATE, "mariadb") - spent(SELL, "mariadb")
+    if order_db <= 0:
+        raise ValueError(
+            "the report's part costs says that an order costs the database no more than its sale: measure it again"
+        )
     commits = report["parts"].get("commits", {"figures": []})["figures"]
     commit = next((each["value"]["median"] for each in commits if each["name"] == _COMMIT), _COMMIT_MS)
     return Costs(
@@ -206,7 +211,7 @@ def read_costs(report: Mapping[str, Any]) -> Costs:
         inventory_srv=spent(CREATE, "inventory_srv"),
         redis=spent(CREATE, "redis"),
         inventory_db=spent(SELL, "mariadb"),
-        order_db=max(0.0, spent(CREATE, "mariadb") - spent(SELL, "mariadb")),
+        order_db=order_db,
         rocketmq=spent(CREATE, "rocketmq-broker"),
         load=spent(CREATE, LOAD),
         commit=commit / _MS,

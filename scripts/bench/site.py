@@ -26,7 +26,6 @@ from scripts.shop import Shop
 
 HOT: Final = "hot"
 SOLD_OUT: Final = "sold-out"
-_OF_ORDER: Final = frozenset({Kind.CREATE, Kind.LIST_ORDERS})
 _NOBODY: Final = "ipv4:127.0.0.1:1"  # a channel that is never used is never connected
 _PLENTY: Final = 2_000_000_000
 _USERS_A_ROUND: Final = 100
@@ -236,10 +235,10 @@ class Site:
             replace(
                 plan,
                 skus=skus,
-                addresses=plan.addresses or (self.orders if plan.kind in _OF_ORDER else self.inventories),
+                addresses=plan.addresses or (self.orders if plan.kind.asks_order else self.inventories),
                 key=f"{plan.kind.name.lower()}-{self._plans}-{number}",
                 callers=share(plan.callers, number, count),
-                connections=max(1, share(plan.connections, number, count)),
+                connections=max(len(plan.addresses), 1, share(plan.connections, number, count)),
                 count=share(plan.count, number, count),
                 rate=plan.rate / count,
                 begin_at=time.time() + _BEGIN_AFTER_S,

@@ -109,7 +109,6 @@ class Cluster:
         """
         programs = self.programs
         self.folder.mkdir(parents=True, exist_ok=True)
-        make_socket_folder(self.folder)
         self._supervise(programs)
         engines = [each for each in programs if each.group == ENGINES]
         self._start_all(engines)
@@ -132,8 +131,9 @@ class Cluster:
         ended = end_leftovers(self.folder)
         if ended:
             self._say(f"ended what was left of a cluster without its supervisor: {', '.join(sorted(ended))}")
-        if socket_folder(self.folder) != self.folder:
-            shutil.rmtree(socket_folder(self.folder), ignore_errors=True)
+        sockets = socket_folder(self.folder)
+        if sockets != self.folder and sockets.exists():
+            shutil.rmtree(sockets)
         if purge:
             shutil.rmtree(self.folder, ignore_errors=True)
 
@@ -229,6 +229,7 @@ class Cluster:
             self._say("the cluster runs with another configuration: starting it anew")
         self.down()
         check_free((each.name, port) for each in programs for port in each.ports)
+        make_socket_folder(self.folder)
         (self.folder / "logs").mkdir(exist_ok=True)
         file.write_text(wanted, encoding="utf-8")
         self._supervisor.start()

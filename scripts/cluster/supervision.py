@@ -69,20 +69,19 @@ def socket_folder(folder: Path) -> Path:
     if len(os.fsencode(folder)) <= _LONGEST_SOCKET_PATH:
         return folder
     digest = hashlib.sha256(os.fsencode(folder)).hexdigest()[:16]
-    short = Path(tempfile.gettempdir()) / f"reback-{os.getuid()}-{digest}"
-    if short.exists() and short.stat().st_uid != os.getuid():
-        raise CannotRun(f"{short} is another user's; the cluster's sockets should be there")
-    return short
+    return Path(tempfile.gettempdir()) / f"reback-{os.getuid()}-{digest}"
 
 
 def make_socket_folder(folder: Path) -> None:
-    """Have that folder, for nobody else to look into. Again is harmless.
+    """Make the folder of the cluster's sockets; a short one is this user's alone. Again is harmless.
 
     Raises:
-        CannotRun: Somebody else made it.
+        CannotRun: It is another user's.
     """
-    socket_folder(folder).mkdir(mode=0o700, parents=True, exist_ok=True)
-    socket_folder(folder)  # whose it is, is known only now
+    sockets = socket_folder(folder)
+    sockets.mkdir(mode=0o700, exist_ok=True)
+    if sockets.stat().st_uid != os.getuid():
+        raise CannotRun(f"{sockets} is another user's; the cluster's sockets should be there")
 
 
 def configuration(folder: Path, programs: Sequence[Program]) -> str:

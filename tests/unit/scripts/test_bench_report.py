@@ -1,6 +1,7 @@
 """A report of the benchmark: its JSON, its tables, and plots that are drawn from the JSON alone."""
 
 import json
+import re
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ from rich.console import Console
 from scripts.bench.figures import Axis, Figure, Load, Plot, Point, Series, Spread, Target
 from scripts.bench.output import Output
 from scripts.bench.plots import draw, main
-from scripts.bench.report import merged, of_part, read, write
+from scripts.bench.report import in_words, machine, merged, of_part, read, write
 from scripts.bench.site import Options, Results
 from scripts.bench.table import console_tables, figure_rows, load_rows, markdown, missed, rounded
 
@@ -242,3 +243,10 @@ def test_a_long_footer_does_not_widen_a_picture(tmp_path: Path) -> None:
 def test_a_kind_of_plot_that_there_is_not_is_told(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="no kind of plot: 'pie'; there are lines, percentiles, bars"):
         draw({**asdict(LINES), "kind": "pie"}, "", tmp_path)
+
+
+def test_the_commit_that_was_measured_is_told_where_it_is_known() -> None:
+    assert "commit" not in in_words(FACTS)
+    assert in_words({**FACTS, "commit": ""}) == in_words(FACTS)
+    assert in_words({**FACTS, "commit": "abc1234-dirty"}).endswith("; commit abc1234-dirty")
+    assert re.fullmatch(r"([0-9a-f]{7,40}(-dirty)?)?", machine({})["commit"])

@@ -23,7 +23,7 @@ from scripts.cluster.cluster import Cluster
 from scripts.cluster.ports import DEFAULT_BASE, Ports, PortTaken, check_free
 from scripts.cluster.program import CannotRun, Program
 from scripts.cluster.services import settings_of_surroundings
-from scripts.cluster.supervision import configuration, make_socket_folder, socket_folder
+from scripts.cluster.supervision import Supervisor, configuration, make_socket_folder, socket_folder
 from scripts.cluster.topics import TYPES
 from tests.unit.scripts.cluster_machine import Machine
 
@@ -126,6 +126,25 @@ def test_a_folder_with_a_long_path_has_its_sockets_elsewhere(tmp_path: Path) -> 
         assert elsewhere.stat().st_mode & 0o077 == 0
     finally:
         elsewhere.rmdir()
+
+
+def test_a_cluster_with_a_long_path_has_the_folder_of_its_sockets_when_it_starts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    deep = tmp_path / ("deep" * 30)
+    there: list[bool] = []
+
+    def start(_: Supervisor) -> None:
+        there.append(socket_folder(deep).is_dir())
+        raise CannotRun("enough")
+
+    monkeypatch.setattr(Supervisor, "start", start)
+    cluster = Cluster(deep, Ports.free())
+    with pytest.raises(CannotRun, match="enough"):
+        cluster.up(engines_only=True)
+    cluster.down(purge=True)
+    assert there == [True]
+    assert not socket_folder(deep).exists()
 
 
 def test_engines_listen_on_the_loopback_address_alone(cluster: Cluster) -> None:
