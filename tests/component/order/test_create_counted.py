@@ -47,10 +47,7 @@ def test_what_an_order_asks_of_the_databases(
     added = ["INSERT orders", "INSERT order_line", "INSERT order_event"]
     opened = ["UPDATE orders", "INSERT order_event"]
     sold = ["INSERT sale", "INSERT sale_line", "INSERT movement", *["UPDATE stock"] * (1 if on_a_server else 2)]
-    looked_up = [["SELECT goods"], ["SELECT orders"]]
-    if on_a_server:  # a packet each, as many statements as it has
-        assert asked_by(caplog, "rpc") == [*looked_up, added, opened]
-        assert asked_by(caplog, "stock-writer") == [sold]
-    else:
-        assert asked_by(caplog, "rpc") == [*looked_up, *([each] for each in [*added, *opened])]
-        assert asked_by(caplog, "stock-writer") == [[each] for each in sold]
+    apart = [["SELECT goods"], ["SELECT orders"]]
+    together = [added] if on_a_server else [[each] for each in added]  # a packet each, with all its statements
+    assert asked_by(caplog, "rpc") == [*apart, *together, *([each] for each in opened)]
+    assert asked_by(caplog, "stock-writer") == ([sold] if on_a_server else [[each] for each in sold])
