@@ -70,7 +70,7 @@ def alone(site: Site) -> None:
 
 
 def replicas(site: Site) -> None:
-    """Two replicas of inventory together, beside one of them alone, and beside two that have nothing in common."""
+    """Two replicas of inventory together, beside one of them alone, and beside two that sell a sku each."""
     many = sell_many(site)
     rounds = Rounds(site)
     with site.replica("inventory", {}, found=True) as second:
