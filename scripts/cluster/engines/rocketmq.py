@@ -29,7 +29,14 @@ _PROXY_CLASS: Final = "org.apache.rocketmq.proxy.ProxyStartup"
 
 _SMALL: Final = ("-Xms64m", "-Xmx128m", "-XX:TieredStopAtLevel=1")
 # Java's second compiler takes half of the broker's time in its first minutes, on a machine that has two CPUs for all.
-_BROKER_SIZE: Final = ("-Xms256m", "-Xmx512m", "-XX:MaxDirectMemorySize=512m", "-XX:TieredStopAtLevel=1")
+# One thread collects: G1 took a whole core of two for most of a second now and then, while orders waited.
+_BROKER_SIZE: Final = (
+    "-Xms256m",
+    "-Xmx512m",
+    "-XX:MaxDirectMemorySize=512m",
+    "-XX:TieredStopAtLevel=1",
+    "-XX:+UseSerialGC",
+)
 
 # What is said here differs from the broker's defaults, and why:
 # - SYNC_FLUSH: what was acknowledged survives a power cut, as the order database does.
