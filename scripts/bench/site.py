@@ -230,15 +230,16 @@ class Site:
         skus = plan.skus
         if len(skus) > _MOST_SKUS_OF_A_LOAD and plan.lines == 1:
             skus = tuple(random.Random(self._plans).sample(skus, _MOST_SKUS_OF_A_LOAD))  # noqa: S311 no secret
+        addresses = plan.addresses or (self.orders if plan.kind.asks_order else self.inventories)
         count = min(self.options.processes, plan.callers)
         shares = [
             replace(
                 plan,
                 skus=skus,
-                addresses=plan.addresses or (self.orders if plan.kind.asks_order else self.inventories),
+                addresses=addresses,
                 key=f"{plan.kind.name.lower()}-{self._plans}-{number}",
                 callers=share(plan.callers, number, count),
-                connections=max(len(plan.addresses), 1, share(plan.connections, number, count)),
+                connections=max(len(addresses), share(plan.connections, number, count)),
                 count=share(plan.count, number, count),
                 rate=plan.rate / count,
                 begin_at=time.time() + _BEGIN_AFTER_S,

@@ -128,6 +128,7 @@ def test_a_folder_with_a_long_path_has_its_sockets_elsewhere(tmp_path: Path) -> 
         elsewhere.rmdir()
 
 
+@pytest.mark.usefixtures("machine")
 def test_a_cluster_with_a_long_path_has_the_folder_of_its_sockets_when_it_starts(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
