@@ -30,22 +30,27 @@ def locked(file: Path) -> Iterator[None]:
         connection.execute("ROLLBACK")
 
 
-def wait_until_it_waits(writer: Writer) -> None:
-    """Let it wait for the locked file with a write in hand, so that whatever comes now comes to its queue."""
+def keep_waiting(writer: Writer) -> list[str]:
+    """Give the writer what it can't finish while the file is locked; all that comes after it stays in its queue.
+
+    Returns:
+        The statements that it executes from now on.
+    """
+    statements: list[str] = []
+    assert writer._store is not None
+    writer._store.connection.set_trace_callback(statements.append)
     writer.put(Write(lambda _store, _rows: None, ()))
-    wait_until(lambda: not writer._waiting.qsize(), "the writer to take it")
+    wait_until(lambda: "BEGIN IMMEDIATE" in statements, "the writer to wait for the file")
+    return statements
 
 
 def test_what_waits_is_written_in_one_transaction(file: Path, open_broker: Open) -> None:
     broker = open_broker(busy_timeout=60)
-    statements: list[str] = []
     broker.publish(Message("topic", "first", b""))
-    assert broker._writer._store is not None
-    broker._writer._store.connection.set_trace_callback(statements.append)
 
     with ThreadPoolExecutor(50) as threads:
         with locked(file):
-            wait_until_it_waits(broker._writer)
+            statements = keep_waiting(broker._writer)
             sent = [threads.submit(broker.publish, Message("topic", str(number), b"")) for number in range(50)]
             wait_until(lambda: broker._writer._waiting.qsize() == 50, "waiting writers")
         for future in sent:
@@ -62,7 +67,7 @@ def test_one_bad_message_does_not_harm_those_merged_with_it(file: Path, open_bro
 
     with ThreadPoolExecutor(len(keys)) as threads:
         with locked(file):
-            wait_until_it_waits(broker._writer)
+            keep_waiting(broker._writer)
             sent = [threads.submit(broker.publish, Message("topic", key, b"")) for key in keys]
             wait_until(lambda: broker._writer._waiting.qsize() == len(keys), "waiting writers")
         for future in sent[:-1]:
