@@ -1,10 +1,10 @@
 """`python -m inventory_srv`: starts the service, says when it serves, and ends in order at SIGTERM or Ctrl-C."""
 
-from common.log import set_up_logs
-from common.one_cpu import keep_to_one_cpu
-from common.serving import serve
-from common.settings import load_settings
-from common.stop_signal import StopSignal
+from common.process.cpu_affinity import keep_to_one_cpu
+from common.process.logs import set_up_logs
+from common.process.serve import serve
+from common.process.settings import load_settings
+from common.process.stop_signal import StopSignal
 from inventory_srv.bootstrap import build
 from inventory_srv.settings import InventorySettings
 

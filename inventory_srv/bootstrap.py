@@ -7,32 +7,32 @@ from typing import Final
 from urllib.parse import urlsplit
 
 from common.addresses import advertised_address
-from common.cache.open import open_cache
+from common.cache.drivers import open_cache
 from common.cache.port import Cache
 from common.clock import Clock
 from common.crash_points import Reached, killed_at
 from common.database import Database
-from common.discovery.open import open_discovery
+from common.discovery.drivers import open_discovery
 from common.discovery.port import Discovery
-from common.lock.open import open_lock
+from common.lock.drivers import open_lock
 from common.lock.port import Lock
-from common.messaging.open import open_broker
+from common.messaging.drivers import open_broker
 from common.messaging.port import Broker
 from common.redis.url import SCHEMES as REDIS_SCHEMES
 from common.rpc.server import BROKER, Server
-from inventory_srv.audit import Audit
-from inventory_srv.consumers import GROUP, TOPIC, OrderRebackConsumer
-from inventory_srv.queries import Queries
-from inventory_srv.servicer import InventoryServicer
+from inventory_srv.adapters.stock_cache import StockCache
+from inventory_srv.entrypoints.consumers import GROUP, TOPIC, OrderRebackConsumer
+from inventory_srv.entrypoints.servicer import InventoryServicer
 from inventory_srv.settings import InventorySettings
-from inventory_srv.stock_cache import StockCache
-from inventory_srv.stock_writer import StockWriter
+from inventory_srv.use_cases.audit import Audit
+from inventory_srv.use_cases.queries import Queries
+from inventory_srv.use_cases.stock_writer import StockWriter
 from reback.inventory.v1 import inventory_pb2_grpc
 
 SERVICE: Final = "inventory-srv"
 """The service's name in the registry."""
 
-MIGRATIONS: Final = Path(__file__).parent / "migrations"
+MIGRATIONS: Final = Path(__file__).parent / "adapters" / "migrations"
 
 _FULL_NAME: Final = "reback.inventory.v1.InventoryService"
 _MORE_CONNECTIONS: Final = 16  # than threads: for the writer, and for what else a service may do

@@ -6,7 +6,7 @@ from pydantic import AfterValidator, BeforeValidator, Field
 from pydantic_settings import SettingsConfigDict
 
 from common.lock.port import Outage
-from common.settings import Address, CacheUrl, DatabaseUrl, LockUrl, ServiceSettings
+from common.process.settings import Address, CacheUrl, DatabaseUrl, LockUrl, ServiceSettings
 from inventory_srv.crash_points import CrashPoint
 
 

@@ -10,36 +10,36 @@ from common.addresses import advertised_address
 from common.clock import Clock
 from common.crash_points import Reached, killed_at
 from common.database import Database
-from common.discovery.open import open_discovery
+from common.discovery.drivers import open_discovery
 from common.discovery.port import Discovery
-from common.messaging.open import open_broker
+from common.messaging.drivers import open_broker
 from common.messaging.port import Broker
 from common.rpc.channel import open_channel
 from common.rpc.server import BROKER, Server
-from order_srv import consumers
-from order_srv.cart import Cart
-from order_srv.cart_repository import CartRepository
-from order_srv.check_back import CheckBack
-from order_srv.close_order import CloseOrder
-from order_srv.create_order import CreateOrder
-from order_srv.finish_order import FinishOrder
-from order_srv.goods import PriceBook
-from order_srv.goods_repository import GoodsRepository
-from order_srv.messages import ORDER_REBACK
-from order_srv.pay_order import PayOrder
-from order_srv.queries import Queries
-from order_srv.repository import Repository
-from order_srv.servicer import OrderServicer, UseCases
+from order_srv.adapters.cart_repository import CartRepository
+from order_srv.adapters.goods_repository import GoodsRepository
+from order_srv.adapters.order_repository import Repository
+from order_srv.adapters.stock_client import SELL, StockClient
+from order_srv.domain.messages import ORDER_REBACK
+from order_srv.entrypoints import consumers
+from order_srv.entrypoints.check_back import CheckBack
+from order_srv.entrypoints.servicer import OrderServicer, UseCases
+from order_srv.entrypoints.sweeper import Sweeper
 from order_srv.settings import INVENTORY, OrderSettings
-from order_srv.stock_client import SELL, StockClient
-from order_srv.sweeper import Sweeper
+from order_srv.use_cases.cart import Cart
+from order_srv.use_cases.close_order import CloseOrder
+from order_srv.use_cases.create_order import CreateOrder
+from order_srv.use_cases.finish_order import FinishOrder
+from order_srv.use_cases.pay_order import PayOrder
+from order_srv.use_cases.price_book import PriceBook
+from order_srv.use_cases.queries import Queries
 from reback.inventory.v1.inventory_pb2_grpc import InventoryServiceStub
 from reback.order.v1.order_pb2_grpc import add_OrderServiceServicer_to_server
 
 SERVICE: Final = "order-srv"
 """The service's name in the registry."""
 
-MIGRATIONS: Final = Path(__file__).parent / "migrations"
+MIGRATIONS: Final = Path(__file__).parent / "adapters" / "migrations"
 
 _FULL_NAME: Final = "reback.order.v1.OrderService"
 _MORE_CONNECTIONS: Final = 48  # than threads: for message handlers, check-backs and the sweeper

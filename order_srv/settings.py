@@ -7,7 +7,7 @@ from pydantic import AfterValidator, Field
 from pydantic_settings import SettingsConfigDict
 
 from common.discovery.static import parse_static_url
-from common.settings import Address, DatabaseUrl, DiscoveryUrl, PositiveSeconds, Seconds, ServiceSettings
+from common.process.settings import Address, DatabaseUrl, DiscoveryUrl, PositiveSeconds, Seconds, ServiceSettings
 from order_srv.crash_points import CrashPoint
 
 INVENTORY = "inventory-srv"

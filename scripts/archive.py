@@ -8,12 +8,12 @@ from typing import Annotated, Final
 import typer
 
 from common.database import Database, DatabaseUnavailable
-from common.settings import load_settings
-from inventory_srv.archive import Archive
+from common.process.settings import load_settings
 from inventory_srv.bootstrap import MIGRATIONS
 from inventory_srv.settings import InventorySettings
-from order_srv.models import OrderRow
-from order_srv.order import State
+from inventory_srv.use_cases.archive import Archive
+from order_srv.adapters.models import OrderRow
+from order_srv.domain.order import State
 from order_srv.settings import OrderSettings
 
 _SHORTEST: Final = timedelta(days=7)

@@ -11,13 +11,13 @@ import typer
 from rich.console import Console
 
 from common.rpc.errors import to_domain_error
-from scripts.audit import audit
-from scripts.goods_file import Entry, WrongGoodsFile, read_goods_file
+from scripts.lib.audit import audit
+from scripts.lib.goods_file import Entry, WrongGoodsFile, read_goods_file
+from scripts.lib.services import ServiceFailed, Services, forget_settings
+from scripts.lib.shop import Shop
+from scripts.lib.signals import leave_in_order_on_signals
 from scripts.run import GoodsFile, play, put_goods_in
-from scripts.services import ServiceFailed, Services, forget_settings
-from scripts.shop import Shop
-from scripts.signals import leave_in_order_on_signals
-from scripts.story import SETTINGS, CannotPlay
+from scripts.story.story import SETTINGS, CannotPlay
 
 _GOODS: Final = Path(__file__).parent / "goods.csv"
 _OWN_PORTS: Final = {"INVENTORY_LISTEN": "127.0.0.1:0", "ORDER_LISTEN": "127.0.0.1:0"}

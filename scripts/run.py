@@ -11,17 +11,17 @@ import typer
 from rich.console import Console
 from rich.progress import Progress
 
+from common.process.settings import read_settings
 from common.rpc.errors import to_domain_error
-from common.settings import read_settings
 from order_srv.settings import OrderSettings
-from scripts.calls_to_try import calls, python_program
-from scripts.goods_file import Entry, WrongGoodsFile, read_goods_file
-from scripts.seeding import seed
-from scripts.services import ServiceFailed, Services
-from scripts.shop import Shop
-from scripts.signals import leave_in_order_on_signals
-from scripts.story import SETTINGS, CannotPlay, Story
-from scripts.story_view import view_for
+from scripts.lib.goods_file import Entry, WrongGoodsFile, read_goods_file
+from scripts.lib.seeding import seed
+from scripts.lib.services import ServiceFailed, Services
+from scripts.lib.shop import Shop
+from scripts.lib.signals import leave_in_order_on_signals
+from scripts.story.calls_to_try import calls, python_program
+from scripts.story.story import SETTINGS, CannotPlay, Story
+from scripts.story.view import view_for
 
 _GOODS: Final = Path(__file__).parent / "goods.csv"
 _LOOK_EVERY_S: Final = 0.2

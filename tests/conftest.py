@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.databases import ENGINES, databases_on
-from tests.worlds import FILE_BROKER_WORLDS, WORLDS, World, in_world
+from tests.support.databases import ENGINES, databases_on
+from tests.support.worlds import FILE_BROKER_WORLDS, WORLDS, World, in_world
 
 
 @pytest.fixture(params=ENGINES)

@@ -24,7 +24,7 @@ from redis.exceptions import RedisError
 
 from common.cache.port import UNKNOWN, Cache, Reading, Row
 from common.metrics import CACHE_OUTAGES, CACHE_UNTOLD
-from common.redis.connections import TRY_EVERY_S, RedisDown, Script, WatchedPool
+from common.redis.pool import TRY_EVERY_S, RedisDown, Script, WatchedPool
 from common.redis.url import RedisUrl
 
 READ_TIMEOUT: Final = timedelta(seconds=0.5)

@@ -28,8 +28,8 @@ from tenacity import (
 from tenacity.stop import stop_base
 
 from common.clock import Clock, DatabaseClock, SystemClock
+from common.database.drivers import open_driver
 from common.database.errors import Contended, DatabaseUnavailable
-from common.database.open import open_driver
 from common.database.port import ENGINES_ERRORS, Trouble
 from common.metrics import DATABASE_REPEATS
 

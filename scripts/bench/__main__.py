@@ -14,16 +14,16 @@ import typer
 from rich.console import Console
 
 from common.rpc.errors import to_domain_error
-from scripts.bench.loaders import Loaders, LoadFailed
-from scripts.bench.output import Output
-from scripts.bench.parts import PARTS, Part
-from scripts.bench.report import in_words, is_busy, machine, of_part
-from scripts.bench.site import Options, Site
-from scripts.bench.table import console_tables
-from scripts.bench.worlds import CLIENTS, CLUSTER, EMBEDDED, OFFICIAL, WORLDS, World, open_world
+from scripts.bench.harness.loaders import Loaders, LoadFailed
+from scripts.bench.harness.testbed import Options, Site
+from scripts.bench.harness.worlds import CLIENTS, CLUSTER, EMBEDDED, OFFICIAL, WORLDS, World, open_world
+from scripts.bench.parts.catalog import PARTS, Part
+from scripts.bench.report.output import Output
+from scripts.bench.report.report import in_words, is_busy, machine, of_part
+from scripts.bench.report.table import console_tables
 from scripts.cluster.program import CannotRun
-from scripts.services import ServiceFailed, forget_settings
-from scripts.signals import leave_in_order_on_signals
+from scripts.lib.services import ServiceFailed, forget_settings
+from scripts.lib.signals import leave_in_order_on_signals
 
 _ROOM: Final = Path(".run") / "bench"
 _PUBLISHED: Final = Path("docs") / "benchmarks"

@@ -23,7 +23,7 @@ from rich.console import Console
 from rich.table import Table
 
 from common.deadline import Deadline
-from common.lock.open import open_lock
+from common.lock.drivers import open_lock
 
 Hold = Callable[[Sequence[str]], AbstractContextManager[Any]]
 """Holds keys for the length of a `with` block."""

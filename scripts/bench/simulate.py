@@ -17,9 +17,9 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from scripts.bench.costs import CREATE, LOAD, SELL
-from scripts.bench.figures import Axis, Plot, Point, Series, percentile
-from scripts.bench.report import in_words, read
+from scripts.bench.harness.figures import Axis, Plot, Point, Series, percentile
+from scripts.bench.parts.costs import CREATE, LOAD, SELL
+from scripts.bench.report.report import in_words, read
 
 PUBLISHED: Final = Path("docs") / "benchmarks"
 RATES: Final = (300.0, 1_000.0, 3_000.0, 10_000.0, 30_000.0, 100_000.0)
@@ -282,7 +282,7 @@ def _plots(sized: Mapping[float, Sequence[Need]], curves: Mapping[str, Sequence[
 
 
 def _draw(plots: Sequence[Plot], machine: Mapping[str, Any]) -> None:
-    from scripts.bench.plots import draw  # noqa: PLC0415 an extra that the model can do without
+    from scripts.bench.report.plots import draw  # noqa: PLC0415 an extra that the model can do without
 
     for plot in plots:
         draw(asdict(plot), f"model · by costs measured on {in_words(machine)}", PUBLISHED / "model")

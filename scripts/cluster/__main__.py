@@ -12,13 +12,13 @@ from rich.console import Console
 from rich.table import Table
 
 from scripts.cluster.cluster import Cluster
-from scripts.cluster.install import install_all
-from scripts.cluster.packages import CannotInstall
+from scripts.cluster.install.install import install_all
+from scripts.cluster.install.packages import CannotInstall
 from scripts.cluster.ports import DEFAULT_BASE, Ports, PortTaken
 from scripts.cluster.program import CannotRun
 from scripts.cluster.services import settings_of_surroundings
 from scripts.cluster.supervision import log_of
-from scripts.signals import leave_in_order_on_signals
+from scripts.lib.signals import leave_in_order_on_signals
 
 _FOLDER: Final = Path(".run/cluster")
 _SHORT: Final = 20

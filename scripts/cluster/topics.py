@@ -5,8 +5,8 @@ from collections.abc import Mapping
 from typing import Final
 
 from common.messaging.port import MessagingError
-from common.messaging.rocketmq_remoting import make_topic
-from order_srv.messages import ORDER_REBACK, ORDER_TIMEOUT
+from common.messaging.rocketmq.remoting import make_topic
+from order_srv.domain.messages import ORDER_REBACK, ORDER_TIMEOUT
 from scripts.cluster.engines.rocketmq import has_topic
 from scripts.cluster.ports import Ports
 from scripts.cluster.program import CannotRun

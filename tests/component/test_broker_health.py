@@ -14,7 +14,7 @@ from inventory_srv.settings import InventorySettings
 from order_srv.bootstrap import build as build_order
 from order_srv.settings import OrderSettings
 from tests.component.order_life.broker import Engine, ScriptedBroker
-from tests.services import PATIENCE
+from tests.support.services import PATIENCE
 
 INVENTORY, ORDER = "reback.inventory.v1.InventoryService", "reback.order.v1.OrderService"
 

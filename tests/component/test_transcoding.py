@@ -20,7 +20,7 @@ from google.protobuf.message_factory import GetMessageClass
 
 from reback.inventory.v1 import inventory_pb2 as stock_pb
 from reback.order.v1 import order_pb2 as pb
-from tests.services import Services, create_request, running_services
+from tests.support.services import Services, create_request, running_services
 
 METHODS: list[MethodDescriptor] = [
     method

@@ -10,7 +10,7 @@ from typing import Any
 import psutil
 import pytest
 
-from tests.services import wait_until
+from tests.support.services import wait_until
 
 PATIENCE_S = 200
 

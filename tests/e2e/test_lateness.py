@@ -8,12 +8,12 @@ from typing import Final
 import pytest
 
 from reback.order.v1 import order_pb2 as pb
-from scripts.bench.figures import percentile
-from tests.engines import ROCKETMQ_URL
-from tests.replicas import replicas
-from tests.services import wait_until
-from tests.tables import rows, sale_states, states
-from tests.worlds import World
+from scripts.bench.harness.figures import percentile
+from tests.support.engines import ROCKETMQ_URL
+from tests.support.replicas import replicas
+from tests.support.services import wait_until
+from tests.support.tables import rows, sale_states, states
+from tests.support.worlds import World
 
 ORDERS: Final = 200
 A_SECOND: Final = 20.0

@@ -5,10 +5,10 @@ from urllib.request import urlopen
 
 import pytest
 
-from scripts.services import ServiceFailed
+from scripts.lib.services import ServiceFailed
 from tests.faults.harness import process
-from tests.redis_server import free_port
-from tests.services import inventory_settings, order_settings
+from tests.support.redis_server import free_port
+from tests.support.services import inventory_settings, order_settings
 
 
 def test_a_service_serves_its_metrics_where_it_is_told(tmp_path: Path) -> None:

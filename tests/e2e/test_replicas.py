@@ -10,14 +10,14 @@ import pytest
 
 from common.rpc.errors import to_domain_error
 from reback.order.v1 import order_pb2 as pb
-from scripts.goods_file import read_goods_file
-from scripts.seeding import seed
-from scripts.shop import Shop
-from scripts.story import SETTINGS, USER_ID, Story
-from tests.replicas import Site, replicas
-from tests.services import wait_until
-from tests.tables import states, unsettled
-from tests.worlds import World
+from scripts.lib.goods_file import read_goods_file
+from scripts.lib.seeding import seed
+from scripts.lib.shop import Shop
+from scripts.story.story import SETTINGS, USER_ID, Story
+from tests.support.replicas import Site, replicas
+from tests.support.services import wait_until
+from tests.support.tables import states, unsettled
+from tests.support.worlds import World
 
 CALLERS: Final = 500
 AT_ONCE: Final = 64

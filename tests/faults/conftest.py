@@ -4,9 +4,9 @@ from pathlib import Path
 import pytest
 
 from inventory_srv.bootstrap import InventoryService
-from tests.engines import CONSUL_URL, MYSQL_URL, REDIS_URL
-from tests.services import running_inventory
-from tests.worlds import HAS_CLUSTER, World
+from tests.support.engines import CONSUL_URL, MYSQL_URL, REDIS_URL
+from tests.support.services import running_inventory
+from tests.support.worlds import HAS_CLUSTER, World
 
 collect_ignore_glob = [
     *([] if REDIS_URL else ["test_redis_*.py"]),

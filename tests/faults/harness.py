@@ -13,12 +13,12 @@ from typing import Any, Final, TypeVar
 import grpc
 
 from common.database import to_micros
-from common.settings import ServiceSettings
+from common.process.settings import ServiceSettings
 from inventory_srv.settings import InventorySettings
 from order_srv.settings import OrderSettings
-from scripts.services import Service
-from tests.services import PATIENCE, wait_until
-from tests.worlds import world_of
+from scripts.lib.services import Service
+from tests.support.services import PATIENCE, wait_until
+from tests.support.worlds import world_of
 
 T = TypeVar("T")
 

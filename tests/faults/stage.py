@@ -29,14 +29,14 @@ from common.messaging.port import (
     Resolution,
 )
 from common.rpc.errors import to_domain_error
-from order_srv.messages import Reback
-from order_srv.order import Cause
-from tests.books import Books
-from tests.databases import url_of
+from order_srv.domain.messages import Reback
+from order_srv.domain.order import Cause
 from tests.faults.harness import InventoryProxy, proxied
-from tests.services import PATIENCE, Services, running_inventory, running_order, wait_until
-from tests.tables import state_of, unsettled
-from tests.worlds import SHORT_BROKER, world_of
+from tests.support.books import Books
+from tests.support.databases import url_of
+from tests.support.services import PATIENCE, Services, running_inventory, running_order, wait_until
+from tests.support.tables import state_of, unsettled
+from tests.support.worlds import SHORT_BROKER, world_of
 
 T = TypeVar("T")
 

@@ -8,15 +8,15 @@ import pytest
 
 from common.clock import ManualClock
 from common.messaging.port import Resolution
-from order_srv.messages import ORDER_REBACK, ORDER_TIMEOUT
-from order_srv.models import OrderRow
-from order_srv.order import Cause, State
+from order_srv.adapters.models import OrderRow
+from order_srv.domain.messages import ORDER_REBACK, ORDER_TIMEOUT
+from order_srv.domain.order import Cause, State
 from reback.inventory.v1 import inventory_pb2 as stock_pb
 from reback.order.v1 import order_pb2 as pb
 from tests.faults.harness import half_messages, lose_broker, messages
 from tests.faults.stage import CHECK_AFTER, CREATING_GRACE, PAY_WITHIN, SWEEP_GRACE, Stage, stage, told
-from tests.services import wait_until
-from tests.worlds import SHORT_BROKER, World
+from tests.support.services import wait_until
+from tests.support.worlds import SHORT_BROKER, World
 
 ALL: Final = 10
 ASKS_AGAIN: Final = f"{SHORT_BROKER}&ask_again=1"

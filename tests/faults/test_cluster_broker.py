@@ -13,18 +13,18 @@ import grpc
 import pytest
 
 from common.clock import SystemClock
-from common.messaging.open import open_broker
+from common.messaging.drivers import open_broker
 from common.messaging.port import Resolution
 from common.rpc.errors import to_domain_error
-from order_srv.messages import Reback
-from order_srv.order import Cause, CloseCause, Closing
+from order_srv.domain.messages import Reback
+from order_srv.domain.order import Cause, CloseCause, Closing
 from reback.order.v1 import order_pb2 as pb
 from scripts.cluster.cluster import Cluster
 from scripts.cluster.topics import make_topics
-from tests.clusters import BROKER, own_cluster
 from tests.faults.harness import until_done
-from tests.services import Services, wait_until
-from tests.tables import let_orders_be_due, sale_states, states, unsettled
+from tests.support.clusters import BROKER, own_cluster
+from tests.support.services import Services, wait_until
+from tests.support.tables import let_orders_be_due, sale_states, states, unsettled
 
 ROUNDS: Final = int(os.environ.get("BROKER_ROUNDS", "2"))
 ORDERS: Final = 5  # of each kind, a round

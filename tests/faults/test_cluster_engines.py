@@ -10,10 +10,10 @@ import pytest
 import redis
 
 from reback.order.v1 import order_pb2 as pb
-from tests.clusters import BROKER, own_cluster
-from tests.services import create_request, wait_until
-from tests.tables import unsettled
-from tests.traffic import traffic
+from tests.support.clusters import BROKER, own_cluster
+from tests.support.services import create_request, wait_until
+from tests.support.tables import unsettled
+from tests.support.traffic import traffic
 
 AWAY_S: Final = 5.0
 BACK_WITHIN_S: Final = 5.0

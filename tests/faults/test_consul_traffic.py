@@ -15,17 +15,17 @@ from uuid import uuid4
 import grpc
 import pytest
 
-from common.discovery.open import open_discovery
+from common.discovery.drivers import open_discovery
 from common.rpc.channel import open_channel
-from order_srv.stock_client import SELL
+from order_srv.adapters.stock_client import SELL
 from reback.inventory.v1 import inventory_pb2 as pb
 from reback.inventory.v1.inventory_pb2_grpc import InventoryServiceStub
 from reback.order.v1 import order_pb2 as order_pb
 from reback.order.v1.order_pb2_grpc import OrderServiceStub
-from tests.consul_server import ConsulServer, consul_server
 from tests.faults.harness import NOT_YET, Process
-from tests.services import PATIENCE, create_request, inventory_settings, running_order, wait_until
-from tests.tables import rows
+from tests.support.consul_server import ConsulServer, consul_server
+from tests.support.services import PATIENCE, create_request, inventory_settings, running_order, wait_until
+from tests.support.tables import rows
 
 CALLERS: Final = 8
 WARM: Final = 100  # answers

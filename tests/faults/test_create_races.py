@@ -6,12 +6,12 @@ import pytest
 
 from common.messaging.port import Resolution
 from order_srv.crash_points import CrashPoint
-from order_srv.order import Cause
+from order_srv.domain.order import Cause
 from reback.inventory.v1 import inventory_pb2 as stock_pb
 from reback.order.v1 import order_pb2 as pb
 from tests.faults.stage import A_MOMENT, CHECK_AFTER, CREATING_GRACE, NOBODY_ASKS, Stage, stage, told
-from tests.services import create_request, wait_until
-from tests.worlds import World
+from tests.support.services import create_request, wait_until
+from tests.support.worlds import World
 
 BEFORE_THE_MOVE = (CrashPoint.CREATE_HALF_SENT, CrashPoint.CREATE_SOLD, CrashPoint.CREATE_TIMEOUT_SENT)
 

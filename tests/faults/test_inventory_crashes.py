@@ -12,14 +12,14 @@ import pytest
 from common.clock import SystemClock
 from common.crash_points import Reached
 from common.messaging.port import Message
-from inventory_srv.consumers import TOPIC
 from inventory_srv.crash_points import CrashPoint
+from inventory_srv.entrypoints.consumers import TOPIC
 from reback.inventory.v1 import inventory_pb2 as pb
 from reback.inventory.v1.inventory_pb2_grpc import InventoryServiceStub
 from tests.faults.harness import Process, process
-from tests.services import PATIENCE, inventory_settings, running_inventory, wait_until
-from tests.tables import sale_states
-from tests.worlds import World, world_of
+from tests.support.services import PATIENCE, inventory_settings, running_inventory, wait_until
+from tests.support.tables import sale_states
+from tests.support.worlds import World, world_of
 
 LANDED: Final = {
     CrashPoint.BATCH_TAKEN: False,

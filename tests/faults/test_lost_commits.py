@@ -14,10 +14,10 @@ import pytest
 from common.database import DatabaseUnavailable
 from common.messaging.port import Resolution
 from common.rpc.errors import to_domain_error
+from order_srv.adapters.models import OrderRow, PaymentRow
 from order_srv.crash_points import CrashPoint
-from order_srv.messages import ORDER_TIMEOUT
-from order_srv.models import OrderRow, PaymentRow
-from order_srv.order import Cause, Outcome, State
+from order_srv.domain.messages import ORDER_TIMEOUT
+from order_srv.domain.order import Cause, Outcome, State
 from reback.order.v1 import order_pb2 as pb
 from tests.faults.harness import lose_messages
 from tests.faults.stage import (
@@ -30,8 +30,8 @@ from tests.faults.stage import (
     stage,
     told,
 )
-from tests.services import create_request, pay_request, wait_until
-from tests.worlds import World
+from tests.support.services import create_request, pay_request, wait_until
+from tests.support.worlds import World
 
 ALL = 10
 UNKNOWN_YET = {"OUTCOME_UNKNOWN", "COMMIT_UNKNOWN", "DATABASE_UNAVAILABLE"}

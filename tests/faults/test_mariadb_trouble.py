@@ -15,13 +15,13 @@ import pytest
 
 from reback.inventory.v1 import inventory_pb2 as stock_pb
 from reback.order.v1 import order_pb2 as pb
-from tests.databases import ask
 from tests.faults.harness import Process, process, until_done
-from tests.mariadb_server import MariadbServer, mariadb_server
-from tests.redis_server import free_port
-from tests.services import PATIENCE, Services, create_request, inventory_settings, order_settings, wait_until
-from tests.tables import rows
-from tests.told import Told, told
+from tests.support.databases import ask
+from tests.support.mariadb_server import MariadbServer, mariadb_server
+from tests.support.redis_server import free_port
+from tests.support.rpc_errors import Told, told
+from tests.support.services import PATIENCE, Services, create_request, inventory_settings, order_settings, wait_until
+from tests.support.tables import rows
 
 SOON: Final = 5.0
 """Seconds after its return within which every call succeeds."""

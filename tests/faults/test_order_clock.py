@@ -9,12 +9,12 @@ import pytest
 
 from common.clock import Clock, ManualClock
 from order_srv.crash_points import CrashPoint
-from order_srv.messages import ORDER_TIMEOUT, Timeout
+from order_srv.domain.messages import ORDER_TIMEOUT, Timeout
 from reback.order.v1 import order_pb2 as pb
 from tests.faults.harness import messages
 from tests.faults.stage import A_MOMENT, CREATING_GRACE, PAY_WITHIN, SWEEP_GRACE, Stage, stage, told
-from tests.services import wait_until
-from tests.worlds import World
+from tests.support.services import wait_until
+from tests.support.worlds import World
 
 OFF: Final = timedelta(minutes=10)
 ALL: Final = 10

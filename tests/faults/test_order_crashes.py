@@ -8,12 +8,12 @@ import pytest
 
 from order_srv.crash_points import CrashPoint
 from order_srv.settings import OrderSettings
-from tests.books import assert_books_balance
-from tests.faults.crash_scenarios import BROKER, SCENARIOS, STOCK, Scenario, Scene
 from tests.faults.harness import BrokerLock, InventoryProxy, half_messages, process, proxied
-from tests.services import Services, order_settings, running_inventory, running_order, wait_until
-from tests.tables import states, unsettled
-from tests.worlds import World, world_of
+from tests.faults.order_crash_scenarios import BROKER, SCENARIOS, STOCK, Scenario, Scene
+from tests.support.books import assert_books_balance
+from tests.support.services import Services, order_settings, running_inventory, running_order, wait_until
+from tests.support.tables import states, unsettled
+from tests.support.worlds import World, world_of
 
 CREATING_GRACE: Final = 2.0
 SWEEP_EVERY: Final = 0.3

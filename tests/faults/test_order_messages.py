@@ -10,15 +10,15 @@ import pytest
 
 from common.messaging.port import Resolution
 from inventory_srv.crash_points import CrashPoint as InventoryPoint
-from order_srv.consumers import GROUP
-from order_srv.messages import ORDER_REBACK, ORDER_TIMEOUT, Reback, Timeout
-from order_srv.order import Cause
+from order_srv.domain.messages import ORDER_REBACK, ORDER_TIMEOUT, Reback, Timeout
+from order_srv.domain.order import Cause
+from order_srv.entrypoints.consumers import GROUP
 from reback.inventory.v1 import inventory_pb2 as stock_pb
 from reback.order.v1 import order_pb2 as pb
 from tests.faults.harness import lose_messages, messages
 from tests.faults.stage import A_MOMENT, CREATING_GRACE, PAY_WITHIN, SWEEP_GRACE, Stage, stage, told
-from tests.services import create_request, wait_until
-from tests.worlds import SHORT_BROKER, World
+from tests.support.services import create_request, wait_until
+from tests.support.worlds import SHORT_BROKER, World
 
 ALL: Final = 10
 TIMES: Final = 100

@@ -13,8 +13,8 @@ from order_srv.bootstrap import OrderService
 from order_srv.crash_points import CrashPoint
 from reback.order.v1 import order_pb2 as pb
 from tests.faults.harness import Process, process, until_done
-from tests.services import PATIENCE, Services, create_request, order_settings, running_order, wait_until
-from tests.tables import let_orders_be_due, states, unsettled
+from tests.support.services import PATIENCE, Services, create_request, order_settings, running_order, wait_until
+from tests.support.tables import let_orders_be_due, states, unsettled
 
 ORDERS: Final = 30
 ALL: Final = 100

@@ -13,10 +13,10 @@ import pytest
 from inventory_srv.crash_points import CrashPoint
 from reback.inventory.v1 import inventory_pb2 as pb
 from reback.inventory.v1.inventory_pb2_grpc import InventoryServiceStub
-from tests.databases import url_of
 from tests.faults.harness import process, until_done
-from tests.redis_server import RedisServer, redis_server
-from tests.services import PATIENCE, inventory_settings, wait_until
+from tests.support.databases import url_of
+from tests.support.redis_server import RedisServer, redis_server
+from tests.support.services import PATIENCE, inventory_settings, wait_until
 
 LONG: Final = "expiry=1000"
 SHORT: Final = "expiry=2"

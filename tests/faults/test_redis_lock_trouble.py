@@ -18,16 +18,16 @@ import pytest
 import redis
 
 from common.deadline import Deadline
-from common.lock.open import open_lock
+from common.lock.drivers import open_lock
 from inventory_srv.crash_points import CrashPoint
 from reback.inventory.v1 import inventory_pb2 as pb
 from reback.inventory.v1.inventory_pb2_grpc import InventoryServiceStub
-from tests.databases import ENGINES, own_database
-from tests.engines import REDIS_URL
 from tests.faults.harness import Process, process, until_done
-from tests.redis_server import RedisServer, redis_server
-from tests.services import PATIENCE, inventory_settings, wait_until
-from tests.told import told
+from tests.support.databases import ENGINES, own_database
+from tests.support.engines import REDIS_URL
+from tests.support.redis_server import RedisServer, redis_server
+from tests.support.rpc_errors import told
+from tests.support.services import PATIENCE, inventory_settings, wait_until
 
 EXPIRY: Final = 1.0
 DOWN: Final = "Redis is down: stock is guarded by its rows alone"

@@ -14,11 +14,11 @@ from reback.inventory.v1 import inventory_pb2 as stock_pb
 from reback.inventory.v1.inventory_pb2_grpc import InventoryServiceStub
 from reback.order.v1 import order_pb2 as pb
 from reback.order.v1.order_pb2_grpc import OrderServiceStub
-from tests.replicas import Site, replicas
-from tests.services import PATIENCE, create_request, wait_until
-from tests.tables import rows, sale_states, unsettled
-from tests.traffic import Traffic, traffic
-from tests.worlds import World
+from tests.support.replicas import Site, replicas
+from tests.support.services import PATIENCE, create_request, wait_until
+from tests.support.tables import rows, sale_states, unsettled
+from tests.support.traffic import Traffic, traffic
+from tests.support.worlds import World
 
 STOCK: Final = 1_000_000
 LEFT_WITHIN_S: Final = 2.0

@@ -16,9 +16,9 @@ from reback.inventory.v1 import inventory_pb2 as stock_pb
 from reback.inventory.v1.inventory_pb2_grpc import InventoryServiceStub
 from reback.order.v1 import order_pb2 as pb
 from reback.order.v1.order_pb2_grpc import OrderServiceStub
-from tests.books import Books, assert_books_balance
 from tests.faults.harness import process, until_done
-from tests.services import (
+from tests.support.books import Books, assert_books_balance
+from tests.support.services import (
     PATIENCE,
     Services,
     create_request,
@@ -28,8 +28,8 @@ from tests.services import (
     running_order,
     wait_until,
 )
-from tests.tables import sale_states, unsettled
-from tests.worlds import World
+from tests.support.tables import sale_states, unsettled
+from tests.support.worlds import World
 
 CALLERS: Final = 16
 WARM: Final = 100  # answers before anything happens

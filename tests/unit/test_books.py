@@ -8,7 +8,7 @@ import pytest
 
 from reback.inventory.v1 import inventory_pb2 as stock_pb
 from reback.order.v1 import order_pb2 as pb
-from tests.books import Books, problems_in
+from tests.support.books import Books, problems_in
 
 SOLD, RETURNED = stock_pb.SALE_STATE_SOLD, stock_pb.SALE_STATE_RETURNED
 

@@ -9,15 +9,15 @@ from dotenv import dotenv_values
 from ruamel.yaml import YAML
 
 from common.addresses import split_address
-from common.one_cpu import choose_cpu
-from common.settings import ServiceSettings, read_settings
+from common.process.cpu_affinity import choose_cpu
+from common.process.settings import ServiceSettings, read_settings
 from inventory_srv import bootstrap as inventory_bootstrap
-from inventory_srv import consumers as inventory_consumers
+from inventory_srv.entrypoints import consumers as inventory_consumers
 from inventory_srv.settings import InventorySettings
 from order_srv import bootstrap as order_bootstrap
-from order_srv.messages import ORDER_REBACK, ORDER_TIMEOUT
+from order_srv.domain.messages import ORDER_REBACK, ORDER_TIMEOUT
 from order_srv.settings import OrderSettings
-from scripts.cluster.cache import CONSUL_VERSION, ROCKETMQ_VERSION
+from scripts.cluster.install.engine_cache import CONSUL_VERSION, ROCKETMQ_VERSION
 
 DOCKER = Path(__file__).parents[2] / "docker"
 COMPOSE = YAML(typ="safe").load((DOCKER / "compose.yaml").read_text(encoding="utf-8"))

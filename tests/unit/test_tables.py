@@ -7,8 +7,8 @@ import pytest
 import inventory_srv.bootstrap
 import order_srv.bootstrap
 from common.database import Database
-from tests.databases import url_of
-from tests.tables import let_orders_be_due, problems_in_tables, rows, sale_states, state_of, states, unsettled
+from tests.support.databases import url_of
+from tests.support.tables import let_orders_be_due, problems_in_tables, rows, sale_states, state_of, states, unsettled
 
 ORDER = """
     INSERT INTO orders (

@@ -8,7 +8,7 @@ from typing import Final
 import consul
 import requests
 
-from scripts.cluster.cache import consul_program
+from scripts.cluster.install.engine_cache import consul_program
 from scripts.cluster.program import ENGINES, CannotRun, Program
 
 NAME: Final = "consul"

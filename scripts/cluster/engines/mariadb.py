@@ -9,7 +9,7 @@ from typing import Final
 
 import pymysql
 
-from scripts.cluster.cache import program
+from scripts.cluster.install.engine_cache import program
 from scripts.cluster.program import ENGINES, CannotRun, Program
 
 NAME: Final = "mariadb"

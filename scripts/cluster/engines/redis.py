@@ -7,7 +7,7 @@ from typing import Final
 import redis
 from redis.exceptions import RedisError
 
-from scripts.cluster.cache import program
+from scripts.cluster.install.engine_cache import program
 from scripts.cluster.program import ENGINES, Program
 
 NAME: Final = "redis"

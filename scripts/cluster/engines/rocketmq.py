@@ -10,8 +10,8 @@ import grpc
 from rocketmq.grpc_protocol import definition_pb2, service_pb2, service_pb2_grpc
 
 from common.messaging.port import MessagingError
-from common.messaging.rocketmq_remoting import TopicMissing, queues
-from scripts.cluster.cache import launcher_folder, of_java, rocketmq_folder
+from common.messaging.rocketmq.remoting import TopicMissing, queues
+from scripts.cluster.install.engine_cache import launcher_folder, of_java, rocketmq_folder
 from scripts.cluster.ports import Ports
 from scripts.cluster.program import ENGINES, CannotRun, Program
 

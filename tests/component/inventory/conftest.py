@@ -5,10 +5,10 @@ import pytest
 import structlog
 
 from common.lock.port import Lock
-from tests.component.inventory.door import Door, open_door
+from tests.component.inventory.in_process import Door, open_door
 from tests.component.inventory.shop import FOR_LONG, Hold, Shop, open_shop
-from tests.engines import MYSQL_URL
-from tests.locks import DRIVERS, own_lock
+from tests.support.engines import MYSQL_URL
+from tests.support.locks import DRIVERS, own_lock
 
 # Without a server there is nothing that it could be skipped for.
 collect_ignore = [] if MYSQL_URL else ["test_late_packet.py"]

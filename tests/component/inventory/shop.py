@@ -18,14 +18,14 @@ from common.deadline import Deadline
 from common.errors import DomainError
 from common.lock.local import LocalLock
 from common.lock.port import Lock
-from inventory_srv.audit import Audit
 from inventory_srv.bootstrap import MIGRATIONS
-from inventory_srv.changes import Change, SetStock
 from inventory_srv.crash_points import CrashPoint
-from inventory_srv.queries import Queries
-from inventory_srv.records import StockDifference
-from inventory_srv.stock_writer import StockWriter
-from tests.databases import url_of
+from inventory_srv.domain.changes import Change, SetStock
+from inventory_srv.domain.records import StockDifference
+from inventory_srv.use_cases.audit import Audit
+from inventory_srv.use_cases.queries import Queries
+from inventory_srv.use_cases.stock_writer import StockWriter
+from tests.support.databases import url_of
 from tests.unit.inventory.sheets import sell
 
 PATIENCE: Final = 30.0

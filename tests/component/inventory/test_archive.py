@@ -9,11 +9,11 @@ from typing import Any, Final
 import pytest
 
 from common.database import Database, to_micros
-from inventory_srv.archive import Archive
 from inventory_srv.bootstrap import MIGRATIONS
-from inventory_srv.records import SaleState, StockDifference
+from inventory_srv.domain.records import SaleState, StockDifference
+from inventory_srv.use_cases.archive import Archive
 from tests.component.inventory.shop import PATIENCE, Shop
-from tests.databases import url_of
+from tests.support.databases import url_of
 from tests.unit.inventory.sheets import adjust, reback, sell
 
 NOW_ON: Final = datetime(2100, 1, 1, tzinfo=UTC)
@@ -138,7 +138,7 @@ def test_an_archiver_that_dies_before_it_takes_rows_out_is_made_good_by_the_next
 def test_two_archivers_at_once_while_others_sell_move_each_row_once(
     shop: Shop, place: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("inventory_srv.archive._PAGE", 7)
+    monkeypatch.setattr("inventory_srv.use_cases.archive._PAGE", 7)
     shop.stock_up(cup=1000)
     shop.outcomes([sell(f"early{n}", ("cup", 1), ("tea", 1)) for n in range(4)])
     shop.outcomes([change for n in range(100) for change in (sell(f"n{n}", ("cup", 1)), reback(f"n{n}"))])

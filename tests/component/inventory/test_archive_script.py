@@ -11,8 +11,8 @@ import pytest
 import inventory_srv.bootstrap
 import order_srv.bootstrap
 from common.database import Database, to_micros
-from scripts.bench.filling import Filling
-from tests.databases import url_of
+from scripts.bench.harness.prefill import Filling
+from tests.support.databases import url_of
 from tests.unit.inventory.sheets import START
 
 PATIENCE_S = 60

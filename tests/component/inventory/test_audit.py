@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from inventory_srv.audit import Audit
-from inventory_srv.records import StockDifference
+from inventory_srv.domain.records import StockDifference
+from inventory_srv.use_cases.audit import Audit
 from tests.component.inventory.shop import PATIENCE, Shop
 from tests.unit.inventory.sheets import adjust, reback, sell, set_stock
 

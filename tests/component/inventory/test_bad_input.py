@@ -7,7 +7,7 @@ import pytest
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from reback.inventory.v1 import inventory_pb2 as pb
-from tests.component.inventory.door import Door
+from tests.component.inventory.in_process import Door
 from tests.component.inventory.refusal import refusal_of
 
 LONG = "茶" * 65

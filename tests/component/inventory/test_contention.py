@@ -9,7 +9,7 @@ import grpc
 import pytest
 
 from reback.inventory.v1 import inventory_pb2 as pb
-from tests.component.inventory.door import Door, open_door, sell_request
+from tests.component.inventory.in_process import Door, open_door, sell_request
 from tests.component.inventory.refusal import read_refusal
 from tests.component.inventory.shop import PATIENCE
 

@@ -8,10 +8,10 @@ import pytest
 
 from common.database import DatabaseUnavailable
 from common.lock.local import LocalLock
-from inventory_srv.changes import Sheet
 from inventory_srv.crash_points import CrashPoint
+from inventory_srv.domain.changes import Sheet
 from reback.inventory.v1 import inventory_pb2 as pb
-from tests.component.inventory.door import Door, open_door, sell_request
+from tests.component.inventory.in_process import Door, open_door, sell_request
 from tests.component.inventory.refusal import refusal_of
 from tests.component.inventory.shop import PATIENCE, Hold, soon, wait_until
 

@@ -2,8 +2,8 @@
 
 import pytest
 
-from inventory_srv.records import SaleState
-from scripts.bench.filling import PLENTY, Filling, sku_names
+from inventory_srv.domain.records import SaleState
+from scripts.bench.harness.prefill import PLENTY, Filling, sku_names
 from tests.component.inventory.shop import Shop
 from tests.unit.inventory.sheets import reback, sell
 

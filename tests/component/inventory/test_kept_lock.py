@@ -9,14 +9,14 @@ from typing import Any
 import pytest
 
 from common.lock.port import Held, Lock
-from inventory_srv import stock_lease
-from inventory_srv.changes import Change
+from inventory_srv.adapters import stock_lease
+from inventory_srv.adapters.stock_lease import StockLease
+from inventory_srv.adapters.stock_repository import Repository
 from inventory_srv.crash_points import CrashPoint
-from inventory_srv.records import SaleState
-from inventory_srv.refusals import NoStock
-from inventory_srv.repository import Repository
-from inventory_srv.stock_lease import StockLease
-from inventory_srv.stock_writer import StockWriter
+from inventory_srv.domain.changes import Change
+from inventory_srv.domain.errors import NoStock
+from inventory_srv.domain.records import SaleState
+from inventory_srv.use_cases.stock_writer import StockWriter
 from tests.component.inventory.shop import FOR_LONG, PATIENCE, Hold, Shop, open_shop, outcome_of, soon, wait_until
 from tests.unit.inventory.sheets import adjust, reback, sell
 

@@ -8,8 +8,8 @@ import pytest
 
 from common.lock.port import Lock
 from inventory_srv.crash_points import CrashPoint
-from inventory_srv.records import SaleState
-from inventory_srv.refusals import NoStock
+from inventory_srv.domain.errors import NoStock
+from inventory_srv.domain.records import SaleState
 from tests.component.inventory.shop import FOR_LONG, Hold, Shop, open_shop, outcome_of
 from tests.unit.inventory.sheets import adjust, reback, sell, set_stock
 

@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 
 from inventory_srv.crash_points import CrashPoint
-from inventory_srv.records import SaleState
+from inventory_srv.domain.records import SaleState
 from tests.component.inventory.shop import open_shop, outcome_of
-from tests.databases import ask, connect, url_of
-from tests.services import wait_until
+from tests.support.databases import ask, connect, url_of
+from tests.support.services import wait_until
 from tests.unit.inventory.sheets import sell
 
 

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from common.database import CommitUnknown, Database, DatabaseUnavailable
-from inventory_srv.records import SaleState
-from inventory_srv.refusals import NoStock
+from inventory_srv.domain.errors import NoStock
+from inventory_srv.domain.records import SaleState
 from tests.component.inventory.shop import Shop, open_shop
 from tests.unit.inventory.sheets import adjust, reback, sell, set_stock
 

@@ -10,8 +10,8 @@ from hypothesis import HealthCheck, Phase, given, settings
 
 from common.clock import ManualClock
 from common.errors import DomainError
-from inventory_srv.changes import Change
-from inventory_srv.models import TABLES
+from inventory_srv.adapters.models import TABLES
+from inventory_srv.domain.changes import Change
 from tests.component.inventory.shop import Shop, open_shop
 from tests.unit.inventory.strategies import batches
 

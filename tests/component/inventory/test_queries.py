@@ -10,9 +10,9 @@ import pytest
 from common import paging
 from common.clock import ManualClock
 from common.errors import InvalidArgument
-from inventory_srv.queries import Page, after_prefix
-from inventory_srv.records import SaleState
-from inventory_srv.refusals import SaleNotFound, SkuNotFound
+from inventory_srv.domain.errors import SaleNotFound, SkuNotFound
+from inventory_srv.domain.records import SaleState
+from inventory_srv.use_cases.queries import Page, after_prefix
 from tests.component.inventory.shop import Shop, open_shop
 from tests.unit.inventory.sheets import adjust, reback, sell, set_stock
 

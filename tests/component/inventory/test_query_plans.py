@@ -6,10 +6,10 @@ from typing import Final
 
 import pytest
 
-from inventory_srv.records import SaleState
-from scripts.bench.filling import Filling, sku_names
+from inventory_srv.domain.records import SaleState
+from scripts.bench.harness.prefill import Filling, sku_names
 from tests.component.inventory.shop import Shop
-from tests.query_plans import count_rows, dear_plans, plan_of
+from tests.support.query_plans import count_rows, dear_plans, plan_of
 from tests.unit.inventory.sheets import adjust, reback, sell
 
 SALES: Final = 5_000

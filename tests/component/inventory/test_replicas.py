@@ -9,11 +9,11 @@ from typing import Any
 
 import pytest
 
-from inventory_srv.changes import Change
 from inventory_srv.crash_points import CrashPoint
-from inventory_srv.records import Sale, SaleState
+from inventory_srv.domain.changes import Change
+from inventory_srv.domain.records import Sale, SaleState
 from tests.component.inventory.shop import PATIENCE, Hold, Shop, open_shop, outcome_of, wait_until
-from tests.databases import somebody_waits_for_rows, url_of
+from tests.support.databases import somebody_waits_for_rows, url_of
 from tests.unit.inventory.sheets import adjust, reback, sell, set_stock
 
 SKUS = [f"s{n:02}" for n in range(12)]

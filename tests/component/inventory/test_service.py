@@ -9,12 +9,12 @@ import grpc
 import pytest
 
 from common.clock import SystemClock
-from common.messaging.open import open_broker
+from common.messaging.drivers import open_broker
 from common.messaging.port import Broker, Message
-from inventory_srv.consumers import GROUP, TOPIC
 from inventory_srv.crash_points import CrashPoint
+from inventory_srv.entrypoints.consumers import GROUP, TOPIC
 from reback.inventory.v1 import inventory_pb2 as pb
-from tests.component.inventory.door import Door, open_door, sell_request
+from tests.component.inventory.in_process import Door, open_door, sell_request
 from tests.component.inventory.shop import PATIENCE, Hold, wait_until
 
 

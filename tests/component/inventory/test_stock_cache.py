@@ -15,21 +15,21 @@ from common.clock import SystemClock
 from common.database import Database, DatabaseUnavailable
 from common.lock.local import LocalLock
 from common.lock.port import Lock
+from inventory_srv.adapters.stock_cache import StockCache
+from inventory_srv.adapters.stock_repository import Repository
 from inventory_srv.bootstrap import MIGRATIONS
-from inventory_srv.changes import AdjustStock
 from inventory_srv.crash_points import CrashPoint
-from inventory_srv.queries import Queries
-from inventory_srv.records import Sale
-from inventory_srv.refusals import NoStock, SkuNotFound
-from inventory_srv.repository import Repository
-from inventory_srv.stock_cache import StockCache
-from inventory_srv.stock_writer import StockWriter
+from inventory_srv.domain.changes import AdjustStock
+from inventory_srv.domain.errors import NoStock, SkuNotFound
+from inventory_srv.domain.records import Sale
+from inventory_srv.use_cases.queries import Queries
+from inventory_srv.use_cases.stock_writer import StockWriter
 from reback.inventory.v1 import inventory_pb2 as pb
-from tests.caches import DRIVERS, Caches, own_caches
-from tests.component.inventory.door import Door, open_door
+from tests.component.inventory.in_process import Door, open_door
 from tests.component.inventory.shop import PATIENCE, Hold, Shop, soon
-from tests.databases import url_of
-from tests.engines import REDIS_URL
+from tests.support.caches import DRIVERS, Caches, own_caches
+from tests.support.databases import url_of
+from tests.support.engines import REDIS_URL
 from tests.unit.inventory.sheets import reback, sell
 
 HERE = "?expiry=1000"  # what is kept is not gone before the test is over

@@ -9,10 +9,10 @@ import pytest
 
 from common.deadline import Deadline
 from common.errors import DeadlineExceeded, Unavailable
-from inventory_srv.changes import Sell, Sheet
 from inventory_srv.crash_points import CrashPoint
-from inventory_srv.records import SaleState
-from inventory_srv.refusals import NoStock, QueueFull
+from inventory_srv.domain.changes import Sell, Sheet
+from inventory_srv.domain.errors import NoStock, QueueFull
+from inventory_srv.domain.records import SaleState
 from tests.component.inventory.shop import PATIENCE, Hold, Shop, open_shop, outcome_of, soon, wait_until
 from tests.unit.inventory.sheets import reback, sell, set_stock
 

@@ -11,8 +11,8 @@ from playhouse.schema_diff import diff_models
 
 from common import paging
 from common.database import Database
-from inventory_srv.models import TABLES
-from inventory_srv.records import SaleState
+from inventory_srv.adapters.models import TABLES
+from inventory_srv.domain.records import SaleState
 from tests.component.inventory.shop import Shop, soon
 from tests.unit.inventory.sheets import START, adjust, reback, sell
 

@@ -12,9 +12,9 @@ from common.deadline import Deadline
 from common.lock.local import LocalLock
 from common.lock.port import Held, Lock, LockBusy, LockLost
 from inventory_srv.crash_points import CrashPoint
-from inventory_srv.records import SaleState
+from inventory_srv.domain.records import SaleState
 from tests.component.inventory.shop import Hold, open_shop, outcome_of, soon, wait_until
-from tests.locks import DRIVERS, own_lock
+from tests.support.locks import DRIVERS, own_lock
 from tests.unit.inventory.sheets import adjust, reback, sell, set_stock
 
 pytestmark = pytest.mark.usefixtures("engine")

@@ -9,7 +9,7 @@ from typing import Any
 
 import grpc
 
-from tests.services import Services, running_inventory, running_order
+from tests.support.services import Services, running_inventory, running_order
 
 
 class Answering(grpc.GenericRpcHandler):

@@ -1,7 +1,7 @@
 """A user's cart, as short as tests want it."""
 
 from reback.order.v1 import order_pb2 as pb
-from tests.services import Services
+from tests.support.services import Services
 
 
 def put(services: Services, user: int, sku: str, quantity: int, *, selected: bool = True) -> pb.CartItem:

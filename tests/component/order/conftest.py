@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 
 from tests.component.order.holds import Holds
-from tests.databases import ENGINES, databases_on
-from tests.engines import MYSQL_URL
-from tests.services import Services, running_services
+from tests.support.databases import ENGINES, databases_on
+from tests.support.engines import MYSQL_URL
+from tests.support.services import Services, running_services
 
 Open = Callable[..., Services]
 

@@ -3,8 +3,8 @@
 from typing import Any
 
 from common.database import Database
-from tests.databases import url_of
-from tests.services import Services
+from tests.support.databases import url_of
+from tests.support.services import Services
 
 Rows = dict[str, list[Any]]
 

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from threading import Event, Lock
 
-from tests.services import PATIENCE
+from tests.support.services import PATIENCE
 
 
 class Hold:

@@ -7,7 +7,7 @@ import grpc
 import pytest
 
 from reback.order.v1 import order_pb2 as pb
-from tests.services import Services
+from tests.support.services import Services
 
 Make = Callable[[Services], pb.Order]
 

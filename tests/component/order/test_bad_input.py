@@ -9,8 +9,8 @@ from google.protobuf.timestamp_pb2 import Timestamp
 
 from reback.order.v1 import order_pb2 as pb
 from tests.component.order.contents import contents
-from tests.services import RECIPIENT, Services
-from tests.told import told
+from tests.support.rpc_errors import told
+from tests.support.services import RECIPIENT, Services
 
 LONG = "茶" * 65
 LONG_TOKEN = "x" * 1001

@@ -18,8 +18,8 @@ from tests.component.order.lives import (
     refunded,
     unpaid,
 )
-from tests.services import Services
-from tests.told import Told, told
+from tests.support.rpc_errors import Told, told
+from tests.support.services import Services
 
 
 def sale_of(services: Services, order: pb.Order) -> stock_pb.Sale:

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from common.database import Database
-from tests.services import Services
+from tests.support.services import Services
 
 _VERB = re.compile(r"[A-Z]+")
 _TABLE = re.compile(r"(?:FROM|INTO|UPDATE) (\w+)")

@@ -6,11 +6,11 @@ import grpc
 import pytest
 from ulid import ULID
 
-from order_srv import stock_client
+from order_srv.adapters import stock_client
 from reback.inventory.v1 import inventory_pb2 as stock_pb
 from reback.order.v1 import order_pb2 as pb
-from tests.services import Services, create_request
-from tests.told import told
+from tests.support.rpc_errors import told
+from tests.support.services import Services, create_request
 
 LARGEST_QUANTITY = 2**31 - 1
 LARGEST_PRICE = 10**11

@@ -19,7 +19,8 @@ from tests.component.order.carts import cart, put
 from tests.component.order.conftest import Open
 from tests.component.order.holds import Holds
 from tests.faults.harness import BrokerLock
-from tests.services import (
+from tests.support.rpc_errors import Told, told
+from tests.support.services import (
     PATIENCE,
     Services,
     create_request,
@@ -27,8 +28,7 @@ from tests.services import (
     running_order,
     wait_until,
 )
-from tests.told import Told, told
-from tests.worlds import SHORT_BROKER
+from tests.support.worlds import SHORT_BROKER
 
 GRACE = 4
 """Seconds of creating grace: CreateOrder then has at most half of them, whatever its caller allows."""

@@ -12,8 +12,8 @@ from reback.order.v1 import order_pb2 as pb
 from tests.component.order.carts import cart, put
 from tests.component.order.conftest import Open
 from tests.component.order.holds import Holds
-from tests.services import PATIENCE, Services, create_request, wait_until
-from tests.told import read, told
+from tests.support.rpc_errors import read, told
+from tests.support.services import PATIENCE, Services, create_request, wait_until
 
 THREADS = 8
 WAITERS = THREADS // 4

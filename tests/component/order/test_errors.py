@@ -14,8 +14,8 @@ from reback.order.v1 import order_pb2 as pb
 from tests.component.order import lives
 from tests.component.order.carts import put
 from tests.component.order.contents import contents
-from tests.services import Services, create_request
-from tests.told import Told, told
+from tests.support.rpc_errors import Told, told
+from tests.support.services import Services, create_request
 
 Code = grpc.StatusCode
 Condition = tuple[str, str, str]

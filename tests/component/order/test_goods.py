@@ -4,8 +4,8 @@ import pytest
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from reback.order.v1 import order_pb2 as pb
-from tests.services import Services
-from tests.told import told
+from tests.support.rpc_errors import told
+from tests.support.services import Services
 
 
 def goods_in_pages(services: Services, page_size: int) -> list[list[str]]:

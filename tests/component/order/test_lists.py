@@ -9,8 +9,8 @@ import pytest
 from common import paging
 from reback.order.v1 import order_pb2 as pb
 from tests.component.order import lives
-from tests.services import Services
-from tests.told import told
+from tests.support.rpc_errors import told
+from tests.support.services import Services
 
 
 def orders_in_pages(services: Services, user: int, page_size: int, **more: Any) -> list[list[pb.Order]]:

@@ -10,16 +10,16 @@ from typing import Final
 
 import pytest
 
+import inventory_srv.adapters.models
 import inventory_srv.bootstrap
-import inventory_srv.models
+import order_srv.adapters.models
 import order_srv.bootstrap
-import order_srv.models
 from common.database import Database
 from reback.order.v1 import order_pb2 as pb
 from tests.component.order import lives
-from tests.databases import url_of
 from tests.faults.harness import until_done
-from tests.services import PATIENCE, Services, create_request, running_services, wait_until
+from tests.support.databases import url_of
+from tests.support.services import PATIENCE, Services, create_request, running_services, wait_until
 
 CALLERS: Final = 4
 
@@ -79,8 +79,8 @@ def test_old_replicas_go_on_with_newer_tables_and_start_on_them(tmp_path: Path) 
         try:
             customers.wait_for_more()
             for name, service, models in (
-                ("inventory", inventory_srv.bootstrap, inventory_srv.models),
-                ("order", order_srv.bootstrap, order_srv.models),
+                ("inventory", inventory_srv.bootstrap, inventory_srv.adapters.models),
+                ("order", order_srv.bootstrap, order_srv.adapters.models),
             ):
                 tables = [each._meta.table_name for each in models.TABLES]
                 applied = migrate_further(tmp_path, name, service.MIGRATIONS, tables)

@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from order_srv.merging import Apart
-from order_srv.order import CloseCause, Closing, Event, EventKind, Order, Request, State
-from order_srv.order_writer import Add, Close, Open
-from order_srv.repository import RequestTaken
-from tests.databases import ENGINES
+from common.batching import Apart
+from order_srv.adapters.order_repository import RequestTaken
+from order_srv.adapters.order_writer import Add, Close, Open
+from order_srv.domain.order import CloseCause, Closing, Event, EventKind, Order, Request, State
+from tests.support.databases import ENGINES
 from tests.unit.order.order_book import NOW, OrderBook, order_book
 
 STEPS = [Event(EventKind.SOLD, NOW)]

@@ -8,8 +8,8 @@ from google.protobuf.timestamp_pb2 import Timestamp
 
 from reback.order.v1 import order_pb2 as pb
 from tests.component.order.lives import AT_REST, cancel, cancelled, paid, refund, refunded, unpaid
-from tests.services import Services, pay_request
-from tests.told import told
+from tests.support.rpc_errors import told
+from tests.support.services import Services, pay_request
 
 APPLIED, REFUND_DUE, REFUNDED = pb.PAYMENT_OUTCOME_APPLIED, pb.PAYMENT_OUTCOME_REFUND_DUE, pb.PAYMENT_OUTCOME_REFUNDED
 

@@ -12,12 +12,12 @@ from reback.inventory.v1 import inventory_pb2 as stock_pb
 from reback.order.v1 import order_pb2 as pb
 from tests.component.order import lives
 from tests.component.order.carts import cart, put
-from tests.services import (
+from tests.support.rpc_errors import told
+from tests.support.services import (
     Services,
     create_request,
     pay_request,
 )
-from tests.told import told
 
 # 13
 

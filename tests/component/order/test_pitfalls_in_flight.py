@@ -9,7 +9,7 @@ import pytest
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from common.clock import ManualClock
-from common.messaging import embedded
+from common.messaging.embedded.broker import EmbeddedBroker
 from order_srv.crash_points import CrashPoint
 from reback.inventory.v1 import inventory_pb2 as stock_pb
 from reback.order.v1 import order_pb2 as pb
@@ -17,14 +17,14 @@ from tests.component.order.answering import services_answering
 from tests.component.order.carts import cart, put
 from tests.component.order.conftest import Open
 from tests.component.order.holds import Holds
-from tests.services import (
+from tests.support.rpc_errors import told
+from tests.support.services import (
     Services,
     create_request,
     running_inventory,
     running_order,
     wait_until,
 )
-from tests.told import told
 
 
 class Crash(Exception):
@@ -96,19 +96,19 @@ def test_pitfall_09_orders_that_overlap_share_one_broker_and_all_come_to_be(
     open_services: Open, callers: ThreadPoolExecutor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     made: list[str] = []
-    opened = embedded.EmbeddedBroker.__init__
-    closed = embedded.EmbeddedBroker.close
+    opened = EmbeddedBroker.__init__
+    closed = EmbeddedBroker.close
 
-    def noting_init(broker: embedded.EmbeddedBroker, *arguments: object, **named: object) -> None:
+    def noting_init(broker: EmbeddedBroker, *arguments: object, **named: object) -> None:
         made.append("opened")
         opened(broker, *arguments, **named)  # type: ignore[arg-type]
 
-    def noting_close(broker: embedded.EmbeddedBroker) -> None:
+    def noting_close(broker: EmbeddedBroker) -> None:
         made.append("closed")
         closed(broker)
 
-    monkeypatch.setattr(embedded.EmbeddedBroker, "__init__", noting_init)
-    monkeypatch.setattr(embedded.EmbeddedBroker, "close", noting_close)
+    monkeypatch.setattr(EmbeddedBroker, "__init__", noting_init)
+    monkeypatch.setattr(EmbeddedBroker, "close", noting_close)
     services = open_services()
     users, sku = [services.new_user() for _ in range(60)], services.new_sku(60)
 

@@ -9,10 +9,10 @@ import pytest
 
 import inventory_srv.bootstrap
 from common.database import Database
-from order_srv.order import CloseCause, Closing, Outcome, State
-from scripts.bench.filling import Filling
-from tests.databases import url_of
-from tests.query_plans import count_rows, dear_plans, plan_of
+from order_srv.domain.order import CloseCause, Closing, Outcome, State
+from scripts.bench.harness.prefill import Filling
+from tests.support.databases import url_of
+from tests.support.query_plans import count_rows, dear_plans, plan_of
 from tests.unit.order.order_book import NOW, OrderBook, order_book
 
 WAITING: Final = 5_000

@@ -11,8 +11,8 @@ import pytest
 
 from reback.order.v1 import order_pb2 as pb
 from tests.component.order.carts import cart, put
-from tests.services import Services, create_request, pay_request, running_inventory, running_order
-from tests.told import read
+from tests.support.rpc_errors import read
+from tests.support.services import Services, create_request, pay_request, running_inventory, running_order
 
 ROUNDS = 10
 

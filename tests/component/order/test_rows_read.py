@@ -11,8 +11,8 @@ from typing import Final
 
 import pytest
 
-from order_srv.order import CloseCause, Closing, Request, State
-from order_srv.order_writer import Add, Close, Open
+from order_srv.adapters.order_writer import Add, Close, Open
+from order_srv.domain.order import CloseCause, Closing, Request, State
 from tests.unit.order.order_book import NOW, OrderBook, order_book
 
 MANY: Final = 20_000

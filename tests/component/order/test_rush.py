@@ -13,8 +13,8 @@ import pytest
 from reback.order.v1 import order_pb2 as pb
 from reback.order.v1.order_pb2_grpc import OrderServiceStub
 from tests.component.order import lives
-from tests.services import Services, create_request, running_services
-from tests.told import read
+from tests.support.rpc_errors import read
+from tests.support.services import Services, create_request, running_services
 
 CALLERS = 500
 PATIENCE = 100.0

@@ -13,7 +13,7 @@ from reback.inventory.v1 import inventory_pb2 as stock_pb
 from reback.order.v1 import order_pb2 as pb
 from tests.component.order.conftest import Open
 from tests.component.order.holds import Holds
-from tests.services import PATIENCE, Services, wait_until
+from tests.support.services import PATIENCE, Services, wait_until
 
 ORDER, INVENTORY = "reback.order.v1.OrderService", "reback.inventory.v1.InventoryService"
 

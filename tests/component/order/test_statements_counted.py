@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from order_srv.order import CloseCause, Closing, Event, EventKind, Line, Order, Request, State
-from order_srv.order_writer import Add, Close, Open, Wanted
-from tests.databases import ENGINES
+from order_srv.adapters.order_writer import Add, Close, Open, Wanted
+from order_srv.domain.order import CloseCause, Closing, Event, EventKind, Line, Order, Request, State
+from tests.support.databases import ENGINES
 from tests.unit.order.order_book import NOW, OrderBook, order_book
 
 TOGETHER = 8

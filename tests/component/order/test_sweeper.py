@@ -10,14 +10,14 @@ import pytest
 
 from common.clock import ManualClock
 from common.errors import Unavailable
-from order_srv import sweeper
+from order_srv.adapters.models import OrderRow
 from order_srv.crash_points import CrashPoint
-from order_srv.models import OrderRow
+from order_srv.entrypoints import sweeper
 from reback.order.v1 import order_pb2 as pb
 from tests.component.order import lives
 from tests.component.order.answering import Answering, services_answering
 from tests.component.order.holds import Holds
-from tests.services import Services, wait_until
+from tests.support.services import Services, wait_until
 
 PAGE = 3
 ORDERS = 2 * PAGE + 1

@@ -4,8 +4,8 @@ import pytest
 
 from reback.order.v1 import order_pb2 as pb
 from tests.component.order import lives
-from tests.services import Services
-from tests.told import told
+from tests.support.rpc_errors import told
+from tests.support.services import Services
 
 MADE = ["CREATED", "SOLD", "TIMEOUT_SET"]
 

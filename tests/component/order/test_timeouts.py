@@ -7,13 +7,13 @@ import pytest
 
 from common.clock import ManualClock
 from order_srv.crash_points import CrashPoint
-from order_srv.messages import Timeout
+from order_srv.domain.messages import Timeout
 from reback.inventory.v1 import inventory_pb2 as stock_pb
 from reback.order.v1 import order_pb2 as pb
 from tests.component.order import lives
 from tests.component.order.conftest import Open
 from tests.component.order.holds import Holds
-from tests.services import Services, wait_until
+from tests.support.services import Services, wait_until
 
 PAY_WITHIN = timedelta(seconds=600)
 A_LONG_TIME = timedelta(days=1)

@@ -10,18 +10,18 @@ import grpc
 import pytest
 
 from common.clock import ManualClock
+from order_srv.adapters.models import OrderRow
 from order_srv.crash_points import CrashPoint
-from order_srv.models import OrderRow
-from order_srv.order import State
+from order_srv.domain.order import State
 from reback.inventory.v1 import inventory_pb2 as stock_pb
 from reback.order.v1 import order_pb2 as pb
 from tests.component.order import lives
 from tests.component.order.conftest import Open
 from tests.component.order.holds import Holds
-from tests.databases import url_of
 from tests.faults.stage import LossyDatabase
-from tests.services import RECIPIENT, Services, create_request, pay_request, wait_until
-from tests.told import told
+from tests.support.databases import url_of
+from tests.support.rpc_errors import told
+from tests.support.services import RECIPIENT, Services, create_request, pay_request, wait_until
 
 
 @pytest.fixture

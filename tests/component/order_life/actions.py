@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Final, TypeVar
 
 from common.errors import DomainError
 from common.messaging.port import Resolution
-from inventory_srv.changes import AdjustStock, SetStock
-from order_srv.create_order import Wish
-from order_srv.order import CloseCause, Outcome, Recipient, RefundReason, State
-from order_srv.pay_order import Received
+from inventory_srv.domain.changes import AdjustStock, SetStock
+from order_srv.domain.order import CloseCause, Outcome, Recipient, RefundReason, State
+from order_srv.use_cases.create_order import Wish
+from order_srv.use_cases.pay_order import Received
 from tests.component.order_life.broker import Half, Parcel
 from tests.component.order_life.faults import NO_FAULTS, Action, Faults
 

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Self
 
-from order_srv.order import CloseCause, Outcome, RefundReason, State
-from tests.component.order_life.ground import Urls
-from tests.databases import connect
+from order_srv.domain.order import CloseCause, Outcome, RefundReason, State
+from tests.component.order_life.environment import Urls
+from tests.support.databases import connect
 
 Lines = dict[str, int]
 """Units by sku."""

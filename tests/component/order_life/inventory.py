@@ -9,10 +9,10 @@ from common.deadline import Deadline
 from common.errors import DomainError
 from common.lock.port import LockBusy
 from common.rpc.errors import STATUS_KEY, code_of, to_status
-from inventory_srv import translation as to
-from inventory_srv.changes import Change
-from inventory_srv.queries import Queries
-from inventory_srv.stock_writer import StockWriter
+from inventory_srv.domain.changes import Change
+from inventory_srv.entrypoints import translation as to
+from inventory_srv.use_cases.queries import Queries
+from inventory_srv.use_cases.stock_writer import StockWriter
 from reback.inventory.v1 import inventory_pb2 as pb
 from tests.component.order_life.faults import Call
 

@@ -9,11 +9,11 @@ from typing import Any, ClassVar, Final
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from order_srv.order import State
+from order_srv.domain.order import State
 from tests.component.order_life import plans
 from tests.component.order_life.actions import CountStock, PutInCart
+from tests.component.order_life.environment import PRICES, Ground
 from tests.component.order_life.faults import Action
-from tests.component.order_life.ground import PRICES, Ground
 from tests.component.order_life.plans import Plan
 from tests.component.order_life.world import World
 

@@ -9,8 +9,8 @@ from hypothesis.strategies import SearchStrategy
 from order_srv.crash_points import CrashPoint
 from tests.component.order_life import actions as do
 from tests.component.order_life.broker import Send
+from tests.component.order_life.environment import PRICES
 from tests.component.order_life.faults import COMMIT_UNKNOWN, NO_FAULTS, Action, Call, Commit, Faults
-from tests.component.order_life.ground import PRICES
 from tests.component.order_life.world import THE_SAME
 
 T = TypeVar("T")

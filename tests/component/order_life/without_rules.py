@@ -5,8 +5,8 @@ from datetime import datetime
 from typing import Any, Final
 
 from common.database import Database
-from order_srv.order import Closing, State
-from order_srv.repository import Repository
+from order_srv.adapters.order_repository import Repository
+from order_srv.domain.order import Closing, State
 from reback.inventory.v1 import inventory_pb2 as pb
 from tests.component.order_life.faults import FaultyDatabase
 from tests.component.order_life.inventory import Inventory

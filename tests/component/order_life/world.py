@@ -17,29 +17,31 @@ from common.crash_points import nothing_happens
 from common.deadline import Deadline
 from common.errors import Aborted, DomainError, Unavailable
 from common.lock.local import LocalLock
-from inventory_srv.audit import Audit
-from inventory_srv.consumers import GROUP, TOPIC, OrderRebackConsumer
-from inventory_srv.queries import Queries
-from inventory_srv.stock_writer import StockWriter
-from order_srv import consumers, create_order, stock_client, sweeper
-from order_srv.cart import Cart
-from order_srv.cart_repository import CartRepository
-from order_srv.check_back import CheckBack
-from order_srv.close_order import CloseOrder
-from order_srv.create_order import CreateOrder
-from order_srv.finish_order import FinishOrder
-from order_srv.goods_repository import GoodsRepository
-from order_srv.messages import ORDER_REBACK
-from order_srv.order import State
-from order_srv.pay_order import PayOrder
-from order_srv.repository import Repository
-from order_srv.stock_client import StockClient
-from order_srv.sweeper import Sweeper
+from inventory_srv.entrypoints.consumers import GROUP, TOPIC, OrderRebackConsumer
+from inventory_srv.use_cases.audit import Audit
+from inventory_srv.use_cases.queries import Queries
+from inventory_srv.use_cases.stock_writer import StockWriter
+from order_srv.adapters import stock_client
+from order_srv.adapters.cart_repository import CartRepository
+from order_srv.adapters.goods_repository import GoodsRepository
+from order_srv.adapters.order_repository import Repository
+from order_srv.adapters.stock_client import StockClient
+from order_srv.domain.messages import ORDER_REBACK
+from order_srv.domain.order import State
+from order_srv.entrypoints import consumers, sweeper
+from order_srv.entrypoints.check_back import CheckBack
+from order_srv.entrypoints.sweeper import Sweeper
+from order_srv.use_cases import create_order
+from order_srv.use_cases.cart import Cart
+from order_srv.use_cases.close_order import CloseOrder
+from order_srv.use_cases.create_order import CreateOrder
+from order_srv.use_cases.finish_order import FinishOrder
+from order_srv.use_cases.pay_order import PayOrder
 from tests.component.order_life.actions import choose
 from tests.component.order_life.books import Books, OrderBook, Reader
 from tests.component.order_life.broker import Engine, Parcel, ScriptedBroker
+from tests.component.order_life.environment import Ground
 from tests.component.order_life.faults import Action, Crash, FaultyDatabase, Weather
-from tests.component.order_life.ground import Ground
 from tests.component.order_life.inventory import PATIENCE_S, Inventory
 from tests.component.order_life.model import Model
 

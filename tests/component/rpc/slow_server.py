@@ -7,8 +7,8 @@ import sys
 import time
 from typing import Any
 
+from common.process.stop_signal import StopSignal
 from common.rpc.server import Server
-from common.stop_signal import StopSignal
 from reback.inventory.v1 import inventory_pb2, inventory_pb2_grpc
 
 

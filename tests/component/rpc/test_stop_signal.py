@@ -109,7 +109,7 @@ def test_the_second_signal_ends_at_once(start: Start) -> None:
 def test_a_signal_during_the_start_is_not_lost() -> None:
     program = """
 import os, signal
-from common.stop_signal import StopSignal
+from common.process.stop_signal import StopSignal
 stop = StopSignal()
 assert not stop.wait(0)
 os.kill(os.getpid(), signal.SIGTERM)
@@ -123,7 +123,7 @@ def test_a_signal_that_does_not_wake_the_waiting_thread_is_not_lost() -> None:
     # It wakes nobody when the kernel gives it to another thread, or just before the wait begins.
     program = """
 import signal, threading, time
-from common.stop_signal import StopSignal
+from common.process.stop_signal import StopSignal
 stop = StopSignal()
 def deliver():
     time.sleep(0.2)  # the main thread waits by then
@@ -137,7 +137,7 @@ assert stop.wait()
 def test_a_signal_is_heard_wherever_it_interrupts_the_wait() -> None:
     program = """
 import faulthandler, os, signal, sys
-from common.stop_signal import StopSignal
+from common.process.stop_signal import StopSignal
 
 def signal_after(steps):
     def count(*_):

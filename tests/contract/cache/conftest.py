@@ -3,8 +3,8 @@ from collections.abc import Iterator
 import pytest
 
 from common.cache.port import Cache
-from tests.caches import DRIVERS, Caches, own_caches
-from tests.engines import REDIS_URL
+from tests.support.caches import DRIVERS, Caches, own_caches
+from tests.support.engines import REDIS_URL
 
 collect_ignore_glob = [] if REDIS_URL else ["test_redis_*.py"]
 

@@ -3,7 +3,7 @@
 from datetime import timedelta
 
 from common.cache.port import UNKNOWN, Cache
-from tests.caches import Caches
+from tests.support.caches import Caches
 
 SECOND = timedelta(seconds=1)
 FIVE, SIX = (5, 50, 0), (6, 40, 10)

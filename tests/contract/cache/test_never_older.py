@@ -8,7 +8,7 @@ from typing import Final
 import pytest
 
 from common.cache.port import Cache, Row
-from tests.caches import DRIVERS, Caches, own_caches
+from tests.support.caches import DRIVERS, Caches, own_caches
 
 KEYS: Final = ("tea", "mug")
 ACTORS: Final = 4

@@ -8,11 +8,11 @@ from pathlib import Path
 import pytest
 from prometheus_client import REGISTRY
 
-from common.cache.open import open_cache
+from common.cache.drivers import open_cache
 from common.cache.port import UNKNOWN, Row
 from common.cache.redis import RedisCache
-from common.log import set_up_logs
-from tests.redis_server import RedisServer, redis_server, wait_until
+from common.process.logs import set_up_logs
+from tests.support.redis_server import RedisServer, redis_server, wait_until
 
 FIVE, SIX = (5, 50, 0), (6, 40, 10)
 

@@ -5,8 +5,8 @@ import pytest
 
 from common.database import Database
 from tests.contract.database.harness import Harness, MysqlHarness, make_harness
-from tests.databases import ENGINES
-from tests.engines import MYSQL_URL
+from tests.support.databases import ENGINES
+from tests.support.engines import MYSQL_URL
 
 
 @pytest.fixture(params=ENGINES)

@@ -10,8 +10,8 @@ from typing import Any, Final
 import peewee
 
 from common.database import Database, TimeField
-from tests.databases import connect, kill, own_database
-from tests.engines import MYSQL_URL
+from tests.support.databases import connect, kill, own_database
+from tests.support.engines import MYSQL_URL
 
 PATIENCE: Final = 30.0
 """Seconds that a test waits for what must come."""

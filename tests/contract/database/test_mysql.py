@@ -11,7 +11,7 @@ import pytest
 from common.database import Database, DatabaseUnavailable
 from tests.contract.database.harness import MIGRATIONS, PATIENCE, MysqlHarness, Note
 from tests.contract.database.notes import add_one, insert, numbers, put
-from tests.databases import ask
+from tests.support.databases import ask
 
 KEYS = [f"k{n:02}" for n in range(10)]
 

@@ -11,8 +11,8 @@ import pytest
 from common.database import CommitUnknown, Database
 from tests.contract.database.harness import PATIENCE, MysqlHarness
 from tests.contract.database.notes import new_note, numbers, put
-from tests.databases import ask, kill
-from tests.services import wait_until
+from tests.support.databases import ask, kill
+from tests.support.services import wait_until
 
 NEW: Final = new_note("b", 2)
 

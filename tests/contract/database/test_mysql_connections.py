@@ -14,8 +14,8 @@ import pytest
 from common.database import Database, DatabaseUnavailable
 from tests.contract.database.harness import MIGRATIONS, PATIENCE, MysqlHarness
 from tests.contract.database.notes import add_one, insert, numbers, put
-from tests.databases import ask, kill
-from tests.engines import MYSQL_URL
+from tests.support.databases import ask, kill
+from tests.support.engines import MYSQL_URL
 
 WRONG = "wr0ng"
 

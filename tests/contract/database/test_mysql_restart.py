@@ -8,7 +8,7 @@ import pytest
 from common.database import Database, DatabaseUnavailable
 from tests.contract.database.harness import MysqlHarness
 from tests.contract.database.notes import add_one, insert, numbers, put
-from tests.mariadb_server import MariadbServer, mariadb_server
+from tests.support.mariadb_server import MariadbServer, mariadb_server
 
 pytestmark = pytest.mark.timeout(300)
 

@@ -14,9 +14,9 @@ from uuid import uuid4
 import pytest
 
 from common.database import Database, DatabaseUnavailable
-from tests.certificates import LOCAL, Authority
-from tests.databases import ask
-from tests.mariadb_server import MariadbServer
+from tests.support.certificates import LOCAL, Authority
+from tests.support.databases import ask
+from tests.support.mariadb_server import MariadbServer
 
 pytestmark = pytest.mark.timeout(300)
 

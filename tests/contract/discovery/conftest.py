@@ -6,11 +6,11 @@ from uuid import uuid4
 
 import pytest
 
-from common.discovery.open import open_discovery
+from common.discovery.drivers import open_discovery
 from common.discovery.port import Addresses, Discovery
 from common.rpc.server import Server
 from tests.contract.discovery.watching import watching
-from tests.engines import CONSUL_URL
+from tests.support.engines import CONSUL_URL
 
 collect_ignore_glob = [] if CONSUL_URL else ["test_consul_*.py"]
 

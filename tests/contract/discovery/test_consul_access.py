@@ -9,9 +9,9 @@ from typing import Final
 import pytest
 import requests
 
-from tests.consul_server import ConsulServer, consul_program, consul_server
 from tests.contract.discovery.conftest import QUICK, opened, serving
 from tests.contract.discovery.watching import watching
+from tests.support.consul_server import ConsulServer, consul_program, consul_server
 
 SERVICE: Final = "inventory-srv"
 MASTER: Final = "11111111-2222-3333-4444-555555555555"

@@ -12,8 +12,8 @@ from grpc_health.v1 import health_pb2
 from common.discovery.port import Discovery
 from tests.contract.discovery.conftest import QUICK, opened, serving
 from tests.contract.discovery.watching import watching
-from tests.engines import CONSUL_URL
-from tests.services import wait_until
+from tests.support.engines import CONSUL_URL
+from tests.support.services import wait_until
 
 
 @pytest.fixture

@@ -1,7 +1,7 @@
 """A watcher that remembers what it was told."""
 
 from common.discovery.port import Addresses, Discovery
-from tests.services import wait_until
+from tests.support.services import wait_until
 
 
 class Watching:

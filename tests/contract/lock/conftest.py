@@ -3,8 +3,8 @@ from collections.abc import Iterator
 import pytest
 
 from common.lock.port import Lock
-from tests.engines import REDIS_URL
-from tests.locks import DRIVERS, own_lock
+from tests.support.engines import REDIS_URL
+from tests.support.locks import DRIVERS, own_lock
 
 collect_ignore_glob = [] if REDIS_URL else ["test_redis_*.py"]
 

@@ -3,7 +3,7 @@
 import sys
 
 from common.deadline import Deadline
-from common.lock.open import open_lock
+from common.lock.drivers import open_lock
 
 
 def main() -> None:

@@ -16,11 +16,11 @@ import pytest
 import redis
 
 from common.deadline import Deadline
-from common.lock.open import open_lock
+from common.lock.drivers import open_lock
 from common.lock.port import Held, Lock, LockBusy, LockLost
-from common.redis import connections
-from tests.engines import REDIS_URL
-from tests.redis_server import PATIENCE, wait_until
+from common.redis import pool
+from tests.support.engines import REDIS_URL
+from tests.support.redis_server import PATIENCE, wait_until
 
 SHORT_EXPIRY: Final = 1.5
 
@@ -118,7 +118,7 @@ def soon() -> Deadline:
 def commands(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
     """The commands that this thread sends."""
     sent: list[str] = []
-    me, send = threading.get_ident(), connections.command
+    me, send = threading.get_ident(), pool.command
 
     def spied(connection: Any, *words: Any) -> Any:
         if threading.get_ident() == me:
@@ -126,7 +126,7 @@ def commands(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
         return send(connection, *words)
 
     with monkeypatch.context() as patch:
-        patch.setattr(connections, "command", spied)
+        patch.setattr(pool, "command", spied)
         yield sent
 
 

@@ -12,10 +12,10 @@ import pytest
 from prometheus_client import REGISTRY
 
 from common.deadline import Deadline
-from common.lock.open import open_lock
+from common.lock.drivers import open_lock
 from common.lock.port import Lock, LockLost, LockUnavailable, Outage
-from common.log import set_up_logs
-from tests.redis_server import PATIENCE, RedisServer, free_port, redis_server, wait_until
+from common.process.logs import set_up_logs
+from tests.support.redis_server import PATIENCE, RedisServer, free_port, redis_server, wait_until
 
 QUICK = 1.0  # for what takes milliseconds on a machine that is not busy
 BACK_WITHIN = 5.0

@@ -5,10 +5,10 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from common.deadline import Deadline
-from common.lock.open import open_lock
+from common.lock.drivers import open_lock
 from common.lock.port import Lock
-from tests.certificates import Authority
-from tests.redis_server import PATIENCE, RedisServer, free_port, redis_server, wait_until
+from tests.support.certificates import Authority
+from tests.support.redis_server import PATIENCE, RedisServer, free_port, redis_server, wait_until
 
 
 def is_guarded(lock: Lock) -> bool:

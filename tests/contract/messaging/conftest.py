@@ -5,13 +5,13 @@ from uuid import uuid4
 import pytest
 
 from common.clock import Clock, SystemClock
-from common.messaging.embedded import EmbeddedBroker
-from common.messaging.embedded_options import parse_url
+from common.messaging.embedded.broker import EmbeddedBroker
+from common.messaging.embedded.url import parse_url
 from tests.contract.messaging.embedded_files import Open
 from tests.contract.messaging.harness import EmbeddedHarness, Harness
 from tests.contract.messaging.rocketmq_harness import RocketmqHarness
 from tests.contract.messaging.rocketmq_native_harness import NativeHarness
-from tests.engines import ROCKETMQ_NAMESERVER, ROCKETMQ_URL
+from tests.support.engines import ROCKETMQ_NAMESERVER, ROCKETMQ_URL
 
 collect_ignore_glob = [] if ROCKETMQ_URL else ["test_rocketmq_*.py"]
 

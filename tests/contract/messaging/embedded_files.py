@@ -5,7 +5,7 @@ from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 
-from common.messaging.embedded import EmbeddedBroker
+from common.messaging.embedded.broker import EmbeddedBroker
 
 Open = Callable[..., EmbeddedBroker]
 """`open_broker(clock, lease=3, ask_again=1)`: a broker on the test's file; it is closed at the end."""

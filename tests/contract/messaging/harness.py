@@ -20,7 +20,7 @@ from typing import Any
 from uuid import uuid4
 
 from common.clock import SystemClock
-from common.messaging.open import open_broker
+from common.messaging.drivers import open_broker
 from common.messaging.port import Broker, Checker, Delivery, Handler, Message, Resolution
 
 WORKER = Path(__file__).with_name("worker.py")

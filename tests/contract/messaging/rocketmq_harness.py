@@ -5,7 +5,7 @@ from uuid import uuid4
 
 from common.messaging.port import Broker, Checker, Handler
 from tests.contract.messaging.harness import Harness
-from tests.rocketmq_topics import Topics
+from tests.support.rocketmq_topics import Topics
 
 
 @dataclass

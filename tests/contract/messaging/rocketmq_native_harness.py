@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import pytest
 
-from common.messaging.rocketmq_native_library import check_library
+from common.messaging.rocketmq.native.library import check_library
 from tests.contract.messaging.rocketmq_harness import RocketmqHarness
 
 

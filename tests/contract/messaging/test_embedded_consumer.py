@@ -14,10 +14,10 @@ import pytest
 import structlog
 
 from common.clock import ManualClock
-from common.messaging.embedded_consumer import Consumer
-from common.messaging.embedded_schema import connect
-from common.messaging.embedded_store import Store, Taken
-from common.messaging.embedded_writer import Write, Writer
+from common.messaging.embedded.consumer import Consumer
+from common.messaging.embedded.schema import connect
+from common.messaging.embedded.store import Store, Taken
+from common.messaging.embedded.writer import Write, Writer
 from common.messaging.port import Delivery, Message, Resolution
 from tests.contract.messaging.embedded_files import Open, rows
 from tests.contract.messaging.harness import Database, Received, wait_until
@@ -224,7 +224,7 @@ def test_wiring_mistakes_are_refused(open_broker: Open) -> None:
 IDLE = """
 import sys, time
 from common.clock import SystemClock
-from common.messaging.open import open_broker
+from common.messaging.drivers import open_broker
 from common.messaging.port import Resolution
 
 broker = open_broker(sys.argv[1], topic_prefix="", clock=SystemClock())

@@ -7,8 +7,8 @@ from threading import Event, Thread
 import pytest
 
 from common.clock import ManualClock, SystemClock
-from common.messaging.embedded import EmbeddedBroker
-from common.messaging.embedded_options import parse_url
+from common.messaging.embedded.broker import EmbeddedBroker
+from common.messaging.embedded.url import parse_url
 from common.messaging.port import BrokerUnavailable, Message, Resolution
 from tests.contract.messaging.embedded_files import Open, rows
 from tests.contract.messaging.harness import Database, Received, wait_until

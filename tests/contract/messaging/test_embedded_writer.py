@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from common.messaging.embedded_schema import begin_session, connect
-from common.messaging.embedded_store import Lease, Store
-from common.messaging.embedded_writer import Write, Writer
+from common.messaging.embedded.schema import begin_session, connect
+from common.messaging.embedded.store import Lease, Store
+from common.messaging.embedded.writer import Write, Writer
 from common.messaging.port import BrokerUnavailable, Message, Resolution
 from tests.contract.messaging.embedded_files import Open, rows
 from tests.contract.messaging.harness import Received, wait_until
@@ -134,7 +134,7 @@ def test_short_lock_is_waited_for(file: Path, open_broker: Open) -> None:
 FULL_DISK = """
 import resource, sys
 from common.clock import SystemClock
-from common.messaging.open import open_broker
+from common.messaging.drivers import open_broker
 from common.messaging.port import BrokerUnavailable, Message
 
 broker = open_broker(sys.argv[1], topic_prefix="", clock=SystemClock())
@@ -168,7 +168,7 @@ def test_full_disk_is_unavailable_and_loses_nothing(file: Path) -> None:
 FORK = """
 import os, sys
 from common.clock import SystemClock
-from common.messaging.open import open_broker
+from common.messaging.drivers import open_broker
 from common.messaging.port import BrokerUnavailable, Message
 
 used, unused = (open_broker(sys.argv[1], topic_prefix="", clock=SystemClock()) for _ in range(2))
@@ -201,7 +201,7 @@ def test_many_processes_may_make_the_file_at_once(file: Path) -> None:
     program = (
         "import sys\n"
         "from common.clock import SystemClock\n"
-        "from common.messaging.open import open_broker\n"
+        "from common.messaging.drivers import open_broker\n"
         "from common.messaging.port import Message\n"
         "sys.stdin.read()\n"
         "broker = open_broker(sys.argv[1], topic_prefix='', clock=SystemClock())\n"

@@ -10,16 +10,16 @@ from uuid import uuid4
 import pytest
 
 from common.clock import SystemClock
-from common.messaging.open import open_broker
+from common.messaging.drivers import open_broker
 from common.messaging.port import Broker, BrokerUnavailable, Message, Resolution
-from common.messaging.rocketmq_client import TopicUnusable
-from common.messaging.rocketmq_remoting import connected, queues, read_queue
+from common.messaging.rocketmq.proxy.client import TopicUnusable
+from common.messaging.rocketmq.remoting import connected, queues, read_queue
 from tests.contract.messaging.harness import Received, wait_until
 from tests.contract.messaging.rocketmq_harness import RocketmqHarness
 from tests.contract.messaging.test_retries import always, wait_for_dead_letters
-from tests.engines import ROCKETMQ_NAMESERVER, ROCKETMQ_URL
-from tests.redis_server import free_port
-from tests.rocketmq_topics import Topics
+from tests.support.engines import ROCKETMQ_NAMESERVER, ROCKETMQ_URL
+from tests.support.redis_server import free_port
+from tests.support.rocketmq_topics import Topics
 
 LEASE_S = 10.0
 

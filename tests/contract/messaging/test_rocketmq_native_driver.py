@@ -14,17 +14,17 @@ import pytest
 
 from common.clock import SystemClock
 from common.errors import Unavailable
-from common.messaging.open import open_broker
+from common.messaging.drivers import open_broker
 from common.messaging.port import BrokerUnavailable, Message, Resolution
 from tests.contract.messaging.harness import Received
 from tests.contract.messaging.rocketmq_native_harness import NativeHarness, native_url
-from tests.engines import ROCKETMQ_NAMESERVER
-from tests.redis_server import free_port
+from tests.support.engines import ROCKETMQ_NAMESERVER
+from tests.support.redis_server import free_port
 
 ONE_THAT_FORGETS_TO_CLOSE = """
 import sys
 from common.clock import SystemClock
-from common.messaging.open import open_broker
+from common.messaging.drivers import open_broker
 from common.messaging.port import Message
 
 url, prefix, topic = sys.argv[1:]

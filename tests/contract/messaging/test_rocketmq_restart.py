@@ -12,11 +12,11 @@ from uuid import uuid4
 import pytest
 
 from common.clock import SystemClock
-from common.messaging.open import open_broker
+from common.messaging.drivers import open_broker
 from common.messaging.port import Broker, BrokerUnavailable, Message, Resolution
 from tests.contract.messaging.harness import Database, Received, wait_until
 from tests.contract.messaging.rocketmq_native_harness import native_url
-from tests.rocketmq_server import RocketmqServer, rocketmq_server
+from tests.support.rocketmq_server import RocketmqServer, rocketmq_server
 
 pytestmark = pytest.mark.timeout(600)
 

@@ -20,9 +20,9 @@ from collections.abc import Callable
 from threading import Event, Lock, Thread
 
 from common.clock import SystemClock
-from common.log import set_up_logs
-from common.messaging.open import open_broker
+from common.messaging.drivers import open_broker
 from common.messaging.port import Broker, Delivery, Message, Resolution
+from common.process.logs import set_up_logs
 
 _printing = Lock()
 _line_came = Event()

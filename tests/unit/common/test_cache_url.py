@@ -2,9 +2,9 @@ from datetime import timedelta
 
 import pytest
 
+from common.cache.drivers import open_cache
 from common.cache.local import LocalCache
 from common.cache.none import NoCache
-from common.cache.open import open_cache
 from common.cache.redis import RedisCache
 from common.cache.url import LocalUrl, parse_cache_url
 from common.redis.url import RedisUrl

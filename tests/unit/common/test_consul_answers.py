@@ -4,8 +4,8 @@ from typing import Any
 import consul
 import pytest
 
-from common.discovery.consul import _Instance, _next_index, _read, _Watch
-from common.discovery.consul_url import ConsulUrl
+from common.discovery.consul.registry import _Instance, _next_index, _read, _Watch
+from common.discovery.consul.url import ConsulUrl
 from common.discovery.port import Addresses
 
 

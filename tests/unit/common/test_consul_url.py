@@ -3,9 +3,9 @@ from pathlib import Path
 
 import pytest
 
-from common.discovery.consul_url import ConsulUrl, parse_consul_url
-from common.discovery.open import open_discovery
-from common.settings import mask
+from common.discovery.consul.url import ConsulUrl, parse_consul_url
+from common.discovery.drivers import open_discovery
+from common.process.settings import mask
 
 
 def test_a_plain_url_has_the_usual_port() -> None:

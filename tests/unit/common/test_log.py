@@ -8,7 +8,7 @@ import pytest
 PROGRAM = """
 import logging, threading, warnings
 import structlog
-from common.log import set_up_logs
+from common.process.logs import set_up_logs
 
 log = structlog.get_logger("reback.test")
 set_up_logs("order_srv", {level!r}, {log_format!r})

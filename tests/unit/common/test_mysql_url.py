@@ -2,7 +2,7 @@ import ssl
 
 import pytest
 
-from common.database.mysql_url import MysqlUrl, parse_mysql_url
+from common.database.mysql.url import MysqlUrl, parse_mysql_url
 
 SECRET = "hunter2"
 

@@ -3,7 +3,7 @@ import os
 import pytest
 from structlog.testing import capture_logs
 
-from common.one_cpu import ANY, AUTO, allowed_cpus, check_cpu, choose_cpu, keep_to_one_cpu
+from common.process.cpu_affinity import ANY, AUTO, allowed_cpus, check_cpu, choose_cpu, keep_to_one_cpu
 
 OTHER, BATCH, IDLE = 0, 3, 5  # Linux' numbers
 

@@ -3,9 +3,9 @@ from pathlib import Path
 
 import pytest
 
-from common.lock.open import open_lock
+from common.lock.drivers import open_lock
+from common.process.settings import mask
 from common.redis.url import RedisUrl, parse_redis_url
-from common.settings import mask
 
 
 def test_a_plain_url_has_the_usual_port_and_database() -> None:

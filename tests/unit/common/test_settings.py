@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from common.settings import ServiceSettings, WrongSettings, load_settings, mask, read_settings
+from common.process.settings import ServiceSettings, WrongSettings, load_settings, mask, read_settings
 from inventory_srv.settings import InventorySettings
 from order_srv.settings import OrderSettings
 
@@ -73,13 +73,13 @@ def test_times_are_plain_seconds(monkeypatch: pytest.MonkeyPatch, value: str, se
 
 @pytest.mark.parametrize(("value", "cpu"), [("auto", "auto"), ("ANY", "any"), ("5", "5")])
 def test_a_service_may_be_told_its_cpu(monkeypatch: pytest.MonkeyPatch, value: str, cpu: str) -> None:
-    monkeypatch.setattr("common.one_cpu.allowed_cpus", lambda: [2, 5])
+    monkeypatch.setattr("common.process.cpu_affinity.allowed_cpus", lambda: [2, 5])
     monkeypatch.setenv("ORDER_CPU", value)
     assert read_settings(OrderSettings).cpu == cpu
 
 
 def test_who_names_a_cpu_that_it_may_not_use_is_told_which_there_are(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("common.one_cpu.allowed_cpus", lambda: [2, 5])
+    monkeypatch.setattr("common.process.cpu_affinity.allowed_cpus", lambda: [2, 5])
     monkeypatch.setenv("INVENTORY_CPU", "3")
     (line,) = wrong(InventorySettings)
     assert line == (

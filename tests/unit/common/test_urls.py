@@ -1,8 +1,8 @@
 import pytest
 
-from common.discovery.open import open_discovery
+from common.discovery.drivers import open_discovery
 from common.discovery.static import parse_static_url
-from common.lock.open import open_lock
+from common.lock.drivers import open_lock
 
 
 def test_a_static_url_names_services_and_addresses() -> None:

@@ -4,8 +4,8 @@ from datetime import UTC, datetime, timedelta
 from itertools import count
 from typing import Final
 
-from inventory_srv.changes import AdjustStock, Reback, Sell, SetStock, Sheet
-from inventory_srv.records import Line, Stock
+from inventory_srv.domain.changes import AdjustStock, Reback, Sell, SetStock, Sheet
+from inventory_srv.domain.records import Line, Stock
 
 START: Final = datetime(2026, 1, 1, tzinfo=UTC)
 LATER: Final = START + timedelta(minutes=1)

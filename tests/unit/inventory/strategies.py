@@ -2,8 +2,8 @@
 
 from hypothesis import strategies as st
 
-from inventory_srv.changes import AdjustStock, Change, Reback, Sell, SetStock
-from inventory_srv.records import Line
+from inventory_srv.domain.changes import AdjustStock, Change, Reback, Sell, SetStock
+from inventory_srv.domain.records import Line
 
 _skus = st.sampled_from(["tea", "tea", "mug", "pot"])
 _order_sns = st.sampled_from(["o1", "o2", "o3", "o4", "o5"])

@@ -2,8 +2,8 @@ import json
 
 import pytest
 
-from inventory_srv.changes import Reback
-from inventory_srv.consumers import UnreadableMessage, read_reback
+from inventory_srv.domain.changes import Reback
+from inventory_srv.entrypoints.consumers import UnreadableMessage, read_reback
 
 
 def body(**content: object) -> bytes:

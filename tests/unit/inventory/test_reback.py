@@ -1,8 +1,8 @@
 import pytest
 
-from inventory_srv.changes import Sheet
-from inventory_srv.records import Line, MovementKind, Sale, SaleState, Stock
-from inventory_srv.refusals import SaleReturned
+from inventory_srv.domain.changes import Sheet
+from inventory_srv.domain.errors import SaleReturned
+from inventory_srv.domain.records import Line, MovementKind, Sale, SaleState, Stock
 from tests.unit.inventory.sheets import LATER, START, reback, sell, sheet_with, units
 
 

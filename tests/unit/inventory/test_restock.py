@@ -1,8 +1,8 @@
 import pytest
 
-from inventory_srv.changes import LARGEST_AVAILABLE, AdjustStock, Change, SetStock, Sheet
-from inventory_srv.records import MovementKind, Stock
-from inventory_srv.refusals import DifferentContent, NoStock, SkuNotFound, StockLimit, VersionMismatch
+from inventory_srv.domain.changes import LARGEST_AVAILABLE, AdjustStock, Change, SetStock, Sheet
+from inventory_srv.domain.errors import DifferentContent, NoStock, SkuNotFound, StockLimit, VersionMismatch
+from inventory_srv.domain.records import MovementKind, Stock
 from tests.unit.inventory.sheets import LATER, START, adjust, sell, set_stock, sheet_with, units
 
 

@@ -6,8 +6,8 @@ from datetime import timedelta
 from hypothesis import given, settings
 
 from common.errors import DomainError
-from inventory_srv.changes import AdjustStock, Change, Reback, Sell, SetStock, Sheet
-from inventory_srv.records import MovementKind, SaleState, Stock
+from inventory_srv.domain.changes import AdjustStock, Change, Reback, Sell, SetStock, Sheet
+from inventory_srv.domain.records import MovementKind, SaleState, Stock
 from tests.unit.inventory.sheets import START
 from tests.unit.inventory.strategies import batches
 

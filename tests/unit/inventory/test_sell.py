@@ -1,7 +1,7 @@
 import pytest
 
-from inventory_srv.records import Line, MovementKind, SaleState
-from inventory_srv.refusals import DifferentContent, NoStock, SaleReturned, SkuNotFound
+from inventory_srv.domain.errors import DifferentContent, NoStock, SaleReturned, SkuNotFound
+from inventory_srv.domain.records import Line, MovementKind, SaleState
 from tests.unit.inventory.sheets import LATER, START, reback, sell, sheet_with, units
 
 

@@ -1,6 +1,6 @@
 import pytest
 
-from common.settings import WrongSettings, read_settings
+from common.process.settings import WrongSettings, read_settings
 from inventory_srv.bootstrap import _cache_url
 from inventory_srv.crash_points import CrashPoint
 from inventory_srv.settings import InventorySettings

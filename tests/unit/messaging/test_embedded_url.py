@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 
 from common.clock import SystemClock
-from common.messaging.embedded_options import EmbeddedOptions, parse_url
-from common.messaging.open import open_broker
+from common.messaging.drivers import open_broker
+from common.messaging.embedded.url import EmbeddedOptions, parse_url
 
 
 def test_three_slashes_are_relative_and_four_are_absolute() -> None:

@@ -8,15 +8,15 @@ from typing import TYPE_CHECKING, cast
 import pytest
 
 from common.clock import ManualClock
-from common.messaging.hops import FOR_GROUP, Hop, Hops, level_step
+from common.messaging.long_delays import FOR_GROUP, Hop, Hops, level_step
 from common.messaging.port import BrokerUnavailable, Delivery, Handler, Message
-from common.messaging.rocketmq_dead_letters import ATTEMPTS, ERROR
-from common.messaging.rocketmq_messages import BASE64, ID, TRY
-from common.messaging.rocketmq_native_consumer import Subscription
+from common.messaging.rocketmq.dead_letters import ATTEMPTS, ERROR
+from common.messaging.rocketmq.messages import BASE64, ID, TRY
+from common.messaging.rocketmq.native.consumer import Subscription
 from tests.unit.messaging.native_binding import NativeMessage
 
 if TYPE_CHECKING:
-    from common.messaging.rocketmq_native_sending import Sending
+    from common.messaging.rocketmq.native.producer import Sending
 
 
 class Sent:
@@ -120,7 +120,7 @@ def test_message_is_a_dead_letter_after_its_last_try() -> None:
 
 
 def test_message_is_kept_until_the_broker_is_back(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("common.messaging.rocketmq_native_consumer._PAUSE_WHILE_AWAY_S", 0.001)
+    monkeypatch.setattr("common.messaging.rocketmq.native.consumer._PAUSE_WHILE_AWAY_S", 0.001)
     desk = Desk(fail)
     desk.broker.refusals = 3
 

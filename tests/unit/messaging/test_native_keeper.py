@@ -8,11 +8,11 @@ from types import SimpleNamespace
 
 import pytest
 
-from common.messaging import rocketmq_native_keeper as keeper_module
 from common.messaging.port import BrokerUnavailable
-from common.messaging.rocketmq_native_keeper import Keeper, Member
-from common.messaging.rocketmq_remoting import Answer, Queue, TopicMissing
-from tests.redis_server import wait_until
+from common.messaging.rocketmq.native import membership as keeper_module
+from common.messaging.rocketmq.native.membership import Keeper, Member
+from common.messaging.rocketmq.remoting import Answer, Queue, TopicMissing
+from tests.support.redis_server import wait_until
 
 PRODUCER = Member("test-halves", "test-halves", consumes=False, instance="abc")
 CONSUMER = Member("test-messages", "test-messages-order", consumes=True, instance="abc-0")

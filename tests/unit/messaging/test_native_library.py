@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from common.clock import ManualClock
-from common.messaging import rocketmq_native_library as library
-from common.messaging.open import open_broker
+from common.messaging.drivers import open_broker
+from common.messaging.rocketmq.native import library
 
 URL = "rocketmq-native://127.0.0.1:9876"
 

@@ -6,10 +6,10 @@ from threading import Barrier, Event, Thread
 import pytest
 
 from common.clock import ManualClock
-from common.messaging.hops import DUE, Hops, level_step
+from common.messaging.long_delays import DUE, Hops, level_step
 from common.messaging.port import BrokerUnavailable, Checker, Message, Resolution
-from common.messaging.rocketmq_native_messages import arrived
-from common.messaging.rocketmq_native_sending import Sending
+from common.messaging.rocketmq.native.messages import arrived
+from common.messaging.rocketmq.native.producer import Sending
 from tests.unit.messaging.native_binding import Binding, NativeMessage, SendStatus, TransactionStatus
 
 ORDER = Message("messages", "order-1", b"body")

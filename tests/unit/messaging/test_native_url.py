@@ -3,7 +3,7 @@ from datetime import timedelta
 
 import pytest
 
-from common.messaging.rocketmq_native_url import NativeOptions, parse_url
+from common.messaging.rocketmq.native.url import NativeOptions, parse_url
 
 
 def test_url_without_parameters_has_the_defaults() -> None:

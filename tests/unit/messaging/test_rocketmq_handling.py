@@ -5,15 +5,15 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any, cast
 
 from common.clock import ManualClock
-from common.messaging.hops import FOR_GROUP, Hop, Hops, longest_step
+from common.messaging.long_delays import FOR_GROUP, Hop, Hops, longest_step
 from common.messaging.port import BrokerUnavailable, Delivery, Message
-from common.messaging.rocketmq_dead_letters import ATTEMPTS, ERROR
-from common.messaging.rocketmq_handling import Handling
-from common.messaging.rocketmq_messages import ID, to_client
+from common.messaging.rocketmq.dead_letters import ATTEMPTS, ERROR
+from common.messaging.rocketmq.messages import ID, to_client
+from common.messaging.rocketmq.proxy.handler import Handling
 
 if TYPE_CHECKING:
-    from common.messaging.rocketmq_consumer import Held
-    from common.messaging.rocketmq_sending import Sending
+    from common.messaging.rocketmq.proxy.consumer import Held
+    from common.messaging.rocketmq.proxy.producer import Sending
 
 Call = tuple[object, ...]
 

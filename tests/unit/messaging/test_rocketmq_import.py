@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-IMPORT = "from common.messaging.rocketmq import RocketmqBroker"
+IMPORT = "from common.messaging.rocketmq.proxy.broker import RocketmqBroker"
 FIRST_COMES_THE_NATIVE_CLIENT = """
 import sys, types
 package = types.ModuleType("rocketmq")  # as its __init__.py is: with nothing in it

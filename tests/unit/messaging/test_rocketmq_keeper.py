@@ -9,8 +9,8 @@ from typing import Any, cast
 import pytest
 
 from common.messaging.port import BrokerUnavailable
-from common.messaging.rocketmq_client import Sender
-from common.messaging.rocketmq_connection import Connection, Keeper
+from common.messaging.rocketmq.proxy.client import Sender
+from common.messaging.rocketmq.proxy.connection import Connection, Keeper
 from tests.contract.messaging.harness import wait_until
 
 OFTEN_S = 0.02

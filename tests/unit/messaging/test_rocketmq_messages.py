@@ -3,7 +3,7 @@
 import pytest
 
 from common.messaging.port import Message
-from common.messaging.rocketmq_messages import EMPTY, ID, KEY, first_id, properties_of, restored, to_client, to_port
+from common.messaging.rocketmq.messages import EMPTY, ID, KEY, first_id, properties_of, restored, to_client, to_port
 
 
 @pytest.mark.parametrize(

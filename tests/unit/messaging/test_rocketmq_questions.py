@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, cast
 import pytest
 
 from common.messaging.port import Message, Resolution
-from common.messaging.rocketmq_messages import to_client
-from common.messaging.rocketmq_questions import MOST_WAITING, Questions
+from common.messaging.rocketmq.messages import to_client
+from common.messaging.rocketmq.proxy.check_backs import MOST_WAITING, Questions
 from tests.contract.messaging.harness import wait_until
 
 if TYPE_CHECKING:
-    from common.messaging.rocketmq_client import Question
-    from common.messaging.rocketmq_sending import Sending
+    from common.messaging.rocketmq.proxy.client import Question
+    from common.messaging.rocketmq.proxy.producer import Sending
 
 
 class Desk:

@@ -11,8 +11,8 @@ from threading import Thread
 import pytest
 
 from common.messaging.port import BrokerUnavailable, MessagingError
-from common.messaging.rocketmq_remoting import Queue, Stored, TopicMissing, connected, make_topic, queues, read_queue
-from tests.redis_server import free_port
+from common.messaging.rocketmq.remoting import Queue, Stored, TopicMissing, connected, make_topic, queues, read_queue
+from tests.support.redis_server import free_port
 
 
 @contextmanager

@@ -2,7 +2,7 @@ from datetime import timedelta
 
 import pytest
 
-from common.messaging.rocketmq_url import RocketmqOptions, parse_url
+from common.messaging.rocketmq.proxy.url import RocketmqOptions, parse_url
 
 
 def test_a_proxy_alone_has_its_name_server_beside_it() -> None:

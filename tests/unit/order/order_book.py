@@ -9,10 +9,11 @@ from typing import Any, Final
 
 from common.crash_points import nothing_happens
 from common.database import Database
+from order_srv.adapters.cart_repository import CartRepository
+from order_srv.adapters.goods_repository import GoodsRepository
+from order_srv.adapters.order_repository import Repository
 from order_srv.bootstrap import MIGRATIONS
-from order_srv.cart_repository import CartRepository
-from order_srv.goods_repository import GoodsRepository
-from order_srv.order import (
+from order_srv.domain.order import (
     CloseCause,
     Closing,
     Event,
@@ -25,10 +26,9 @@ from order_srv.order import (
     Request,
     State,
 )
-from order_srv.pricing import Goods
-from order_srv.queries import Queries
-from order_srv.repository import Repository
-from tests.databases import url_of
+from order_srv.domain.pricing import Goods
+from order_srv.use_cases.queries import Queries
+from tests.support.databases import url_of
 
 NOW: Final = datetime(2026, 1, 1, tzinfo=UTC)
 PAY_WITHIN: Final = timedelta(minutes=30)

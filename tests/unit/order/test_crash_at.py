@@ -1,6 +1,6 @@
 import pytest
 
-from common.settings import WrongSettings, read_settings
+from common.process.settings import WrongSettings, read_settings
 from order_srv.crash_points import CrashPoint
 from order_srv.settings import OrderSettings
 

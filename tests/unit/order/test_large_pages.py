@@ -8,9 +8,9 @@ from typing import Final
 import pytest
 
 from common.clock import SystemClock
-from order_srv.goods import PriceBook
-from order_srv.order import Line, Order, Request
-from order_srv.translation import to_goods, to_order
+from order_srv.domain.order import Line, Order, Request
+from order_srv.entrypoints.translation import to_goods, to_order
+from order_srv.use_cases.price_book import PriceBook
 from reback.order.v1 import order_pb2 as pb
 from tests.unit.order.order_book import OrderBook, order_book
 

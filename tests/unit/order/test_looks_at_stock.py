@@ -10,11 +10,11 @@ import pytest
 
 from common.deadline import Deadline
 from common.errors import FailedPrecondition, Violation
-from order_srv import stock_client
-from order_srv.order import Line
-from order_srv.stock_client import Refused, StockClient
+from order_srv.adapters import stock_client
+from order_srv.adapters.stock_client import Refused, StockClient
+from order_srv.domain.order import Line
 from reback.inventory.v1 import inventory_pb2 as pb
-from tests.services import PATIENCE, wait_until
+from tests.support.services import PATIENCE, wait_until
 
 
 class RefusedCall(grpc.RpcError):
@@ -122,7 +122,7 @@ def test_where_inventory_can_not_be_looked_at_the_sell_will_tell() -> None:
 
 def test_what_is_still_short_stays_looked_at(monkeypatch: pytest.MonkeyPatch) -> None:
     now = [100.0]
-    monkeypatch.setattr("order_srv.stock_client.time.monotonic", lambda: now[0])
+    monkeypatch.setattr("order_srv.adapters.stock_client.time.monotonic", lambda: now[0])
     inventory = Inventory({"tea": 0})
     client = after_refusal_of(inventory, "tea")
     for _ in range(3):

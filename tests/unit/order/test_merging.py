@@ -6,9 +6,9 @@ from threading import Event, current_thread
 
 import pytest
 
+from common.batching import Merging
 from common.errors import Unavailable
-from order_srv.merging import Merging
-from tests.services import PATIENCE, wait_until
+from tests.support.services import PATIENCE, wait_until
 
 
 class Work:

@@ -4,8 +4,8 @@ from datetime import UTC, datetime
 import pytest
 
 from common.messaging.port import Message
-from order_srv.messages import Reback, Timeout
-from order_srv.order import Cause, CloseCause, Closing
+from order_srv.domain.messages import Reback, Timeout
+from order_srv.domain.order import Cause, CloseCause, Closing
 
 NOW = datetime(2026, 3, 4, 5, 6, 7, 89, tzinfo=UTC)
 

@@ -3,7 +3,7 @@ from itertools import pairwise
 
 from ulid import ULID
 
-from order_srv.order_sn import new_order_sn
+from order_srv.domain.order_sn import new_order_sn
 
 NOW = datetime(2026, 3, 4, 5, 6, 7, 417_999, tzinfo=UTC)
 RANDOM_BITS = 80

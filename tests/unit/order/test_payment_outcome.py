@@ -2,7 +2,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from order_srv.order import Order, Outcome, Payment, Recipient, RefundReason, State, outcome_of_payment
+from order_srv.domain.order import Order, Outcome, Payment, Recipient, RefundReason, State, outcome_of_payment
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 TOTAL = 1_250

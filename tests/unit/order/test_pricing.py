@@ -3,8 +3,8 @@ from datetime import UTC, datetime
 import pytest
 
 from common.errors import FailedPrecondition, Violation
-from order_srv.order import Line
-from order_srv.pricing import (
+from order_srv.domain.order import Line
+from order_srv.domain.pricing import (
     MAX_TOTAL_CENTS,
     Goods,
     GoodsUnavailable,

@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 from common.database import Database
-from order_srv import rows
-from order_srv.models import OrderRow
-from order_srv.order import Order, Outcome, State
+from order_srv.adapters import rows
+from order_srv.adapters.models import OrderRow
+from order_srv.domain.order import Order, Outcome, State
 from tests.unit.order.order_book import OrderBook, order_book
 
 Read = Callable[[OrderBook, Order], Order]

@@ -1,7 +1,7 @@
 import pytest
 
 from common.errors import AlreadyExists, DomainError, FailedPrecondition, InvalidArgument, NotFound, Violation
-from order_srv import refusals
+from order_srv.domain import refusal_codec
 
 NO_STOCK = FailedPrecondition(
     "2 of tea asked, 1 available (and 1 more)",
@@ -28,7 +28,7 @@ class NoStockOfOurs(FailedPrecondition):
 
 @pytest.mark.parametrize("refusal", [NO_STOCK, SKU_NOT_FOUND, NoStockOfOurs("short", metadata={"sku": "tea"})])
 def test_a_refusal_that_is_written_down_is_read_back_whole(refusal: DomainError) -> None:
-    again = refusals.load(refusals.dump(refusal))
+    again = refusal_codec.load(refusal_codec.dump(refusal))
     kind = NotFound if isinstance(refusal, NotFound) else FailedPrecondition
     assert type(again) is kind
     assert (again.reason, again.message) == (refusal.reason, refusal.message)
@@ -48,7 +48,7 @@ def test_a_refusal_that_is_written_down_is_read_back_whole(refusal: DomainError)
     ],
 )
 def test_only_an_answer_for_good_is_told_again(refusal: DomainError, business: bool) -> None:
-    assert refusals.is_business(refusal) is business
+    assert refusal_codec.is_business(refusal) is business
 
 
 def test_the_largest_refusal_fits_into_a_text_column_of_64_kilobytes() -> None:
@@ -56,6 +56,6 @@ def test_the_largest_refusal_fits_into_a_text_column_of_64_kilobytes() -> None:
     violations = [Violation(sku, f"asked {100 * 2**31}, available {2**31}", "NO_STOCK") for sku in skus]
     metadata = {"sku": skus[0], "asked": str(100 * 2**31), "available": str(2**31)}
     refusal = FailedPrecondition("x" * 500, reason="NO_STOCK", metadata=metadata, violations=violations)
-    written = refusals.dump(refusal)
+    written = refusal_codec.dump(refusal)
     assert len(written.encode()) < 2**16
-    assert refusals.load(written).violations == tuple(violations)
+    assert refusal_codec.load(written).violations == tuple(violations)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from scripts.cluster import cache, go_release, packages
+from scripts.cluster.install import engine_cache, go_release, packages
 
 _ALWAYS = ("sh", "env", "cat", "chmod", "rm", "printf", "mkdir", "cp")
 
@@ -31,7 +31,7 @@ class Machine:
         monkeypatch.setenv("PATH", str(self.programs))
         monkeypatch.setenv("REBACK_ENGINES", str(self.engines))
         monkeypatch.delenv("JAVA_HOME", raising=False)
-        monkeypatch.setattr(cache, "_ADMINS", ())
+        monkeypatch.setattr(engine_cache, "_ADMINS", ())
         monkeypatch.setattr(packages, "_POLICY", self.policy)
         monkeypatch.setattr(packages, "_UNIT_FOLDERS", (folder / "units",))
         monkeypatch.setattr(go_release, "_PLACES", ())
@@ -52,10 +52,10 @@ class Machine:
         self.has("redis-server", "Redis server v=7.0.15 sha=00000000:0")
         self.has("java", "openjdk 17.0.15 2025-04-15")
         self.has("javac", "javac 17.0.15")
-        cache.rocketmq_folder().mkdir(parents=True)
-        cache.launcher_folder().mkdir(parents=True)
-        cache.consul_program().parent.mkdir(parents=True)
-        cache.consul_program().touch()
+        engine_cache.rocketmq_folder().mkdir(parents=True)
+        engine_cache.launcher_folder().mkdir(parents=True)
+        engine_cache.consul_program().parent.mkdir(parents=True)
+        engine_cache.consul_program().touch()
 
     def has_apt(self, brings: str = ":") -> None:
         """Put an apt there that notes what it is asked to install, and the policy meanwhile."""

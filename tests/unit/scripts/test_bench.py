@@ -7,11 +7,11 @@ import pytest
 
 from reback.inventory.v1 import inventory_pb2 as stock_pb
 from reback.order.v1 import order_pb2 as pb
-from scripts.bench.books import fault
-from scripts.bench.figures import Figure, Spread, Target, percentile
-from scripts.bench.load import Kind, Measured, Plan, requests, requests_by_address
-from scripts.bench.site import share
-from scripts.bench.tally import Tally
+from scripts.bench.harness.books import fault
+from scripts.bench.harness.figures import Figure, Spread, Target, percentile
+from scripts.bench.harness.load import Kind, Measured, Plan, requests, requests_by_address
+from scripts.bench.harness.recorder import Tally
+from scripts.bench.harness.testbed import share
 
 
 @pytest.mark.parametrize(("part", "expected"), [(0.5, 50), (0.99, 99), (1.0, 100), (0.0, 1), (0.001, 1)])

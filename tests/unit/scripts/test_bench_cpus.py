@@ -6,12 +6,12 @@ from pathlib import Path
 
 import pytest
 
-from common.one_cpu import ANY, allowed_cpus, check_cpu
-from scripts.bench import replicas
-from scripts.bench.cpus import cpu_of
-from scripts.bench.replicas import INVENTORY, ORDER, Replicas, cpu_in_turn
-from scripts.bench.ways.server import Settings
-from scripts.bench.worlds import Embedded
+from common.process.cpu_affinity import ANY, allowed_cpus, check_cpu
+from scripts.bench.harness import replicas
+from scripts.bench.harness.cpus import cpu_of
+from scripts.bench.harness.replicas import INVENTORY, ORDER, Replicas, cpu_in_turn
+from scripts.bench.harness.worlds import Embedded
+from scripts.bench.strategies.server import Settings
 
 
 class Started:

@@ -4,8 +4,8 @@ import sqlite3
 from contextlib import closing
 from pathlib import Path
 
-from order_srv.messages import ORDER_TIMEOUT
-from scripts.bench.messages import send_bare
+from order_srv.domain.messages import ORDER_TIMEOUT
+from scripts.bench.parts.messages import send_bare
 
 
 def waiting(file: Path) -> dict[tuple[str, str], int]:

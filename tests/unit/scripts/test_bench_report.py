@@ -10,12 +10,12 @@ from xml.etree import ElementTree as ET
 import pytest
 from rich.console import Console
 
-from scripts.bench.figures import Axis, Figure, Load, Plot, Point, Series, Spread, Target
-from scripts.bench.output import Output
-from scripts.bench.plots import draw, main
-from scripts.bench.report import in_words, machine, merged, of_part, read, write
-from scripts.bench.site import Options, Results
-from scripts.bench.table import console_tables, figure_rows, load_rows, markdown, missed, rounded
+from scripts.bench.harness.figures import Axis, Figure, Load, Plot, Point, Series, Spread, Target
+from scripts.bench.harness.testbed import Options, Results
+from scripts.bench.report.output import Output
+from scripts.bench.report.plots import draw, main
+from scripts.bench.report.report import in_words, machine, merged, of_part, read, write
+from scripts.bench.report.table import console_tables, figure_rows, load_rows, markdown, missed, rounded
 
 FACTS = {
     "time": "2030-01-02T03:04:05+00:00",

@@ -14,10 +14,10 @@ import pytest
 from dotenv import dotenv_values
 
 from common.addresses import split_address
-from common.one_cpu import choose_cpu
-from common.settings import ServiceSettings
+from common.process.cpu_affinity import choose_cpu
+from common.process.settings import ServiceSettings
 from inventory_srv.settings import InventorySettings
-from order_srv.messages import ORDER_REBACK, ORDER_TIMEOUT
+from order_srv.domain.messages import ORDER_REBACK, ORDER_TIMEOUT
 from order_srv.settings import OrderSettings
 from scripts.cluster.cluster import Cluster
 from scripts.cluster.ports import DEFAULT_BASE, Ports, PortTaken, check_free

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from scripts.cluster.cache import consul_program, launcher_folder, rocketmq_folder
-from scripts.cluster.go_release import NEWER_GO, go_package, newer_go, newest_go
-from scripts.cluster.install import install_all
-from scripts.cluster.packages import CannotInstall
+from scripts.cluster.install.engine_cache import consul_program, launcher_folder, rocketmq_folder
+from scripts.cluster.install.go_release import NEWER_GO, go_package, newer_go, newest_go
+from scripts.cluster.install.install import install_all
+from scripts.cluster.install.packages import CannotInstall
 from tests.unit.scripts.cluster_machine import Machine
 
 

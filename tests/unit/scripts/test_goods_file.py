@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from scripts.goods_file import Problem, WrongGoodsFile, read_goods_file
+from scripts.lib.goods_file import Problem, WrongGoodsFile, read_goods_file
 
 HEADER = "sku,name,price_cents,currency,stock\n"
 GOOD = "tea,Green tea,690,EUR,120\n"

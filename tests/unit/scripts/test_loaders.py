@@ -10,8 +10,8 @@ from contextlib import contextmanager
 import grpc
 import pytest
 
-from scripts.bench.load import Kind, Plan, drive
-from scripts.bench.loaders import Loaders, LoadFailed
+from scripts.bench.harness.load import Kind, Plan, drive
+from scripts.bench.harness.loaders import Loaders, LoadFailed
 
 
 def test_a_load_that_can_not_be_made_is_told() -> None:

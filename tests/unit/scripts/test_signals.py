@@ -8,8 +8,8 @@ from typing import Any
 import psutil
 import pytest
 
-from scripts.services import Service
-from scripts.signals import signals_held_back
+from scripts.lib.services import Service
+from scripts.lib.signals import signals_held_back
 
 
 @pytest.fixture(autouse=True)

@@ -1,7 +1,7 @@
 """What the books of a way of selling say, and that every way is told of."""
 
-from scripts.bench.ways.books import Books
-from scripts.bench.ways.choice import CHOICES, REBACK, TITLES
+from scripts.bench.strategies.books import Books
+from scripts.bench.strategies.choice import CHOICES, REBACK, TITLES
 
 
 def test_books_balance_when_what_was_put_there_is_left_or_sold() -> None:

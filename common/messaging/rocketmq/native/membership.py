@@ -1,0 +1,185 @@
+"""Looks whether the brokers know this process, and has it announced where they don't.
+
+A broker asks a producer, and gives a consumer its queues, only when their heartbeat has come. The native client sends
+one every 30 seconds: after a broker came back nothing would happen so long. It also sends one when a consumer starts,
+so one is started, of a group of its own, that nothing in the topic is meant for.
+"""
+
+import time
+from collections.abc import Callable, Collection
+from dataclasses import dataclass
+from threading import Event, Thread
+from typing import Any, Final
+
+import structlog
+
+from common.errors import Unavailable
+from common.messaging.port import BrokerUnavailable
+from common.messaging.rocketmq.remoting import connected, queues
+
+log = structlog.get_logger(__name__)
+
+_CONSUMERS_OF_GROUP: Final = 203
+_PRODUCERS_OF_GROUP: Final = 204
+_PAUSE_WHILE_AWAY_S: Final = 0.3
+_PATIENCE_AT_START_S: Final = 5.0
+_NO_TAG: Final = "announcement"
+
+
+@dataclass(frozen=True, slots=True)
+class Member:
+    """A client of this process that the brokers of a topic have to know.
+
+    Attributes:
+        topic: With the prefix.
+        group: RocketMQ's name of its group.
+        consumes: Whether it is a consumer, not a producer.
+        instance: The name that it shares with the clients that use the same connections.
+    """
+
+    topic: str
+    group: str
+    consumes: bool
+    instance: str
+
+
+class Keeper:
+    """See the module. Tells when the brokers are cut off, and when they are back.
+
+    Args:
+        client: The binding.
+        nameservers: `host:port` of each.
+        every: The pause between two looks, in seconds.
+        closing: Set when the broker closes.
+    """
+
+    def __init__(self, client: Any, *, nameservers: Collection[str], every: float, closing: Event) -> None:
+        self._client = client
+        self._nameservers = nameservers
+        self._every = every
+        self._members: list[Member] = []
+        self._listeners: list[Callable[[bool], None]] = []
+        self._told: dict[str, frozenset[str]] = {}
+        self._reachable = True
+        self._look_now = Event()
+        self._closing = closing
+        self._thread = Thread(target=self._run, name="rocketmq-keeper", daemon=True)
+
+    def on_reachable(self, listener: Callable[[bool], None]) -> None:
+        self._listeners.append(listener)
+
+    def start(self, members: Collection[Member]) -> None:
+        """Have the brokers know these members, and see to it that they go on to.
+
+        Raises:
+            BrokerUnavailable: They can't be reached.
+            TopicMissing: A topic is not there.
+        """
+        self._members = list(members)
+        give_up = time.monotonic() + _PATIENCE_AT_START_S
+        while not self._closing.is_set():
+            try:
+                unknown = self._unknown()
+            except Unavailable:
+                if time.monotonic() > give_up:
+                    raise
+            else:
+                if not unknown:
+                    break
+                if time.monotonic() > give_up:
+                    raise BrokerUnavailable(f"RocketMQ does not know {unknown[0].group} yet")
+                self._announce(unknown)
+            self._closing.wait(_PAUSE_WHILE_AWAY_S)
+        self._thread.start()
+
+    def look_now(self) -> None:
+        """Something could not be sent: look at once."""
+        self._look_now.set()
+
+    def close(self) -> None:
+        """Wait for the last look, once the broker closes."""
+        self._look_now.set()
+        if self._thread.is_alive():
+            self._thread.join()
+
+    def _run(self) -> None:
+        while not self._closing.is_set():
+            if self._reachable:
+                self._look_now.wait(self._every)
+            else:
+                self._closing.wait(_PAUSE_WHILE_AWAY_S)  # what can't be sent is no news now
+            self._look_now.clear()
+            if not self._closing.is_set():
+                self._tell(self._look())
+
+    def _look(self) -> bool:
+        try:
+            unknown = self._unknown()
+            if unknown and not self._closing.is_set():
+                log.warning("a broker does not know this process any more", groups=[each.group for each in unknown])
+                self._announce(unknown)
+        except Unavailable as error:
+            log.debug("RocketMQ can't be reached", error=str(error))
+            return False
+        except Exception:  # whatever a broken answer raises: the keeper must go on
+            log.exception("it could not be looked whether RocketMQ knows this process")
+            return False
+        return not unknown
+
+    def _unknown(self) -> list[Member]:
+        """The members that not all brokers of their topic know.
+
+        Raises:
+            BrokerUnavailable: A name server or a broker can't be reached.
+        """
+        return [member for member in self._members if not self._is_known(member)]
+
+    def _is_known(self, member: Member) -> bool:
+        code = _CONSUMERS_OF_GROUP if member.consumes else _PRODUCERS_OF_GROUP
+        fields: dict[str, object] = {"consumerGroup" if member.consumes else "producerGroup": member.group}
+        name = f'#{member.instance}"'.encode()  # how the id of each client ends that the broker tells
+        for address in self._brokers_of(member.topic):
+            with connected(address) as broker:
+                if name not in broker.ask(code, fields).body:
+                    return False
+        return True
+
+    def _brokers_of(self, topic: str) -> frozenset[str]:
+        """The addresses of a topic's brokers; while no name server answers, those that were told last."""
+        failure = BrokerUnavailable("there is no name server")
+        for nameserver in self._nameservers:
+            try:
+                self._told[topic] = frozenset(queue.broker for queue in queues(nameserver, topic))
+            except BrokerUnavailable as error:
+                failure = error
+            else:
+                return self._told[topic]
+        if topic not in self._told:
+            raise failure
+        return self._told[topic]
+
+    def _announce(self, members: Collection[Member]) -> None:
+        for member in members:
+            consumer = self._client.PushConsumer(f"{member.topic}-announcement")
+            consumer.set_name_server_address(";".join(self._nameservers))
+            consumer.set_instance_name(member.instance)
+            consumer.subscribe(member.topic, self._acknowledge, _NO_TAG)
+            try:
+                consumer.start()
+                consumer.shutdown()
+            except self._client.RocketMQException as error:
+                log.debug("not announced", group=member.group, error=str(error))
+
+    def _acknowledge(self, _received: Any) -> Any:
+        return self._client.ConsumeStatus.CONSUME_SUCCESS
+
+    def _tell(self, reachable: bool) -> None:  # noqa: FBT001 one caller, just above
+        if reachable is self._reachable:
+            return
+        self._reachable = reachable
+        if reachable:
+            log.info("RocketMQ is reachable again")
+        else:
+            log.error("cut off from RocketMQ")
+        for listener in self._listeners:
+            listener(reachable)

@@ -1,0 +1,215 @@
+"""All that a process sends by the native client: one producer for plain messages, one for each topic's half messages.
+
+Producers are made when they are first needed, and then kept: one for each request would be refused by the library, and
+would leave nobody to answer the broker's questions.
+"""
+
+import ctypes
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from threading import Condition, Lock
+from typing import Any, Final
+
+import structlog
+
+from common.messaging.delay_levels import DELAY_LEVELS
+from common.messaging.long_delays import Hop
+from common.messaging.port import BrokerUnavailable, Checker, Decide, Message, Resolution
+from common.messaging.retries import one_line
+from common.messaging.rocketmq.native.messages import arrived, native
+
+log = structlog.get_logger(__name__)
+
+_LARGEST_MESSAGE: Final = 4 * 1024 * 1024  # what a broker takes; the library's own limit is 128 KiB
+
+
+class Sending:
+    """See the module.
+
+    Args:
+        client: The binding.
+        nameservers: `host:port;host:port`.
+        instance: The name that all clients of a broker share in this process.
+        prefix: Of topics; also of the plain producer's group.
+        timeout_ms: How long the broker may take to answer one try; the library tries five times.
+        checkers: By topic, with the prefix; the port's name of the topic, and who answers.
+        failed: Is told when something could not be sent.
+    """
+
+    def __init__(
+        self,
+        client: Any,
+        *,
+        nameservers: str,
+        instance: str,
+        prefix: str,
+        timeout_ms: int,
+        checkers: Mapping[str, tuple[str, Checker]],
+        failed: Callable[[], None],
+    ) -> None:
+        self._client = client
+        self._nameservers = nameservers
+        self._instance = instance
+        self._group = f"{prefix}sender"
+        self._timeout_ms = timeout_ms
+        self._checkers = checkers
+        self._failed = failed
+        self._producers: dict[str, Any] = {}
+        self._making = Lock()
+        self._reached: set[str] = set()
+        self._first = Lock()
+        self._calls = Condition()
+        self._calling_now = 0
+        self._closed = False
+
+    def send(self, topic: str, message: Message, properties: Mapping[str, str], hop: Hop | None = None) -> None:
+        """Send a message, to be held for a hop.
+
+        Raises:
+            BrokerUnavailable: It may or may not have been taken.
+        """
+        level = 1 + DELAY_LEVELS.index(hop.delay) if hop and hop.delay else 0
+        more = {**properties, **hop.properties} if hop else properties
+        producer = self._producer(self._group, self._make_plain)
+        with self._calling(topic) as reached, native(self._client, topic, message, more, level) as made:
+            try:
+                result = producer.send_sync(made)
+            except Exception as error:
+                raise BrokerUnavailable(f"RocketMQ: {error}") from error
+            reached()
+        if result.status is not self._client.SendStatus.OK:
+            raise BrokerUnavailable(f"RocketMQ: {result.status.name}")
+
+    def in_transaction(self, topic: str, message: Message, decide: Decide) -> Resolution:
+        """Send a half message and have it decided about; see the port."""
+        outcome: list[Resolution | BaseException] = []
+
+        def execute(_message: Any, _arguments: Any) -> Any:
+            reached()
+            try:
+                outcome.append(decide())
+            except BaseException as error:  # noqa: BLE001 - it must not cross into C; it is raised below
+                outcome.append(error)
+            return self._status(outcome[0])
+
+        producer = self.asked_about(topic)
+        with self._calling(topic) as reached, native(self._client, topic, message, {}) as made:
+            try:
+                producer.send_message_in_transaction(made, execute)
+            except Exception as error:
+                if not outcome:
+                    raise BrokerUnavailable(f"RocketMQ: {error}") from error
+                log.warning("resolution not sent, the broker will ask", topic=topic, error=str(error))
+            if not outcome:
+                raise BrokerUnavailable("RocketMQ: the half message is not safely on its disks")
+        if isinstance(outcome[0], BaseException):
+            raise outcome[0]
+        return outcome[0]
+
+    def asked_about(self, topic: str) -> Any:
+        """The producer of a topic's half messages, which is asked about them."""
+        return self._producer(topic, lambda: self._make_transactional(topic))
+
+    def close(self) -> None:
+        """Refuse what is sent from now on, wait for what is being sent, stop all producers."""
+        with self._calls:
+            self._closed = True
+            self._calls.wait_for(lambda: not self._calling_now)
+        with self._making:
+            for producer in self._producers.values():
+                producer.shutdown()
+            self._producers.clear()
+
+    def _producer(self, group: str, make: Callable[[], Any]) -> Any:
+        with self._making:
+            self._not_closed()
+            if group not in self._producers:
+                producer = make()
+                self._set_up(producer)
+                self._producers[group] = producer
+            return self._producers[group]
+
+    def _not_closed(self) -> None:
+        if self._closed:
+            raise BrokerUnavailable("the broker is closed")
+
+    @contextmanager
+    def _calling(self, topic: str) -> Iterator[Callable[[], None]]:
+        """One call of the library: no producer is stopped meanwhile, which the library would not survive."""
+        with self._calls:
+            self._not_closed()
+            self._calling_now += 1
+        try:
+            with self._first_alone(topic) as reached:
+                yield reached
+        finally:
+            with self._calls:
+                self._calling_now -= 1
+                self._calls.notify_all()
+
+    @contextmanager
+    def _first_alone(self, topic: str) -> Iterator[Callable[[], None]]:
+        """Let one call alone try to reach a topic: the library fails those that connect meanwhile.
+
+        The function that it gives is to be called when the topic was reached; the others go on then.
+        """
+        with ExitStack() as alone:
+
+            def reached() -> None:
+                self._reached.add(topic)
+                alone.close()
+
+            if topic not in self._reached:
+                if not self._first.acquire(timeout=self._timeout_ms / 1000):
+                    raise BrokerUnavailable("RocketMQ: another message is waiting for its broker")
+                alone.callback(self._first.release)
+                if topic in self._reached:
+                    alone.close()
+            try:
+                yield reached
+            except BrokerUnavailable:
+                self._reached.discard(topic)
+                self._failed()
+                raise
+
+    def _make_plain(self) -> Any:
+        return self._client.Producer(self._group)
+
+    def _make_transactional(self, topic: str) -> Any:
+        return self._client.TransactionMQProducer(topic, lambda received: self._answer(topic, received))
+
+    def _set_up(self, producer: Any) -> None:
+        handle, dll = producer._handle, self._client.dll  # noqa: SLF001 - the binding has no method for these
+        producer.set_name_server_address(self._nameservers)
+        producer.set_timeout(self._timeout_ms)
+        producer.set_max_message_size(_LARGEST_MESSAGE)
+        dll.SetProducerInstanceName(handle, self._instance.encode())
+        # What the library sends a second time, it would compress twice: it is to compress nothing.
+        dll.SetProducerCompressMsgBodyOverHowmuch(ctypes.c_void_p(handle), ctypes.c_int(_LARGEST_MESSAGE))
+        try:
+            producer.start()
+        except Exception as error:
+            raise BrokerUnavailable(f"RocketMQ: {error}") from error
+
+    def _answer(self, topic: str, received: Any) -> Any:
+        """Answer a check-back, in a thread of the library's: no exception may cross into it."""
+        name, checker = self._checkers.get(topic, ("", _knows_nothing))
+        try:
+            return self._status(checker(arrived(name, received).message))
+        except BaseException as error:  # noqa: BLE001 - whatever a checker raises means UNKNOWN
+            log.warning("checker failed", topic=name, error=one_line(error))
+            return self._client.TransactionStatus.UNKNOWN
+
+    def _status(self, resolution: object) -> Any:
+        statuses = self._client.TransactionStatus
+        match resolution:
+            case Resolution.COMMIT:
+                return statuses.COMMIT
+            case Resolution.ROLLBACK:
+                return statuses.ROLLBACK
+            case _:  # also what a checker without types returned by mistake: None must not drop a message
+                return statuses.UNKNOWN
+
+
+def _knows_nothing(_message: Message) -> Resolution:
+    return Resolution.UNKNOWN

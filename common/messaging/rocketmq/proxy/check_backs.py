@@ -1,0 +1,81 @@
+"""Answers the broker's questions about half messages, in threads of its own: the client's own has but one."""
+
+from collections.abc import Mapping
+from queue import Full, Queue
+from threading import Event, Thread, current_thread
+from typing import Final
+
+import structlog
+
+from common.messaging.port import BrokerUnavailable, Checker, Resolution
+from common.messaging.retries import one_line
+from common.messaging.rocketmq.messages import to_port
+from common.messaging.rocketmq.proxy.client import Question
+from common.messaging.rocketmq.proxy.producer import Sending
+
+log = structlog.get_logger(__name__)
+
+MOST_WAITING: Final = 1000
+"""How many questions wait to be answered; of more the broker asks again."""
+
+_THREADS: Final = 4
+
+
+class Questions:
+    """Takes questions, and has the topics' checkers answer them.
+
+    Args:
+        checkers: By topic with its prefix: the topic without it, and its checker.
+        sending: Where answers go.
+    """
+
+    def __init__(self, checkers: Mapping[str, tuple[str, Checker]], sending: Sending) -> None:
+        self._checkers = checkers
+        self._sending = sending
+        self._asked: Queue[Question | None] = Queue(MOST_WAITING)
+        self._closing = Event()
+        self._threads = [
+            Thread(target=self._run, name=f"rocketmq-check-back-{number}", daemon=True) for number in range(_THREADS)
+        ]
+
+    def start(self) -> None:
+        for thread in self._threads:
+            thread.start()
+
+    def put(self, question: Question) -> None:
+        """Answer a question soon, unless too many wait, mostly the same ones asked again. Does not wait."""
+        try:
+            self._asked.put_nowait(question)
+        except Full:
+            log.debug("too many questions of the broker wait, it will ask again")
+
+    def close(self) -> None:
+        """Answer what is being answered; the broker asks others about the rest, or asks again."""
+        self._closing.set()
+        started = [thread for thread in self._threads if thread.ident is not None]
+        for _ in started:
+            self._asked.put(None)
+        for thread in started:
+            if thread is not current_thread():
+                thread.join()
+
+    def _run(self) -> None:
+        while (question := self._asked.get()) is not None:
+            if self._closing.is_set():
+                continue
+            try:
+                self._sending.answer(question, self._answer(question))
+            except BrokerUnavailable as error:
+                log.info("answer not sent, the broker will ask again", error=str(error))
+            except Exception:  # whatever the client raises: others are to be answered
+                log.exception("a question of the broker was not answered")
+
+    def _answer(self, question: Question) -> Resolution:
+        half = question[1]
+        topic, checker = self._checkers[half.topic]
+        message = to_port(topic, half)
+        try:
+            return checker(message)
+        except BaseException as error:  # noqa: BLE001 - whatever a checker raises means UNKNOWN
+            log.warning("checker failed", topic=topic, key=message.key, error=one_line(error))
+            return Resolution.UNKNOWN

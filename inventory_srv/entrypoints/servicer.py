@@ -1,0 +1,75 @@
+"""The gRPC door: translates a request, calls one use case, translates what it says.
+
+Field rules, deadlines and errors are the interceptor's (`common.rpc.interceptor`).
+"""
+
+import grpc
+
+from common.rpc.interceptor import current_deadline
+from inventory_srv.entrypoints import translation as to
+from inventory_srv.use_cases.audit import Audit
+from inventory_srv.use_cases.queries import Queries
+from inventory_srv.use_cases.stock_writer import StockWriter
+from reback.inventory.v1 import inventory_pb2 as pb
+from reback.inventory.v1 import inventory_pb2_grpc
+
+Context = grpc.ServicerContext
+
+
+class InventoryServicer(inventory_pb2_grpc.InventoryServiceServicer):
+    """`reback.inventory.v1.InventoryService`; each RPC is described in the proto."""
+
+    def __init__(self, writer: StockWriter, queries: Queries, audit: Audit) -> None:
+        self._writer = writer
+        self._queries = queries
+        self._audit = audit
+
+    def SetStock(self, request: pb.SetStockRequest, context: Context) -> pb.Stock:
+        return to.stock_to(self._writer.carry_out(to.set_stock_from(request), current_deadline()))
+
+    def AdjustStock(self, request: pb.AdjustStockRequest, context: Context) -> pb.Stock:
+        return to.stock_to(self._writer.carry_out(to.adjust_stock_from(request), current_deadline()))
+
+    def GetStock(self, request: pb.GetStockRequest, context: Context) -> pb.Stock:
+        return to.stock_to(self._queries.get_stock(request.sku))
+
+    def BatchGetStocks(self, request: pb.BatchGetStocksRequest, context: Context) -> pb.BatchGetStocksResponse:
+        stocks = self._queries.batch_get_stocks(request.skus)
+        return pb.BatchGetStocksResponse(stocks=map(to.stock_to, stocks))
+
+    def ListStocks(self, request: pb.ListStocksRequest, context: Context) -> pb.ListStocksResponse:
+        page = self._queries.list_stocks(request.sku_prefix, request.page_size, request.page_token)
+        return pb.ListStocksResponse(stocks=map(to.stock_to, page.rows), next_page_token=page.next_page_token)
+
+    def Sell(self, request: pb.SellRequest, context: Context) -> pb.Sale:
+        return to.sale_to(self._writer.carry_out(to.sell_from(request), current_deadline()))
+
+    def Reback(self, request: pb.RebackRequest, context: Context) -> pb.Sale:
+        return to.sale_to(self._writer.carry_out(to.reback_from(request), current_deadline()))
+
+    def GetSale(self, request: pb.GetSaleRequest, context: Context) -> pb.Sale:
+        return to.sale_to(self._queries.get_sale(request.order_sn))
+
+    def BatchGetSales(self, request: pb.BatchGetSalesRequest, context: Context) -> pb.BatchGetSalesResponse:
+        return pb.BatchGetSalesResponse(sales=map(to.sale_to, self._queries.batch_get_sales(request.order_sns)))
+
+    def ListSales(self, request: pb.ListSalesRequest, context: Context) -> pb.ListSalesResponse:
+        page = self._queries.list_sales(
+            to.state_from(request.state),
+            to.time_from("created_before", request.created_before) if request.HasField("created_before") else None,
+            request.page_size,
+            request.page_token,
+        )
+        return pb.ListSalesResponse(sales=map(to.sale_to, page.rows), next_page_token=page.next_page_token)
+
+    def ListMovements(self, request: pb.ListMovementsRequest, context: Context) -> pb.ListMovementsResponse:
+        page = self._queries.list_movements(
+            request.sku if request.HasField("sku") else None,
+            request.order_sn if request.HasField("order_sn") else None,
+            request.page_size,
+            request.page_token,
+        )
+        return pb.ListMovementsResponse(movements=map(to.movement_to, page.rows), next_page_token=page.next_page_token)
+
+    def AuditStock(self, request: pb.AuditStockRequest, context: Context) -> pb.AuditStockResponse:
+        return to.audit_to(self._audit.page(request.page_size, request.page_token))

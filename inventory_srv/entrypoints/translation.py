@@ -1,0 +1,123 @@
+"""Between the proto's messages and this service's own values."""
+
+from datetime import UTC, datetime, timedelta
+from typing import Final
+from uuid import uuid4
+
+from google.protobuf.timestamp_pb2 import Timestamp
+
+from common.errors import InvalidArgument, Violation
+from inventory_srv.domain.changes import AdjustStock, Reback, Sell, SetStock
+from inventory_srv.domain.records import Line, MovementKind, Sale, SaleState, Stock, StockDifference, StoredMovement
+from inventory_srv.use_cases.audit import AuditPage
+from reback.inventory.v1 import inventory_pb2 as pb
+
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+_SECOND: Final = timedelta(seconds=1)
+
+_STATES: Final = {
+    SaleState.SOLD: pb.SALE_STATE_SOLD,
+    SaleState.RETURNED: pb.SALE_STATE_RETURNED,
+}
+_STATES_ASKED: Final = {number: state for state, number in _STATES.items()}
+_KINDS: Final = {
+    MovementKind.SET: pb.MOVEMENT_KIND_SET,
+    MovementKind.ADJUST: pb.MOVEMENT_KIND_ADJUST,
+    MovementKind.SELL: pb.MOVEMENT_KIND_SELL,
+    MovementKind.REBACK: pb.MOVEMENT_KIND_REBACK,
+}
+
+
+def sell_from(request: pb.SellRequest) -> Sell:
+    return Sell(request.order_sn, tuple(Line(line.sku, line.quantity) for line in request.lines))
+
+
+def reback_from(request: pb.RebackRequest) -> Reback:
+    return Reback(request.order_sn, request.reason)
+
+
+def set_stock_from(request: pb.SetStockRequest) -> SetStock:
+    return SetStock(
+        # Every change carries a key; one that its caller does not know is used once.
+        request_id=request.request_id or uuid4().hex,
+        sku=request.sku,
+        quantity=request.quantity,
+        reason=request.reason,
+        expected_version=request.expected_version if request.HasField("expected_version") else None,
+    )
+
+
+def adjust_stock_from(request: pb.AdjustStockRequest) -> AdjustStock:
+    return AdjustStock(request.request_id, request.sku, request.delta, request.reason)
+
+
+def state_from(state: "pb.SaleState.ValueType") -> SaleState | None:
+    """None: any."""
+    return _STATES_ASKED.get(state)
+
+
+def time_from(field: str, moment: Timestamp) -> datetime:
+    """The time in `field`, rounded up to whole microseconds: times here have no finer part.
+
+    Raises:
+        InvalidArgument: No time between the years 1 and 9999.
+    """
+    try:
+        finer = 1 if moment.nanos % 1000 else 0
+        return moment.ToDatetime(tzinfo=UTC) + timedelta(microseconds=finer)
+    except (ValueError, OverflowError):
+        text = "must be a time between the years 1 and 9999"
+        raise InvalidArgument(f"{field}: {text}", violations=[Violation(field, text)]) from None
+
+
+def stock_to(stock: Stock) -> pb.Stock:
+    return pb.Stock(
+        sku=stock.sku,
+        available=stock.available,
+        sold=stock.sold,
+        version=stock.version,
+        update_time=_time_to(stock.update_time),
+    )
+
+
+def sale_to(sale: Sale) -> pb.Sale:
+    return pb.Sale(
+        order_sn=sale.order_sn,
+        state=_STATES[sale.state],
+        lines=[pb.SaleLine(sku=sku, quantity=quantity) for sku, quantity in sale.lines],
+        create_time=_time_to(sale.create_time),
+        return_time=None if sale.return_time is None else _time_to(sale.return_time),
+        return_reason=sale.return_reason,
+    )
+
+
+def movement_to(stored: StoredMovement) -> pb.Movement:
+    movement = stored.movement
+    return pb.Movement(
+        id=stored.id,
+        sku=movement.sku,
+        kind=_KINDS[movement.kind],
+        delta=movement.delta,
+        available_after=movement.available_after,
+        order_sn=movement.order_sn or "",
+        request_id=movement.request_id or "",
+        reason=movement.reason,
+        create_time=_time_to(movement.create_time),
+    )
+
+
+def audit_to(page: AuditPage) -> pb.AuditStockResponse:
+    return pb.AuditStockResponse(
+        skus_checked=page.skus_checked,
+        differences=[_difference_to(difference) for difference in page.differences],
+        next_page_token=page.next_page_token,
+    )
+
+
+def _difference_to(difference: StockDifference) -> pb.StockDifference:
+    return pb.StockDifference(**difference._asdict())
+
+
+def _time_to(moment: datetime) -> Timestamp:
+    since = moment - _EPOCH  # three times as fast as Timestamp.FromDatetime
+    return Timestamp(seconds=since.days * 86_400 + since.seconds, nanos=since.microseconds * 1000)

@@ -1,0 +1,152 @@
+"""What can be asked about stock, sales and movements. Lists go by key set: a page costs the same anywhere."""
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any, Final, NamedTuple
+
+import peewee
+
+from common import paging
+from common.database import Database, to_micros
+from inventory_srv.adapters import rows
+from inventory_srv.adapters.models import MovementTable, SaleLineTable, SaleTable, StockTable
+from inventory_srv.adapters.stock_cache import StockCache
+from inventory_srv.domain.errors import SaleNotFound, SkuNotFound
+from inventory_srv.domain.records import Sale, SaleState, Stock
+
+
+class Page(NamedTuple):
+    """Rows of a list, and the token of the page after it; empty on the last."""
+
+    rows: Sequence[Any]
+    next_page_token: str
+
+
+class Queries:
+    """Reads, each of one moment, but that of stocks by their skus: each of those is as new as the cache promises.
+
+    Args:
+        database: Where everything is.
+        cache: Where stocks may be; the stock writer must tell the same one of every change. None: they are not.
+    """
+
+    def __init__(self, database: Database, cache: StockCache | None = None) -> None:
+        self._database = database
+        self._cache = cache or StockCache.none()
+
+    def get_stock(self, sku: str) -> Stock:
+        """Raises SkuNotFound."""
+        return self.batch_get_stocks([sku])[0]
+
+    def batch_get_stocks(self, skus: Sequence[str]) -> list[Stock]:
+        """The stocks in the order asked.
+
+        Raises:
+            SkuNotFound: Naming every unknown sku.
+        """
+        found = self._cache.read(list(dict.fromkeys(skus)), self._look_up)
+        unknown = set(skus) - set(found)
+        if unknown:
+            raise SkuNotFound(unknown)
+        return [found[sku] for sku in skus]
+
+    def list_stocks(self, sku_prefix: str, page_size: int, page_token: str) -> Page:
+        """Stocks by sku ascending, code point by code point."""
+        size, after = paging.page_size(page_size), paging.decode(page_token, str)
+        query = StockTable.select(*rows.STOCK).order_by(StockTable.sku).limit(size + 1)
+        if sku_prefix:
+            query = query.where(StockTable.sku >= sku_prefix)
+            end = after_prefix(sku_prefix)
+            query = query if end is None else query.where(StockTable.sku < end)
+        if after:
+            query = query.where(StockTable.sku > after[0])
+        with self._database.reading():
+            stocks = [rows.to_stock(row) for row in self._rows(query)]
+        return Page(*paging.cut(stocks, size, lambda stock: (stock.sku,)))
+
+    def get_sale(self, order_sn: str) -> Sale:
+        """Raises SaleNotFound."""
+        sales = self.batch_get_sales([order_sn])
+        if not sales:
+            raise SaleNotFound(order_sn)
+        return sales[0]
+
+    def batch_get_sales(self, order_sns: Sequence[str]) -> list[Sale]:
+        """Those sales that exist, in the order asked, each once."""
+        asked = list(dict.fromkeys(order_sns))
+        found = {
+            sale.order_sn: sale
+            for sale in self._sales(SaleTable.select(*rows.SALE).where(SaleTable.order_sn.in_(asked)))
+        }
+        return [found[order_sn] for order_sn in asked if order_sn in found]
+
+    def list_sales(
+        self, state: SaleState | None, created_before: datetime | None, page_size: int, page_token: str
+    ) -> Page:
+        """Sales, newest first."""
+        size, after = paging.page_size(page_size), paging.decode(page_token, int, str)
+        query = (
+            SaleTable.select(*rows.SALE).order_by(SaleTable.add_time.desc(), SaleTable.order_sn.desc()).limit(size + 1)
+        )
+        if state is not None:
+            query = query.where(SaleTable.state == state.value)
+        if created_before is not None:
+            query = query.where(SaleTable.add_time < created_before)
+        if after:
+            added, order_sn = peewee.Value(after[0], converter=False), after[1]
+            query = query.where(SaleTable.add_time <= added)
+            query = query.where((SaleTable.add_time < added) | (SaleTable.order_sn < order_sn))
+        sales = self._sales(query)
+        return Page(*paging.cut(sales, size, lambda sale: (to_micros(sale.create_time), sale.order_sn), _bytes_of))
+
+    def list_movements(self, sku: str | None, order_sn: str | None, page_size: int, page_token: str) -> Page:
+        """Movements of one sku or of one order, newest first."""
+        size, after = paging.page_size(page_size), paging.decode(page_token, int)
+        of_subject = MovementTable.sku == sku if sku is not None else MovementTable.order_sn == order_sn
+        query = MovementTable.select(*rows.MOVEMENT).where(of_subject)
+        query = query.order_by(MovementTable.id.desc()).limit(size + 1)
+        if after:
+            query = query.where(MovementTable.id < after[0])
+        with self._database.reading():
+            movements = [rows.to_movement(row) for row in self._rows(query)]
+        return Page(*paging.cut(movements, size, lambda movement: (movement.id,)))
+
+    def _look_up(self, skus: Sequence[str]) -> list[Stock]:
+        with self._database.reading():
+            stocks = self._rows(StockTable.select(*rows.STOCK).where(StockTable.sku.in_(sorted(skus))))
+        return [rows.to_stock(row) for row in stocks]
+
+    def _sales(self, query: Any) -> list[Sale]:
+        """Sales with their lines, which never change: no later moment shows others."""
+        with self._database.reading():
+            sales = self._rows(query)
+            if not sales:
+                return []
+            order_sns = [row[0] for row in sales]
+            lines = self._rows(SaleLineTable.select(*rows.SALE_LINE).where(SaleLineTable.order_sn.in_(order_sns)))
+        return rows.to_sales(sales, lines)
+
+    def _rows(self, query: Any) -> list[rows.Row]:
+        found: list[rows.Row] = self._database.engine.execute(query).fetchall()
+        return found
+
+
+def _bytes_of(sale: Sale) -> int:
+    """About how much room a sale takes in an answer: its texts, and 16 for the numbers and tags of a line."""
+    return sum(len(line.sku.encode()) + 16 for line in sale.lines) + 4 * len(sale.return_reason or "") + 200
+
+
+def after_prefix(prefix: str) -> str | None:
+    """The first text that sorts after every text with this prefix; None: there is none."""
+    for end in range(len(prefix), 0, -1):
+        last = ord(prefix[end - 1])
+        if last < _LAST_CHARACTER:
+            # Between these two no text has a character.
+            following = _AFTER_SURROGATES if last == _BEFORE_SURROGATES else last + 1
+            return prefix[: end - 1] + chr(following)
+    return None
+
+
+_LAST_CHARACTER: Final = 0x10FFFF
+_BEFORE_SURROGATES: Final = 0xD7FF
+_AFTER_SURROGATES: Final = 0xE000

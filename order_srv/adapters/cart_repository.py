@@ -1,0 +1,66 @@
+"""Users' carts in the database."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+import peewee
+
+from common.database import Database
+from order_srv.adapters.models import CartItemRow
+
+
+@dataclass(frozen=True, slots=True)
+class CartItem:
+    """So many units of one sku in a user's cart; a `selected` one is bought by CreateOrder without lines."""
+
+    user_id: int
+    sku: str
+    quantity: int
+    selected: bool
+    update_time: datetime
+
+
+class CartRepository:
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def put(self, item: CartItem) -> None:
+        """Put an item into the cart, or change it there."""
+
+        def work() -> None:
+            values = {"quantity": item.quantity, "selected": item.selected, "update_time": item.update_time}
+            here = (CartItemRow.user_id == item.user_id) & (CartItemRow.sku == item.sku)
+            if not self._database.run(CartItemRow.update(**values).where(here)):
+                key = {"user_id": item.user_id, "sku": item.sku, "add_time": item.update_time}
+                self._database.run(CartItemRow.insert(**key, **values))
+
+        # Of two who put one item the second finds it when it tries again.
+        self._database.write(work, repeat_on=peewee.IntegrityError)
+
+    def items(self, user_id: int, after: str | None, limit: int) -> list[CartItem]:
+        """Up to `limit` items of a user by sku, those behind `after`."""
+        with self._database.reading():
+            page = CartItemRow.select().where(CartItemRow.user_id == user_id)
+            if after is not None:
+                page = page.where(CartItemRow.sku > after)
+            return [_to_item(row) for row in self._database.select(page.order_by(CartItemRow.sku).limit(limit))]
+
+    def selected(self, user_id: int, limit: int) -> list[CartItem]:
+        """Up to `limit` selected items of a user, by sku."""
+        with self._database.reading():
+            chosen = CartItemRow.select().where(CartItemRow.user_id == user_id, CartItemRow.selected)
+            return [_to_item(row) for row in self._database.select(chosen.order_by(CartItemRow.sku).limit(limit))]
+
+    def delete(self, user_id: int, skus: Sequence[str]) -> None:
+        """Take items out of the cart; those that are not in it are passed over."""
+
+        def work() -> None:
+            here = (CartItemRow.user_id == user_id) & CartItemRow.sku.in_(list(skus))
+            self._database.run(CartItemRow.delete().where(here))
+
+        self._database.write(work)
+
+
+def _to_item(row: CartItemRow) -> CartItem:
+    return CartItem(row.user_id, row.sku, row.quantity, row.selected, row.update_time)

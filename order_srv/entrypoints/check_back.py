@@ -1,0 +1,49 @@
+"""Door: the broker's question what became of a half message. The row decides, always the same way."""
+
+from datetime import timedelta
+
+import structlog
+
+from common.clock import Clock
+from common.crash_points import Reached
+from common.messaging.port import Message, Resolution
+from order_srv.adapters.order_repository import Repository
+from order_srv.crash_points import CrashPoint
+from order_srv.domain.messages import Reback
+from order_srv.domain.order import CloseCause, Closing, resolution
+
+_log = structlog.get_logger(__name__)
+
+
+class CheckBack:
+    """Answers check-backs of `order_reback`.
+
+    Args:
+        orders: Orders and payments; the primary.
+        clock: The one clock.
+        creating_grace: How long an order may be CREATING before the question fails it.
+        reached: Told when a crash point is reached.
+    """
+
+    def __init__(self, *, orders: Repository, clock: Clock, creating_grace: timedelta, reached: Reached) -> None:
+        self._orders = orders
+        self._clock = clock
+        self._creating_grace = creating_grace
+        self._reached = reached
+
+    def __call__(self, message: Message) -> Resolution:
+        """Make the move that the question asks for, if any, and answer by the row.
+
+        Raises:
+            DatabaseUnavailable: Counts as UNKNOWN; the broker asks again.
+        """
+        reback = Reback.from_message(message)
+        closing = reback.closing or Closing(CloseCause.TIMEOUT)
+        state = self._orders.answer_check_back(
+            reback.order_sn, reback.cause, closing, self._clock.now(), creating_grace=self._creating_grace
+        )
+        self._reached(CrashPoint.CHECK_BACK_MOVED)
+        if state is None:
+            # The row is written before the message: this is another database, or a restored one.
+            _log.error("half message without an order", order_sn=reback.order_sn, cause=reback.cause)
+        return resolution(state, reback.cause)

@@ -1,0 +1,84 @@
+"""Payments: every well-formed one of a known order is recorded once; money is never dropped."""
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from common.clock import Clock
+from common.crash_points import Reached
+from common.errors import FailedPrecondition, Violation
+from order_srv.adapters.order_repository import Repository
+from order_srv.crash_points import CrashPoint
+from order_srv.domain.errors import DifferentContent, OrderNotFound, PaymentNotFound
+from order_srv.domain.order import Order, Outcome, Payment
+
+
+class PaymentApplied(FailedPrecondition):
+    """The payment pays its order; there is nothing to send back."""
+
+    reason = "PAYMENT_APPLIED"
+
+
+@dataclass(frozen=True, slots=True)
+class Received:
+    """Money that came, by the word of whoever took it."""
+
+    payment_id: str
+    order_sn: str
+    amount_cents: int
+    currency: str
+    pay_type: str
+    paid_time: datetime
+
+
+class PayOrder:
+    def __init__(self, *, orders: Repository, clock: Clock, reached: Reached) -> None:
+        self._orders = orders
+        self._clock = clock
+        self._reached = reached
+
+    def pay(self, received: Received) -> tuple[Order, Payment]:
+        """Record a payment: APPLIED, or REFUND_DUE with its reason; a repeat gives it as it stands now.
+
+        Raises:
+            OrderNotFound: There is no such order.
+            DifferentContent: The payment_id was used for other money.
+            Unavailable: The order is being created, or the outcome is not known.
+        """
+        payment = self._orders.pay(
+            Payment(
+                payment_id=received.payment_id,
+                order_sn=received.order_sn,
+                amount_cents=received.amount_cents,
+                currency=received.currency,
+                pay_type=received.pay_type,
+                paid_time=received.paid_time,
+                outcome=Outcome.REFUND_DUE,  # decided with the order's row in hand
+                create_time=self._clock.now(),
+            )
+        )
+        self._reached(CrashPoint.PAY_COMMITTED)
+        order = self._orders.get(payment.order_sn)
+        if order is None:
+            raise OrderNotFound(payment.order_sn)
+        return order, payment
+
+    def mark_refunded(self, payment_id: str, refund_id: str) -> Payment:
+        """Record that a payment's money was sent back; a repeat gives it as it is.
+
+        Raises:
+            PaymentNotFound: There is no such payment.
+            PaymentApplied: Its money is not to be sent back.
+            DifferentContent: It was sent back by another refund.
+        """
+        payment = self._orders.mark_refunded(payment_id, refund_id, self._clock.now())
+        if payment is None:
+            raise PaymentNotFound(payment_id)
+        if payment.outcome is Outcome.APPLIED:
+            raise PaymentApplied(
+                f"payment {payment_id} pays its order",
+                metadata={"payment_id": payment_id, "order_sn": payment.order_sn},
+                violations=[Violation(payment_id, "the payment pays its order", "PAYMENT_APPLIED")],
+            )
+        if payment.refund_id != refund_id:
+            raise DifferentContent("refund_id", refund_id)
+        return payment

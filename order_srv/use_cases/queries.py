@@ -1,0 +1,86 @@
+"""Reads of orders, payments and timelines, in pages by key set."""
+
+import peewee
+
+from common import paging
+from common.database import Database, to_micros
+from order_srv.adapters import rows
+from order_srv.adapters.models import OrderEventRow, OrderRow, PaymentRow
+from order_srv.domain.errors import OrderNotFound
+from order_srv.domain.order import Event, EventKind, Order, Outcome, Payment, State
+
+
+class Queries:
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def order(self, user_id: int, order_sn: str) -> Order:
+        """One order of a user.
+
+        Raises:
+            OrderNotFound: There is none, or it is not this user's.
+        """
+        with self._database.snapshot():
+            here = (OrderRow.order_sn == order_sn) & (OrderRow.user_id == user_id)
+            found = self._database.select(OrderRow.select().where(here))
+            if not found:
+                raise OrderNotFound(order_sn)
+            return rows.load(self._database, found)[0]
+
+    def orders(self, user_id: int, state: State | None, page_size: int, page_token: str) -> tuple[list[Order], str]:
+        """A page of a user's orders, newest first, and the token of the next one."""
+        size = paging.page_size(page_size)
+        before = paging.decode(page_token, str)
+        page = OrderRow.select().where(OrderRow.user_id == user_id)
+        if state is not None:
+            page = page.where(OrderRow.state == state)
+        if before is not None:
+            page = page.where(OrderRow.order_sn < before[0])
+        with self._database.snapshot():
+            found = self._database.select(page.order_by(OrderRow.order_sn.desc()).limit(size + 1))
+            orders = rows.load(self._database, found)
+        return paging.cut(orders, size, lambda order: (order.order_sn,), _bytes_of)
+
+    def payments(self, outcome: Outcome | None, page_size: int, page_token: str) -> tuple[list[Payment], str]:
+        """A page of payments, newest first, and the token of the next one."""
+        size = paging.page_size(page_size)
+        before = paging.decode(page_token, int, str)
+        page = PaymentRow.select()
+        if outcome is not None:
+            page = page.where(PaymentRow.outcome == outcome)
+        if before is not None:
+            time, payment_id = peewee.Value(before[0], converter=False), before[1]
+            page = page.where(PaymentRow.add_time <= time)  # lets the index find the place, whatever comes after OR
+            page = page.where((PaymentRow.add_time < time) | (PaymentRow.payment_id < payment_id))
+        newest_first = page.order_by(PaymentRow.add_time.desc(), PaymentRow.payment_id.desc())
+        with self._database.reading():
+            found = self._database.select(newest_first.limit(size + 1))
+        shown, token = paging.cut(found, size, lambda row: (to_micros(row.add_time), row.payment_id))
+        return [rows.to_payment(row) for row in shown], token
+
+    def timeline(self, order_sn: str, page_size: int, page_token: str) -> tuple[list[Event], str]:
+        """A page of the steps that an order took, oldest first, and the token of the next one.
+
+        Raises:
+            OrderNotFound: There is no such order.
+        """
+        size = paging.page_size(page_size)
+        after = paging.decode(page_token, int)
+        page = OrderEventRow.select().where(OrderEventRow.order_sn == order_sn)
+        if after is not None:
+            page = page.where(OrderEventRow.id > after[0])
+        with self._database.reading():
+            found = self._database.select(page.order_by(OrderEventRow.id).limit(size + 1))
+            if not found and after is None:
+                raise OrderNotFound(order_sn)  # an order has at least its first step
+        shown, token = paging.cut(found, size, lambda row: (row.id,))
+        return [Event(EventKind(row.kind), row.add_time, row.detail) for row in shown], token
+
+
+def _bytes_of(order: Order) -> int:
+    """About how much room an order takes in an answer."""
+    who = order.recipient
+    texts = [who.name, who.mobile, who.address, order.note, order.close_reason]
+    texts += [text for line in order.lines for text in (line.sku, line.name)]
+    # Numbers, times, and what stands before each field.
+    return sum(len(text.encode()) for text in texts) + 24 * len(order.lines) + 400 * (len(order.payments) + 1)

@@ -1,0 +1,190 @@
+"""What the services stand on while they are measured: embedded engines in files, or servers of the benchmark's own."""
+
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Final, Protocol
+from urllib.parse import urlsplit
+
+import psutil
+import pymysql
+import redis
+
+from inventory_srv.bootstrap import SERVICE as INVENTORY_SERVICE
+from order_srv.bootstrap import SERVICE as ORDER_SERVICE
+from scripts.cluster.cluster import Cluster
+from scripts.cluster.engines import consul, mariadb, rocketmq
+from scripts.cluster.engines.redis import NAME as REDIS
+from scripts.cluster.install.engine_cache import CONSUL_VERSION, ROCKETMQ_VERSION
+from scripts.cluster.ports import Ports
+from scripts.cluster.topics import make_topics
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+EMBEDDED: Final = "embedded"
+CLUSTER: Final = "cluster"
+WORLDS: Final = (EMBEDDED, CLUSTER)
+
+OFFICIAL: Final = "rocketmq"
+NATIVE: Final = "rocketmq-native"
+CLIENTS: Final = (OFFICIAL, NATIVE)
+
+_REGISTERED: Final = {"inventory_srv": INVENTORY_SERVICE, "order_srv": ORDER_SERVICE}
+_SERVICES: Final = ("inventory", "order")
+_PROGRAMS: Final = (mariadb.NAME, REDIS, rocketmq.NAMESERVER, rocketmq.BROKER, consul.NAME)
+
+
+class World(Protocol):
+    """What the services stand on.
+
+    Attributes:
+        name: `embedded` or `cluster`.
+        finds_replicas: Whether services find each other by themselves, and there may be more than one of each.
+    """
+
+    name: str
+    finds_replicas: bool
+
+    def settings(self, folder: Path) -> Mapping[str, str]:
+        """Variables by which both services find databases and topics that are new, and nobody else's.
+
+        Args:
+            folder: Where the services will run; a new one each time.
+        """
+
+    def database_url(self, folder: Path, service: str) -> str:
+        """The URL of the database that `inventory` or `order` has in that folder."""
+
+    def finds(self, module: str, address: str) -> bool:
+        """Whether others find this replica of `inventory_srv` or `order_srv`."""
+
+    def engines(self) -> Sequence[psutil.Process]:
+        """The engines' processes; nobody where they are part of the services."""
+
+    def versions(self) -> Mapping[str, str]:
+        """Of the engines, by name."""
+
+
+class Embedded:
+    """SQLite, and a broker in a file: the services' defaults, in the folder where they run."""
+
+    name = EMBEDDED
+    finds_replicas = False
+
+    def settings(self, folder: Path) -> Mapping[str, str]:
+        urls = {f"{service.upper()}_DATABASE_URL": self.database_url(folder, service) for service in _SERVICES}
+        return urls | {f"{service.upper()}_BROKER_URL": f"embedded:///{folder}/broker.db" for service in _SERVICES}
+
+    def database_url(self, folder: Path, service: str) -> str:
+        return f"sqlite:///{folder}/{service}.db"
+
+    def finds(self, module: str, address: str) -> bool:  # noqa: ARG002 order is told where inventory is
+        return True
+
+    def engines(self) -> Sequence[psutil.Process]:
+        return []
+
+    def versions(self) -> Mapping[str, str]:
+        return {}
+
+
+class Servers:
+    """MariaDB, Redis, RocketMQ and Consul as processes, which nobody else uses.
+
+    Attributes:
+        cluster: They, and how they are reached.
+        client: RocketMQ's client that the services use, `rocketmq` or `rocketmq-native`.
+
+    Args:
+        cluster: It runs, without services.
+        client: See above.
+    """
+
+    name = CLUSTER
+    finds_replicas = True
+
+    def __init__(self, cluster: Cluster, client: str) -> None:
+        self.cluster = cluster
+        self.client = client
+        self._processes = [psutil.Process(cluster.pid(name)) for name in _PROGRAMS]
+
+    @property
+    def broker_url(self) -> str:
+        """Of RocketMQ, for the client that was chosen."""
+        if self.client == NATIVE:
+            return f"{NATIVE}://{self.cluster.nameserver}"
+        return f"{self.cluster.rocketmq_url}?nameserver={self.cluster.nameserver}"
+
+    def settings(self, folder: Path) -> Mapping[str, str]:
+        prefix = f"{folder.name}-"
+        for service in _SERVICES:
+            self.run_sql(f"CREATE DATABASE `{_database(folder, service)}`")
+        make_topics(self.cluster.ports, prefix)
+        with redis.Redis.from_url(self.cluster.redis_url) as client:
+            client.flushall()  # locks and cached stock of databases that nobody uses any more
+        both = {
+            "BROKER_URL": self.broker_url,
+            "DISCOVERY_URL": self.cluster.consul_url,
+            "TOPIC_PREFIX": prefix,
+            "LOG_FORMAT": "json",
+        }
+        found = {f"{service.upper()}_{name}": value for service in _SERVICES for name, value in both.items()}
+        urls = {f"{service.upper()}_DATABASE_URL": self.database_url(folder, service) for service in _SERVICES}
+        return found | urls | dict.fromkeys(("INVENTORY_LOCK_URL", "INVENTORY_CACHE_URL"), self.cluster.redis_url)
+
+    def database_url(self, folder: Path, service: str) -> str:
+        return f"{self.cluster.mysql_url}/{_database(folder, service)}"
+
+    def finds(self, module: str, address: str) -> bool:
+        return address in consul.passing(self.cluster.ports.consul, _REGISTERED[module])
+
+    def engines(self) -> Sequence[psutil.Process]:
+        return self._processes
+
+    def versions(self) -> Mapping[str, str]:
+        with redis.Redis.from_url(self.cluster.redis_url) as client:
+            redis_version = str(client.info("server")["redis_version"])
+        return {
+            "mariadb": str(self.run_sql("SELECT VERSION()")),
+            "innodb_flush_log_at_trx_commit": str(self.run_sql("SELECT @@innodb_flush_log_at_trx_commit")),
+            "redis_server": redis_version,
+            "rocketmq": f"{ROCKETMQ_VERSION}, client {self.client}",
+            "consul": CONSUL_VERSION,
+        }
+
+    def run_sql(self, statement: str) -> object:
+        """Run a statement without a database; the first value of its answer, or None."""
+        url = urlsplit(self.cluster.mysql_url)
+        with pymysql.connect(
+            host=url.hostname, port=url.port or 0, user=url.username, password=url.password or "", autocommit=True
+        ) as connection:
+            cursor = connection.cursor()
+            cursor.execute(statement)
+            row = cursor.fetchone()
+            return row[0] if row else None
+
+
+@contextmanager
+def open_world(name: str, folder: Path, client: str, say: Callable[[str], None]) -> "Iterator[World]":
+    """The engines of a world for the length of a `with` block.
+
+    Args:
+        name: `embedded` or `cluster`.
+        folder: A new one, where the engines' data goes; it is taken away in the end.
+        client: Of RocketMQ.
+        say: Told what is being done.
+
+    Raises:
+        CannotRun: An engine is not installed, or does not start.
+    """
+    if name == EMBEDDED:
+        yield Embedded()
+        return
+    with Cluster(folder, Ports.free(), say=say) as cluster:
+        cluster.up(engines_only=True)
+        yield Servers(cluster, client)
+
+
+def _database(folder: Path, service: str) -> str:
+    return f"{service}_{folder.name}".replace("-", "_")

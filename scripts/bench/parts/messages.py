@@ -1,0 +1,102 @@
+"""CreateOrder beside its messages alone: the share that is left of what the broker and its client can do."""
+
+import threading
+import time
+from concurrent.futures import ProcessPoolExecutor
+from datetime import timedelta
+from multiprocessing import get_context
+from typing import Final
+
+from common.clock import SystemClock
+from common.messaging.drivers import open_broker
+from common.messaging.port import Broker, Message, Resolution
+from common.process.cpu_affinity import keep_to_one_cpu
+from order_srv.domain.messages import ORDER_REBACK, ORDER_TIMEOUT
+from scripts.bench.harness.figures import Target
+from scripts.bench.harness.load import Kind
+from scripts.bench.harness.replicas import ORDER, cpu_in_turn
+from scripts.bench.harness.rounds import Rounds
+from scripts.bench.harness.testbed import Site
+from scripts.bench.harness.worlds import CLUSTER, Servers
+from scripts.bench.parts.create import CREATE
+from scripts.cluster.topics import make_topics
+
+THREADS: Final = 8
+_BARE: Final = f"half message, delayed message and end, {THREADS} threads"
+_CALLERS: Final = 32
+_PREFIX: Final = "bare-"
+_NOWHERE: Final = "127.0.0.1:0"  # it serves nobody
+_WARM_UP_S: Final = 0.5
+_PAY_WITHIN: Final = timedelta(minutes=30)
+_KEY: Final = "01M0000000000000000000000"  # as long as an order's number
+_BODY: Final = b'{"order_sn": "%b", "cause": "create", "sent_time": "2026-01-01T00:00:00.000000+00:00"}' % _KEY.encode()
+
+
+def messages(site: Site) -> None:
+    """Create orders, and in turns send nothing but an order's messages, from a process of its own."""
+    url = _url_of(site)
+    rounds = Rounds(site)
+    as_the_order_service = (cpu_in_turn(ORDER, 0), _NOWHERE)
+    with ProcessPoolExecutor(1, get_context("spawn"), keep_to_one_cpu, as_the_order_service) as process:
+
+        def send() -> None:
+            rate = process.submit(send_bare, url, _PREFIX, site.options.seconds).result()
+            rounds.note(_BARE, rate)
+            site.say(f"  round {rounds.number}, {_BARE}: {rate:,.0f} a second")
+
+        def create() -> None:
+            rounds.load(CREATE, site.full_speed(Kind.CREATE, site.skus, callers=_CALLERS))
+
+        for number in rounds:
+            for measure in (send, create) if number % 2 else (create, send):
+                measure()
+    rounds.tell()
+    rounds.value(_BARE, "a second")
+    rounds.rate(CREATE)
+    target = Target(at_least=0.4, aim=0.7) if site.world.name == CLUSTER else None
+    rounds.ratio("CreateOrder ÷ bare messages", CREATE, _BARE, target)
+
+
+def _url_of(site: Site) -> str:
+    """The broker that the services use; nobody else has these topics."""
+    if isinstance(site.world, Servers):
+        make_topics(site.world.cluster.ports, _PREFIX)
+        return site.world.broker_url
+    return f"embedded:///{site.folder}/bare.db"
+
+
+def send_bare(url: str, prefix: str, seconds: float, threads: int = THREADS) -> float:
+    """Send orders' messages as fast as so many threads can; how many orders' a second.
+
+    Half messages are rolled back and delayed ones come in half an hour, as of orders that succeed.
+    """
+    broker = open_broker(url, topic_prefix=prefix, clock=SystemClock())
+    broker.answer_check_backs(ORDER_REBACK, lambda _: Resolution.ROLLBACK)
+    counts = [0] * threads
+    over = threading.Event()
+
+    def send_again_and_again(number: int) -> None:
+        while not over.is_set():
+            _send_one(broker)
+            counts[number] += 1
+
+    senders = [threading.Thread(target=send_again_and_again, args=(number,)) for number in range(threads)]
+    for sender in senders:
+        sender.start()
+    time.sleep(_WARM_UP_S)
+    before, began = sum(counts), time.perf_counter()
+    time.sleep(seconds)
+    sent, took = sum(counts) - before, time.perf_counter() - began
+    over.set()
+    for sender in senders:
+        sender.join()
+    broker.close()
+    return sent / took
+
+
+def _send_one(broker: Broker) -> None:
+    def decide() -> Resolution:
+        broker.publish_later(Message(ORDER_TIMEOUT, _KEY, _BODY), _PAY_WITHIN)
+        return Resolution.ROLLBACK
+
+    broker.in_transaction(Message(ORDER_REBACK, _KEY, _BODY), decide)

@@ -1,0 +1,52 @@
+"""Reading stock: out of the cache, and from the database; and what it costs that an entry of the cache expires."""
+
+from contextlib import ExitStack
+from dataclasses import replace
+from typing import Final
+
+from scripts.bench.harness.load import Kind, Plan
+from scripts.bench.harness.rounds import Rounds
+from scripts.bench.harness.testbed import HOT, Site
+from scripts.bench.harness.worlds import Servers
+
+EMPTY: Final = "empty call"
+_SKUS_A_BATCH: Final = 100
+_CACHES: Final = {"no cache": "", "cache": "prefix=reads:", "cache of 1 s": "prefix=reads1:&expiry=1"}
+
+
+def reads(site: Site) -> None:
+    """Read one stock, and many at once, with and without the cache."""
+    plans = {
+        "GetStock of one hot sku": site.full_speed(Kind.GET, (HOT,)),
+        f"GetStock of {len(site.skus):,} skus": site.full_speed(Kind.GET, site.skus),
+        f"BatchGetStocks of {_SKUS_A_BATCH}": site.full_speed(Kind.BATCH_GET, site.skus, lines=_SKUS_A_BATCH),
+    }
+    rounds = Rounds(site)
+    with ExitStack() as started:
+        addresses = {
+            name: started.enter_context(site.replica("inventory", {"INVENTORY_CACHE_URL": _url(site, parameters)}))
+            for name, parameters in _CACHES.items()
+        }
+        for _ in rounds:
+            rounds.loads({EMPTY: site.full_speed(Kind.EMPTY)} | _at_each(plans, addresses))
+    rounds.tell()
+    for what in plans:
+        rounds.ratio(f"{what}: cache ÷ none", f"{what}, cache", f"{what}, no cache")
+        rounds.ratio(f"{what}, cache ÷ empty call", f"{what}, cache", EMPTY)
+
+
+def _at_each(plans: dict[str, Plan], addresses: dict[str, str]) -> dict[str, Plan]:
+    return {
+        f"{what}, {name}": replace(plan, addresses=(address,))
+        for what, plan in plans.items()
+        for name, address in addresses.items()
+    }
+
+
+def _url(site: Site, parameters: str) -> str:
+    if not parameters:
+        return "none://"
+    if isinstance(site.world, Servers):
+        return f"{site.world.cluster.redis_url}?{parameters}"
+    _, _, local = parameters.partition("&")  # within one process there is nobody to be told apart from
+    return f"local://?{local}"

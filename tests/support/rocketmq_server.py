@@ -1,0 +1,158 @@
+"""A RocketMQ of a test's own: a name server, and a broker with its proxy, which can be killed and come back."""
+
+import json
+import signal
+import socket
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from random import Random
+from typing import Final
+
+from scripts.cluster.install.engine_cache import of_java, rocketmq_folder
+from tests.support.redis_server import free_port, wait_until
+from tests.support.rocketmq_topics import Topics
+
+PATIENCE: Final = 180.0
+
+_JAVA_OPTIONS: Final = (
+    *("-Xms128m", "-Xmx320m", "-XX:MaxDirectMemorySize=512m", "-XX:TieredStopAtLevel=1"),
+    *("-XX:+UseSerialGC", "-XX:-UsePerfData"),
+)
+_BROKER: Final = {
+    "brokerClusterName": "DefaultCluster",
+    "brokerName": "broker-a",
+    "brokerId": "0",
+    "brokerIP1": "127.0.0.1",
+    "mappedFileSizeCommitLog": str(16 * 1024 * 1024),
+    "flushDiskType": "SYNC_FLUSH",
+    "autoCreateTopicEnable": "false",
+    "transactionTimeOut": "2000",
+    "transactionCheckInterval": "2000",
+    "transactionCheckMax": "100000",
+    # As the local cluster's: a busy machine, or a disk that is rather full, is no reason to refuse messages.
+    "waitTimeMillsInSendQueue": "5000",
+    "osPageCacheBusyTimeOutMills": "10000",
+    "diskMaxUsedSpaceRatio": "95",
+    "diskSpaceCleanForciblyRatio": "96",
+    "diskSpaceWarningLevelRatio": "98",
+}
+
+
+class RocketmqServer:
+    """One name server, and one broker with its proxy in one process, as the local cluster has them.
+
+    Args:
+        folder: Where its files are.
+        broker: More lines of the broker's configuration.
+
+    Attributes:
+        nameserver: `host:port`.
+        topics: To make topics.
+    """
+
+    def __init__(self, folder: Path, broker: dict[str, str] | None = None) -> None:
+        self.folder = folder / "rocketmq"
+        self.folder.mkdir(parents=True)
+        self.nameserver = f"127.0.0.1:{free_port()}"
+        self._proxy = free_port()
+        self._nameserver_process: subprocess.Popen[bytes] | None = None
+        self._broker_process: subprocess.Popen[bytes] | None = None
+        self.topics = Topics(self.nameserver)
+        self._write_configuration(broker or {})
+
+    @property
+    def url(self) -> str:
+        return f"rocketmq://127.0.0.1:{self._proxy}?nameserver={self.nameserver}"
+
+    def start(self) -> None:
+        """Start what does not run, and wait until it serves."""
+        if self._nameserver_process is None:
+            self._nameserver_process = self._java("namesrv.NamesrvStartup", "-c", "namesrv.conf")
+        self._broker_process = self._java(
+            *("proxy.ProxyStartup", "-pm", "local", "-n", self.nameserver, "-bc", "broker.conf", "-pc", "proxy.json")
+        )
+        wait_until(self.serves, f"RocketMQ serves; its logs are in {self.folder}", PATIENCE)
+
+    def serves(self) -> bool:
+        """Whether the broker has told the name server of itself, and the proxy listens."""
+        with suppress(OSError), socket.create_connection(("127.0.0.1", self._proxy), 1):
+            return self.topics.has("SELF_TEST_TOPIC")
+        return False
+
+    def kill(self) -> None:
+        """kill -9 of broker and proxy; the name server goes on."""
+        if self._broker_process is not None:
+            self._broker_process.kill()
+            self._broker_process.wait()
+            self._broker_process = None
+
+    def stop(self) -> None:
+        """Stop broker and proxy in the middle of whatever they do (SIGSTOP)."""
+        assert self._broker_process is not None
+        self._broker_process.send_signal(signal.SIGSTOP)
+
+    def go_on(self) -> None:
+        assert self._broker_process is not None
+        self._broker_process.send_signal(signal.SIGCONT)
+
+    def close(self) -> None:
+        self.kill()
+        if self._nameserver_process is not None:
+            self._nameserver_process.kill()
+            self._nameserver_process.wait()
+
+    def _java(self, program: str, *arguments: str) -> "subprocess.Popen[bytes]":
+        java = of_java("java")
+        assert java is not None, "Java is not installed"
+        assert rocketmq_folder().is_dir(), f"RocketMQ is not in {rocketmq_folder()}"
+        jars, here = f"{rocketmq_folder()}/*", (f"-Duser.home={self.folder}", f"-Drocketmq.home.dir={self.folder}")
+        with (self.folder / f"{program}.log").open("ab") as log:
+            return subprocess.Popen(
+                [java, *_JAVA_OPTIONS, *here, "-cp", jars, f"org.apache.rocketmq.{program}", *arguments],
+                cwd=self.folder,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+            )
+
+    def _write_configuration(self, broker: dict[str, str]) -> None:
+        store = {"storePathRootDir": f"{self.folder}/store", "storePathCommitLog": f"{self.folder}/store/commitlog"}
+        own = {"listenPort": str(_broker_port()), "namesrvAddr": self.nameserver, **store}
+        _write(self.folder / "broker.conf", {**_BROKER, **own, **broker})
+        listen = self.nameserver.rpartition(":")[2]
+        _write(self.folder / "namesrv.conf", {"listenPort": listen, "bindAddress": "127.0.0.1"})
+        proxy = {
+            "rocketMQClusterName": "DefaultCluster",
+            "namesrvAddr": self.nameserver,
+            "grpcServerPort": self._proxy,
+            "remotingListenPort": free_port(),
+        }
+        (self.folder / "proxy.json").write_text(json.dumps(proxy), encoding="utf-8")
+
+
+@contextmanager
+def rocketmq_server(folder: Path, broker: dict[str, str] | None = None) -> Iterator[RocketmqServer]:
+    """A started cluster, killed at the end."""
+    server = RocketmqServer(folder, broker)
+    try:
+        server.start()
+        yield server
+    finally:
+        server.close()
+
+
+def _write(file: Path, values: dict[str, str]) -> None:
+    file.write_text("".join(f"{name}={value}\n" for name, value in values.items()), encoding="utf-8")
+
+
+def _broker_port() -> int:
+    """A port which is free with its neighbours: a broker also listens two below it and one above."""
+    chance = Random()
+    while True:
+        port = chance.randrange(20_000, 32_000)
+        with suppress(OSError):
+            for near in (port - 2, port, port + 1):
+                with socket.socket() as probe:
+                    probe.bind(("127.0.0.1", near))
+            return port
