@@ -16,7 +16,7 @@ Outcome = TypeVar("Outcome")
 _MOST: Final = 64
 
 
-class Apart(Exception):
+class NotBatchable(Exception):
     """These can't be carried out together; each has to be tried alone."""
 
 
@@ -33,13 +33,13 @@ class _Waiting(Generic[Wanted, Outcome]):
         self.told.acquire()
 
 
-class Merging(Generic[Wanted, Outcome]):
+class GroupCommit(Generic[Wanted, Outcome]):
     """Callable by any thread; returns or raises what became of what it wanted.
 
     Args:
         carry_out: Does all or nothing of what it is given, and returns one outcome for each.
-        for_all: Errors that are everybody's, such as a database out of reach. Any other one, of several, may be due to
-            one of them: each is then carried out alone, in its own thread.
+        shared_errors: Errors that every member of a batch shares, such as a database out of reach. Any other error may
+            be due to one member: each is then carried out alone, in its own thread.
         most: How many are carried out together.
     """
 
@@ -47,11 +47,11 @@ class Merging(Generic[Wanted, Outcome]):
         self,
         carry_out: Callable[[Sequence[Wanted]], Sequence[Outcome]],
         *,
-        for_all: type[Exception] | tuple[type[Exception], ...],
+        shared_errors: type[Exception] | tuple[type[Exception], ...],
         most: int = _MOST,
     ) -> None:
         self._carry_out = carry_out
-        self._for_all = for_all
+        self._shared_errors = shared_errors
         self._most = most
         self._waiting: deque[_Waiting[Wanted, Outcome]] = deque()
         self._at_work = False
@@ -73,7 +73,7 @@ class Merging(Generic[Wanted, Outcome]):
         if mine.outcome:
             return mine.outcome[0]
         assert mine.error is not None
-        if isinstance(mine.error, Apart):
+        if isinstance(mine.error, NotBatchable):
             return self._carry_out([wanted])[0]
         raise mine.error
 
@@ -102,12 +102,12 @@ class Merging(Generic[Wanted, Outcome]):
         try:
             outcomes = self._carry_out([waiting.wanted for waiting in batch])
         except Exception as error:  # noqa: BLE001 - raised again in each thread that waits
-            alone = len(batch) > 1 and not isinstance(error, self._for_all)
+            alone = len(batch) > 1 and not isinstance(error, self._shared_errors)
             for waiting in batch:
-                waiting.error = Apart() if alone else error
+                waiting.error = NotBatchable() if alone else error
         except BaseException:
             for waiting in batch:
-                waiting.error = Apart()  # this thread is being ended; the others are not
+                waiting.error = NotBatchable()  # this thread is being ended; the others are not
             raise
         else:
             for waiting, outcome in zip(batch, outcomes, strict=True):

@@ -9,28 +9,28 @@ import signal
 import threading
 from collections.abc import Callable
 
-Reached = Callable[[str], None]
+CrashHook = Callable[[str], None]
 """Called with a point's name when that point is reached."""
 
 
-def nothing_happens(point: str) -> None:
+def no_crash(point: str) -> None:
     """Pass every point: what production does."""
 
 
-def killed_at(point: str) -> Reached:
+def crash_at(point: str) -> CrashHook:
     """Kill this process (SIGKILL, no clean-up) when `point` is reached; an empty name never is.
 
     `stop:` before the name: stop the process instead (SIGSTOP), the first time only.
     """
     if not point:
-        return nothing_happens
+        return no_crash
     stops = point.startswith("stop:")
     points = {point.removeprefix("stop:")}
 
-    def reached(here: str) -> None:
+    def crash_hook(here: str) -> None:
         if here in points:
             points.clear()
             # To this thread: the whole process stops, but sent to the process, this thread might go on for a moment.
             signal.pthread_kill(threading.get_ident(), signal.SIGSTOP if stops else signal.SIGKILL)
 
-    return reached
+    return crash_hook

@@ -47,8 +47,8 @@ def decode(token: str, *kinds: type) -> Key | None:
     return tuple(key)
 
 
-def cut(
-    rows: Sequence[Row], size: int, key: Callable[[Row], Key], weigh: Callable[[Row], int] | None = None
+def paginate(
+    rows: Sequence[Row], size: int, key: Callable[[Row], Key], size_of: Callable[[Row], int] | None = None
 ) -> tuple[list[Row], str]:
     """Split fetched rows into a page and the token of the next one; the token is empty on the last page.
 
@@ -56,11 +56,11 @@ def cut(
         rows: `size + 1` of them; fewer when there are no more.
         size: The longest page.
         key: What a row is sorted by.
-        weigh: About how many bytes a row takes in the answer, for rows that may be large: a page of them ends early.
+        size_of: About how many bytes a row takes in the answer, for rows that may be large: a page of them ends early.
     """
     page = list(rows[:size])
-    if weigh is not None:
-        weights = accumulate(map(weigh, page))
+    if size_of is not None:
+        weights = accumulate(map(size_of, page))
         page = page[: max(1, sum(1 for weight in weights if weight <= PAGE_BYTES))]
     return page, encode(key(page[-1])) if len(rows) > len(page) else ""
 

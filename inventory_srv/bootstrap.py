@@ -10,7 +10,7 @@ from common.addresses import advertised_address
 from common.cache.drivers import open_cache
 from common.cache.port import Cache
 from common.clock import Clock
-from common.crash_points import Reached, killed_at
+from common.crash_points import CrashHook, crash_at
 from common.database import Database
 from common.discovery.drivers import open_discovery
 from common.discovery.port import Discovery
@@ -100,7 +100,7 @@ def build(
     settings: InventorySettings,
     *,
     clock: Clock | None = None,
-    reached: Reached | None = None,
+    crash_hook: CrashHook | None = None,
     open_database: Callable[[str, int], Database] | None = None,
     broker: Broker | None = None,
     lock: Lock | None = None,
@@ -109,10 +109,10 @@ def build(
 ) -> InventoryService:
     """Make the service of these settings; what is given is used instead of what the settings name.
 
-    `reached` is told of every crash point that is passed. `open_database` makes a database of a URL and a number of
+    `crash_hook` is told of every crash point that is passed. `open_database` makes a database of a URL and a number of
     connections.
     """
-    reached = reached or killed_at(settings.crash_at)
+    crash_hook = crash_hook or crash_at(settings.crash_at)
     connections = settings.threads + _MORE_CONNECTIONS
     database = (open_database or _open_database)(settings.database_url, connections)
     clock = clock or database.clock()
@@ -127,9 +127,9 @@ def build(
         batch=settings.batch,
         lock_outage=settings.lock_outage,
         cache=stocks,
-        reached=reached,
+        crash_hook=crash_hook,
     )
-    broker.subscribe(TOPIC, GROUP, OrderRebackConsumer(writer, reached=reached))
+    broker.subscribe(TOPIC, GROUP, OrderRebackConsumer(writer, crash_hook=crash_hook))
     return InventoryService(
         server=_server(settings, InventoryServicer(writer, Queries(database, stocks), Audit(database)), broker),
         database=database,

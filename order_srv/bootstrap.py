@@ -8,7 +8,7 @@ import grpc
 
 from common.addresses import advertised_address
 from common.clock import Clock
-from common.crash_points import Reached, killed_at
+from common.crash_points import CrashHook, crash_at
 from common.database import Database
 from common.discovery.drivers import open_discovery
 from common.discovery.port import Discovery
@@ -107,22 +107,22 @@ def build(
     settings: OrderSettings,
     *,
     clock: Clock | None = None,
-    reached: Reached | None = None,
+    crash_hook: CrashHook | None = None,
     database: Database | None = None,
     broker: Broker | None = None,
     discovery: Discovery | None = None,
 ) -> OrderService:
     """Make the service of these settings; what is given is used instead of what the settings name."""
-    reached = reached or killed_at(settings.crash_at)
+    crash_hook = crash_hook or crash_at(settings.crash_at)
     database = database or Database(settings.database_url, connections=settings.threads + _MORE_CONNECTIONS)
     clock = clock or database.clock()
     broker = broker or open_broker(settings.broker_url, topic_prefix=settings.topic_prefix, clock=clock)
     discovery = discovery or open_discovery(settings.discovery_url)
     inventory = open_channel(discovery, INVENTORY, never_repeated=[SELL])
     stock = StockClient(InventoryServiceStub(inventory))
-    orders = Repository(database, return_after=settings.return_after, reached=reached)
-    use_cases = _use_cases(settings, database, orders, stock, broker, clock, reached)
-    check_back = CheckBack(orders=orders, clock=clock, creating_grace=settings.creating_grace, reached=reached)
+    orders = Repository(database, return_after=settings.return_after, crash_hook=crash_hook)
+    use_cases = _use_cases(settings, database, orders, stock, broker, clock, crash_hook)
+    check_back = CheckBack(orders=orders, clock=clock, creating_grace=settings.creating_grace, crash_hook=crash_hook)
     broker.answer_check_backs(ORDER_REBACK, check_back)
     consumers.subscribe(broker, use_cases.close_order)
     sweeper = Sweeper(
@@ -132,7 +132,7 @@ def build(
         every=settings.sweep_every,
         grace=settings.sweep_grace,
         creating_grace=settings.creating_grace,
-        reached=reached,
+        crash_hook=crash_hook,
     )
     server = _server(settings, use_cases)
     _tell_health(broker, server)
@@ -156,7 +156,7 @@ def _use_cases(  # noqa: PLR0917 - the parts of `build`, in its order
     stock: StockClient,
     broker: Broker,
     clock: Clock,
-    reached: Reached,
+    crash_hook: CrashHook,
 ) -> UseCases:
     goods, carts = GoodsRepository(database), CartRepository(database)
     return UseCases(
@@ -171,12 +171,12 @@ def _use_cases(  # noqa: PLR0917 - the parts of `build`, in its order
             clock=clock,
             pay_within=settings.pay_within,
             waiters=settings.threads // 4,
-            reached=reached,
+            crash_hook=crash_hook,
         ),
         close_order=CloseOrder(
-            orders=orders, broker=broker, clock=clock, creating_grace=settings.creating_grace, reached=reached
+            orders=orders, broker=broker, clock=clock, creating_grace=settings.creating_grace, crash_hook=crash_hook
         ),
-        pay_order=PayOrder(orders=orders, clock=clock, reached=reached),
+        pay_order=PayOrder(orders=orders, clock=clock, crash_hook=crash_hook),
         finish_order=FinishOrder(orders=orders, clock=clock),
         queries=Queries(database),
     )

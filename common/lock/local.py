@@ -15,13 +15,13 @@ from common.lock.port import Held, Lock, LockBusy, LockLost
 class _Claim(Held):
     """One caller's keys: waited for, then held, then given back."""
 
-    def __init__(self, keys: Collection[str], on_wanted: Callable[[], None] | None) -> None:
+    def __init__(self, keys: Collection[str], on_contended: Callable[[], None] | None) -> None:
         self.keys = frozenset(keys)
         self.granted = False
         self.closed = False
         self.woken = Event()
         self._wanted = False
-        self._on_wanted = on_wanted
+        self._on_contended = on_contended
 
     @property
     def lost(self) -> bool:
@@ -34,8 +34,8 @@ class _Claim(Held):
     def want(self) -> None:
         if not self._wanted:
             self._wanted = True
-            if self._on_wanted is not None:
-                self._on_wanted()
+            if self._on_contended is not None:
+                self._on_contended()
 
 
 class LocalLock(Lock):
@@ -51,13 +51,13 @@ class LocalLock(Lock):
         keys: Collection[str],
         deadline: Deadline,
         *,
-        instead_of: Held | None = None,
-        on_wanted: Callable[[], None] | None = None,
+        replacing: Held | None = None,
+        on_contended: Callable[[], None] | None = None,
     ) -> Held:
-        claim = _Claim(keys, on_wanted)
+        claim = _Claim(keys, on_contended)
         with self._changing:
-            if isinstance(instead_of, _Claim):
-                self._claims.pop(instead_of, None)
+            if isinstance(replacing, _Claim):
+                self._claims.pop(replacing, None)
                 self._grant()
             if self._closed:
                 raise LockBusy("the lock is closed")

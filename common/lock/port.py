@@ -56,17 +56,17 @@ class Lock(ABC):
         keys: Collection[str],
         deadline: Deadline,
         *,
-        instead_of: Held | None = None,
-        on_wanted: Callable[[], None] | None = None,
+        replacing: Held | None = None,
+        on_contended: Callable[[], None] | None = None,
     ) -> Held:
         """Take every key, and hold it until it is given back.
 
         Args:
             keys: Any order, repeats allowed; taken in sorted order so that two callers never wait for each other.
             deadline: Until when to wait.
-            instead_of: What was held until now. It is given back whatever comes of this, in the same trip, and those
+            replacing: What was held until now. It is given back whatever comes of this, in the same trip, and those
                 who wait for its keys go first.
-            on_wanted: Called when somebody begins to wait for a key of it, on a thread that has other things to do.
+            on_contended: Called when somebody begins to wait for a key of it, on a thread that has other things to do.
 
         Raises:
             LockBusy: Not every key was had by the deadline. Nothing is held then.

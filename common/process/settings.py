@@ -272,9 +272,9 @@ def read_settings(settings_class: type[S]) -> S:
         WrongSettings: A value is not allowed, or a variable with the service's prefix is no setting.
     """
     lines = [_unknown_line(settings_class, name) for name in _unknown_names(settings_class)]
-    from_surroundings: Callable[[], S] = settings_class
+    from_environment: Callable[[], S] = settings_class
     try:
-        settings = from_surroundings()
+        settings = from_environment()
     except ValidationError as error:
         lines = [_wrong_line(settings_class, each) for each in error.errors()] + lines
     if lines:

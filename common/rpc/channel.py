@@ -126,7 +126,7 @@ class _Line:
         if idle:
             self._channel.close()
 
-    def cut(self) -> None:
+    def paginate(self) -> None:
         """Close now, whoever is calling."""
         with self._changing:
             self._retired = True
@@ -179,7 +179,7 @@ class _FollowingChannel(grpc.Channel):
             self._closed = True
             line = self._line
         if line is not None:
-            line.cut()
+            line.paginate()
 
     def _follow(self, addresses: Addresses) -> None:
         with self._changing:

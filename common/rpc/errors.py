@@ -36,7 +36,7 @@ STATUS_KEY: Final = "grpc-status-details-bin"
 ROOM_KEY: Final = "reback-error-bytes"
 """The request header by which a client says how many bytes of error details it takes."""
 
-DEFAULT_ROOM: Final = 5_400
+DEFAULT_MAX_BYTES: Final = 5_400
 """Bytes of status that fit into 8 KB of trailers even in base64, which many peers use for binary values."""
 
 LARGEST_ROOM: Final = 60_000
@@ -45,7 +45,7 @@ LARGEST_ROOM: Final = 60_000
 TOTAL_KEY: Final = "violations_total"
 """The key in an error's metadata that tells how many violations there are when not all are listed."""
 
-_MESSAGE_ROOM: Final = 480  # bytes of text on the wire, where a byte beyond ASCII takes three
+_MESSAGE_BYTES: Final = 480  # bytes of text on the wire, where a byte beyond ASCII takes three
 _FRAMING: Final = 160  # bytes at most that the parts of a status need around them: type urls, tags, the total
 
 _CODES: Final[dict[type[DomainError], grpc.StatusCode]] = {
@@ -67,14 +67,14 @@ def code_of(error: DomainError) -> grpc.StatusCode | None:
 
 
 def to_status(
-    error: DomainError, domain: str, *, room: int = DEFAULT_ROOM, code: grpc.StatusCode | None = None
+    error: DomainError, domain: str, *, max_bytes: int = DEFAULT_MAX_BYTES, code: grpc.StatusCode | None = None
 ) -> Status:
     """Write a domain error as a status.
 
     Args:
         error: What is to be told.
         domain: Whose error it is: `inventory` or `order`.
-        room: How many bytes the status may have. What does not fit is left out, the last violations first.
+        max_bytes: How many bytes the status may have. What does not fit is left out, the last violations first.
         code: Instead of the code of the error's class.
 
     Raises:
@@ -85,9 +85,9 @@ def to_status(
         raise ValueError(f"{type(error).__name__} has no status code")
     status = Status(code=code.value[0], message=_cut_message(error.message))
     info = ErrorInfo(reason=error.reason, domain=domain)
-    room -= status.ByteSize() + info.ByteSize() + _FRAMING
-    room -= _put_metadata(info, error.metadata, room)
-    violations = _fitting(error.violations, room)
+    max_bytes -= status.ByteSize() + info.ByteSize() + _FRAMING
+    max_bytes -= _put_metadata(info, error.metadata, max_bytes)
+    violations = _fitting(error.violations, max_bytes)
     if len(violations) < len(error.violations):
         info.metadata[TOTAL_KEY] = str(len(error.violations))
     status.details.add().Pack(info)
@@ -113,40 +113,40 @@ def to_domain_error(error: grpc.RpcError) -> DomainError:
     return kind(text, reason=reason, metadata=info.metadata, violations=tuple(_read_violations(status)))
 
 
-def room_of(headers: Iterable[tuple[str, str | bytes]]) -> int:
+def max_bytes_of(headers: Iterable[tuple[str, str | bytes]]) -> int:
     """How many bytes of status the client takes that sent `headers`."""
     asked = next((value for key, value in headers if key == ROOM_KEY), "")
     if not isinstance(asked, str) or not asked.isascii() or not asked.isdigit():
-        return DEFAULT_ROOM
-    return min(max(int(asked), DEFAULT_ROOM), LARGEST_ROOM)
+        return DEFAULT_MAX_BYTES
+    return min(max(int(asked), DEFAULT_MAX_BYTES), LARGEST_ROOM)
 
 
 def _cut_message(message: str) -> str:
     """As much of a message as the trailers have room for."""
-    room = _MESSAGE_ROOM
+    max_bytes = _MESSAGE_BYTES
     for at, character in enumerate(message):
-        room -= 1 if " " <= character <= "~" and character != "%" else 3 * len(character.encode())
-        if room < 0:
+        max_bytes -= 1 if " " <= character <= "~" and character != "%" else 3 * len(character.encode())
+        if max_bytes < 0:
             return message[:at]
     return message
 
 
-def _put_metadata(info: ErrorInfo, metadata: Mapping[str, str], room: int) -> int:
+def _put_metadata(info: ErrorInfo, metadata: Mapping[str, str], max_bytes: int) -> int:
     """Put the facts into `info` that fit; the size of what was put."""
     used = 0
     for key, value in metadata.items():
         size = 4 + _size(key) + _size(value)
-        if used + size <= room:
+        if used + size <= max_bytes:
             info.metadata[key] = value
             used += size
     return used
 
 
-def _fitting(violations: Sequence[Violation], room: int) -> Sequence[Violation]:
+def _fitting(violations: Sequence[Violation], max_bytes: int) -> Sequence[Violation]:
     """As many of the violations as fit, from the first."""
     for kept, violation in enumerate(violations):
-        room -= 4 + _size(violation.subject) + _size(violation.description) + _size(violation.type)
-        if room < 0:
+        max_bytes -= 4 + _size(violation.subject) + _size(violation.description) + _size(violation.type)
+        if max_bytes < 0:
             return violations[:kept]
     return violations
 

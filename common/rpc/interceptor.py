@@ -21,7 +21,7 @@ from grpc_status import rpc_status
 
 from common.deadline import Deadline
 from common.errors import DeadlineExceeded, DomainError, InvalidArgument, Violation
-from common.rpc.errors import code_of, room_of, to_status
+from common.rpc.errors import code_of, max_bytes_of, to_status
 from common.rpc.gate import Gate
 from common.rpc.streams import OpenStreams
 from common.rpc.validation import check, compile_rules
@@ -149,11 +149,11 @@ class _UnaryCall:
         code = code_of(error)
         if code is None:  # an error that no caller should see
             self._fail(error, context)
-        room = room_of(context.invocation_metadata())
+        max_bytes = max_bytes_of(context.invocation_metadata())
         facts = tuple(error.metadata.items())
         write = _refusal if len(error.violations) <= _FEW_VIOLATIONS else _refusal.__wrapped__
         try:
-            status = write(code, error.message, error.reason, facts, error.violations, self._domain, room)
+            status = write(code, error.message, error.reason, facts, error.violations, self._domain, max_bytes)
         except ValueError as bug:  # a text that UTF-8 can't write
             self._fail(bug, context)
         context.abort_with_status(status)
@@ -176,11 +176,11 @@ def _refusal(  # noqa: PLR0917 what an error says, as a key
     facts: tuple[tuple[str, str], ...],
     violations: tuple[Violation, ...],
     domain: str,
-    room: int,
+    max_bytes: int,
 ) -> grpc.Status:
     """An error as it is told; kept, for a flash sale refuses thousands a second in the same words."""
     error = DomainError(message, reason=reason, metadata=dict(facts), violations=violations)
-    status: grpc.Status = rpc_status.to_status(to_status(error, domain, room=room, code=code))
+    status: grpc.Status = rpc_status.to_status(to_status(error, domain, max_bytes=max_bytes, code=code))
     return status
 
 

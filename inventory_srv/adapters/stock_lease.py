@@ -16,7 +16,7 @@ import structlog
 from common.deadline import Deadline
 from common.lock.port import Held, Lock, LockBusy, LockLost, Outage
 from common.metrics import LOCK_UNGUARDED
-from inventory_srv.domain.changes import Sell, Sheet
+from inventory_srv.domain.changes import Sell, WorkingSet
 from inventory_srv.domain.errors import NoStock
 from inventory_srv.domain.records import Stock
 
@@ -56,23 +56,29 @@ class StockLease:
             back within milliseconds, a dead one keeps it until it expires.
         outage: What then: `database`, go on guarded by the rows alone; or `refuse`, tell the callers STOCK_BUSY.
         keep: For how long it is kept while there is nothing to do; zero: until the end of its batch.
-        on_wanted: Called when somebody else wants it, on another thread.
+        on_contended: Called when somebody else wants it, on another thread.
     """
 
     def __init__(
-        self, lock: Lock, *, patience: timedelta | None, outage: Outage, keep: timedelta, on_wanted: Callable[[], None]
+        self,
+        lock: Lock,
+        *,
+        patience: timedelta | None,
+        outage: Outage,
+        keep: timedelta,
+        on_contended: Callable[[], None],
     ) -> None:
         self._lock = lock
         self._patience = (patience or _PATIENCE[outage]).total_seconds()
         self._outage = outage
         self._keep = keep.total_seconds()
-        self._on_wanted = on_wanted
-        self._in_vain = _ForAWhile()  # skus not had, which are not waited for
+        self._on_contended = on_contended
+        self._in_vain = ExpiringSet()  # skus not had, which are not waited for
         self._held: Held | None = None
         self._skus: frozenset[str] = frozenset()
         self._since = self._used = self._refused = 0.0
         self._one_by_one = False
-        self._crowded = _ForAWhile()  # skus with too many buyers, which are not looked for
+        self._crowded = ExpiringSet()  # skus with too many buyers, which are not looked for
         self._memory = _Memory()
 
     def take(self, skus: Collection[str], latest: Deadline, *, one_by_one: bool = False) -> None:
@@ -96,7 +102,7 @@ class StockLease:
         patience = Deadline(min(latest.at, Deadline.after(self._patience_for(skus)).at))
         try:
             held = self._lock.take(
-                [f"lock:stock:{sku}" for sku in skus], patience, instead_of=last, on_wanted=self._on_wanted
+                [f"lock:stock:{sku}" for sku in skus], patience, replacing=last, on_contended=self._on_contended
             )
         except LockBusy:
             if self._outage == "refuse" or latest.passed:
@@ -154,10 +160,10 @@ class StockLease:
             return None
         return [stock for stock, _ in known]
 
-    def remember(self, sheet: Sheet) -> None:
+    def remember(self, working_set: WorkingSet) -> None:
         """Know what was committed."""
         if self.holds and self._keep:
-            self._memory.put(sheet, time.monotonic() + _TRUSTED)
+            self._memory.put(working_set, time.monotonic() + _TRUSTED)
 
     def forget(self) -> None:
         """Something went wrong: read everything again."""
@@ -205,7 +211,7 @@ class StockLease:
             self._in_vain.add(skus, _NOT_WAITED_FOR)
 
 
-class _ForAWhile:
+class ExpiringSet:
     """Skus of which something is so, each for a time of its own."""
 
     def __init__(self) -> None:
@@ -244,17 +250,17 @@ class _Memory:
         """Whether there is a sku that was short, whose buyers are known."""
         return bool(self._buyers)
 
-    def put(self, sheet: Sheet, until: float) -> None:
+    def put(self, working_set: WorkingSet, until: float) -> None:
         if len(self.rows) > _MOST_SKUS:
             self.rows.clear()
             self._buyers.clear()
         # Buyers first: a row never tells of a sale whose order is not among them.
         if self._buyers:
-            for sale in sheet.new_sales():
+            for sale in working_set.new_sales():
                 for sku, _ in sale.lines:
                     if sku in self._buyers:
                         self._buyers[sku].add(sale.order_sn)
-        for stock in sheet.confirmed_stocks():
+        for stock in working_set.confirmed_stocks():
             if stock.sku in self._skus:
                 self.rows[stock.sku] = stock, until
 

@@ -11,7 +11,7 @@ import peewee
 
 from common.database import Database, Overtaken, Statement, padded, to_micros
 from inventory_srv.adapters import rows
-from inventory_srv.domain.changes import AdjustStock, Change, Reback, Sell, SetStock, Sheet
+from inventory_srv.domain.changes import AdjustStock, Change, Reback, Sell, SetStock, WorkingSet
 from inventory_srv.domain.records import AnsweredRequest, Movement, Sale, SaleState, Stock
 
 _NEW_STOCK: Final = "stock (sku, available, sold, version, add_time, update_time)"
@@ -57,16 +57,16 @@ class Repository:
         found = self._database.execute("SELECT order_sn FROM sale_line WHERE sku = ? LIMIT ?", (sku, limit))
         return {order_sn for (order_sn,) in found.fetchall()}
 
-    def hold(self, changes: Iterable[Change]) -> Sheet:
+    def hold(self, changes: Iterable[Change]) -> WorkingSet:
         """Read and hold every row that `changes` are about, in one order, so that no two ever wait for each other."""
         order_sns, request_ids, skus = _keys(changes)
         sales = self._hold_sales(sorted(order_sns))
         requests = [rows.to_request(row) for row in self._requests.find(sorted(request_ids))]
         skus.update(line.sku for sale in sales if sale.state is SaleState.SOLD for line in sale.lines)
         stocks = [rows.to_stock(row) for row in self._stocks.find(sorted(skus))]
-        return Sheet(stocks, sales, requests)
+        return WorkingSet(stocks, sales, requests)
 
-    def check_refused(self, sheet: Sheet, refused: Iterable[Change]) -> None:
+    def check_refused(self, working_set: WorkingSet, refused: Iterable[Change]) -> None:
         """Make sure that no change was refused because it had been carried out already, elsewhere.
 
         Its key is looked for before its stock is held, and another replica may commit in between: what that one took
@@ -77,30 +77,30 @@ class Repository:
         """
         order_sns, request_ids, _ = _keys(refused)
         # A plain read tells enough: whoever wrote such a key held the same stock, and so is done.
-        late_sales = self._sales.find(sorted(order_sns - sheet.sales.keys()), held=False)
-        late_requests = self._requests.find(sorted(request_ids - sheet.requests.keys()), held=False)
+        late_sales = self._sales.find(sorted(order_sns - working_set.sales.keys()), held=False)
+        late_requests = self._requests.find(sorted(request_ids - working_set.requests.keys()), held=False)
         if any(late_sales) or any(late_requests):
             raise Overtaken("what was refused had been carried out")
 
-    def write(self, sheet: Sheet) -> None:
+    def write(self, working_set: WorkingSet) -> None:
         """Have the transaction write what differs from what was read, in one trip with its COMMIT.
 
         It fails with one of `REPEAT_ON` when a row is not as it was read, or a new one is there already.
         """
         inserting = self._database.inserting
-        new_sales, returned = sheet.new_sales(), sheet.returned_sales()
+        new_sales, returned = working_set.new_sales(), working_set.returned_sales()
         lines = [(sale.order_sn, sku, n) for sale in new_sales for sku, n in sale.lines]
-        movements = [_movement_row(movement) for movement in sheet.movements]
+        movements = [_movement_row(movement) for movement in working_set.movements]
         inserts = (
             *inserting(_NEW_SALE, [_sale_row(sale) for sale in new_sales]),
             *inserting(_NEW_SALE_LINE, lines),
-            *inserting(_NEW_REQUEST, [_request_row(request) for request in sheet.new_requests]),
-            *inserting(_NEW_STOCK, [_stock_row(stock) for stock in sheet.new_stocks()]),
+            *inserting(_NEW_REQUEST, [_request_row(request) for request in working_set.new_requests]),
+            *inserting(_NEW_STOCK, [_stock_row(stock) for stock in working_set.new_stocks()]),
             *inserting(_NEW_MOVEMENT, movements),
         )
         updates = (
             *(((_RETURNED_SALE, _returned_row(sale)), 1) for sale in returned),
-            *self._changing(sheet.changed_stocks()),
+            *self._changing(working_set.changed_stocks()),
         )
         self._database.at_commit(inserts, updates)
 

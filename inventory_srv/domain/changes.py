@@ -124,7 +124,7 @@ class Origin(Enum):
     """Perhaps stale: a change that was committed may not have been told."""
 
 
-class Sheet:
+class WorkingSet:
     """The rows that a batch of changes is about: as they were read, and as they are by now.
 
     Args:
@@ -196,11 +196,11 @@ class Sheet:
         return [sale for order_sn, read in self._sales_read.items() if (sale := self.sales[order_sn]) is not read]
 
 
-def _sell(change: Sell, sheet: Sheet, now: datetime) -> Effect:
-    sale = sheet.sales.get(change.order_sn)
+def _sell(change: Sell, working_set: WorkingSet, now: datetime) -> Effect:
+    sale = working_set.sales.get(change.order_sn)
     if sale is not None:
         return _sold_before(change, sale)
-    taken = _enough(change.lines, sheet)
+    taken = _enough(change.lines, working_set)
     stocks = [
         Stock(stock.sku, stock.available - quantity, stock.sold + quantity, stock.version + 1, now)
         for stock, quantity in taken
@@ -222,26 +222,26 @@ def _sold_before(change: Sell, sale: Sale) -> Effect:
     return Effect(sale)
 
 
-def _enough(lines: Sequence[Line], sheet: Sheet) -> list[tuple[Stock, int]]:
+def _enough(lines: Sequence[Line], working_set: WorkingSet) -> list[tuple[Stock, int]]:
     """The stocks to take from, and how much of each; all unknown skus are named, or else all that are short."""
-    stocks = [(sheet.stocks.get(sku), quantity) for sku, quantity in lines]
+    stocks = [(working_set.stocks.get(sku), quantity) for sku, quantity in lines]
     taken = [(stock, quantity) for stock, quantity in stocks if stock is not None]
     if len(taken) < len(lines):
-        raise SkuNotFound(sku for sku, _ in lines if sku not in sheet.stocks)
+        raise SkuNotFound(sku for sku, _ in lines if sku not in working_set.stocks)
     short = [(stock.sku, quantity, stock.available) for stock, quantity in taken if quantity > stock.available]
     if short:
         raise NoStock(short)
     return taken
 
 
-def _reback(change: Reback, sheet: Sheet, now: datetime) -> Effect:
-    sale = sheet.sales.get(change.order_sn)
+def _reback(change: Reback, working_set: WorkingSet, now: datetime) -> Effect:
+    sale = working_set.sales.get(change.order_sn)
     if sale is None:
         tombstone = Sale(change.order_sn, SaleState.RETURNED, (), now, now, change.reason)
         return Effect(tombstone, sale=tombstone)
     if sale.state is SaleState.RETURNED:
         return Effect(sale)
-    stocks = [_given_back(sheet.stocks[sku], quantity, now) for sku, quantity in sale.lines]
+    stocks = [_given_back(working_set.stocks[sku], quantity, now) for sku, quantity in sale.lines]
     movements = [
         Movement(
             stock.sku,
@@ -266,20 +266,20 @@ def _given_back(stock: Stock, quantity: int, now: datetime) -> Stock:
     return Stock(stock.sku, stock.available + quantity, stock.sold - quantity, stock.version + 1, now)
 
 
-def _set_stock(change: SetStock, sheet: Sheet, now: datetime) -> Effect:
-    if answered := _answered_before(change, sheet):
+def _set_stock(change: SetStock, working_set: WorkingSet, now: datetime) -> Effect:
+    if answered := _answered_before(change, working_set):
         return answered
-    before = sheet.stocks.get(change.sku) or Stock(change.sku, 0, 0, 0, now)
+    before = working_set.stocks.get(change.sku) or Stock(change.sku, 0, 0, 0, now)
     expected = change.expected_version
     if expected is not None and expected != before.version:
         raise VersionMismatch(change.sku, expected, before.version)
     return _restocked(change, MovementKind.SET, before, change.quantity, now)
 
 
-def _adjust_stock(change: AdjustStock, sheet: Sheet, now: datetime) -> Effect:
-    if answered := _answered_before(change, sheet):
+def _adjust_stock(change: AdjustStock, working_set: WorkingSet, now: datetime) -> Effect:
+    if answered := _answered_before(change, working_set):
         return answered
-    before = sheet.stocks.get(change.sku)
+    before = working_set.stocks.get(change.sku)
     if before is None:
         raise SkuNotFound([change.sku])
     available = before.available + change.delta
@@ -290,8 +290,8 @@ def _adjust_stock(change: AdjustStock, sheet: Sheet, now: datetime) -> Effect:
     return _restocked(change, MovementKind.ADJUST, before, available, now)
 
 
-def _answered_before(change: SetStock | AdjustStock, sheet: Sheet) -> Effect | None:
-    answered = sheet.requests.get(change.request_id)
+def _answered_before(change: SetStock | AdjustStock, working_set: WorkingSet) -> Effect | None:
+    answered = working_set.requests.get(change.request_id)
     if answered is None:
         return None
     if answered.content != change.content:
@@ -308,7 +308,7 @@ def _restocked(
     return Effect(after, [after], [movement], request=AnsweredRequest(change.request_id, change.content, after))
 
 
-_RULES: Final[dict[type, Callable[[Any, Sheet, datetime], Effect]]] = {
+_RULES: Final[dict[type, Callable[[Any, WorkingSet, datetime], Effect]]] = {
     Sell: _sell,
     Reback: _reback,
     SetStock: _set_stock,

@@ -7,7 +7,7 @@ from typing import Final
 
 import structlog
 
-from common.crash_points import Reached, nothing_happens
+from common.crash_points import CrashHook, no_crash
 from common.deadline import Deadline
 from common.messaging.port import Delivery
 from inventory_srv.crash_points import CrashPoint
@@ -43,11 +43,11 @@ class OrderRebackConsumer:
         writer: StockWriter,
         *,
         patience: timedelta = timedelta(seconds=30),
-        reached: Reached = nothing_happens,
+        crash_hook: CrashHook = no_crash,
     ) -> None:
         self._writer = writer
         self._patience = patience.total_seconds()
-        self._reached = reached
+        self._crash_hook = crash_hook
 
     def __call__(self, delivery: Delivery) -> None:
         """Handle one delivery.
@@ -62,7 +62,7 @@ class OrderRebackConsumer:
             log.warning("unreadable reback message", message_id=delivery.message_id, error=str(error))
             raise
         self._writer.carry_out(reback, Deadline.after(self._patience))
-        self._reached(CrashPoint.REBACK_DONE)
+        self._crash_hook(CrashPoint.REBACK_DONE)
 
 
 def read_reback(body: bytes) -> Reback:

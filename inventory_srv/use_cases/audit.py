@@ -57,7 +57,7 @@ class Audit:
         checked, differences, began = 0, [], time.monotonic()
         with self._database.snapshot():
             found = self._skus("" if after is None else str(after[0]), size + 1)
-            page, next_page_token = paging.cut(found, size, lambda sku: (sku,))
+            page, next_page_token = paging.paginate(found, size, lambda sku: (sku,))
             while checked < len(page) and (not checked or time.monotonic() - began < self._page_within):
                 some = page[checked : checked + _SKUS_AT_ONCE]
                 differences += self._differences(some)

@@ -62,7 +62,7 @@ class Queries:
             query = query.where(StockTable.sku > after[0])
         with self._database.reading():
             stocks = [rows.to_stock(row) for row in self._rows(query)]
-        return Page(*paging.cut(stocks, size, lambda stock: (stock.sku,)))
+        return Page(*paging.paginate(stocks, size, lambda stock: (stock.sku,)))
 
     def get_sale(self, order_sn: str) -> Sale:
         """Raises SaleNotFound."""
@@ -97,7 +97,7 @@ class Queries:
             query = query.where(SaleTable.add_time <= added)
             query = query.where((SaleTable.add_time < added) | (SaleTable.order_sn < order_sn))
         sales = self._sales(query)
-        return Page(*paging.cut(sales, size, lambda sale: (to_micros(sale.create_time), sale.order_sn), _bytes_of))
+        return Page(*paging.paginate(sales, size, lambda sale: (to_micros(sale.create_time), sale.order_sn), _bytes_of))
 
     def list_movements(self, sku: str | None, order_sn: str | None, page_size: int, page_token: str) -> Page:
         """Movements of one sku or of one order, newest first."""
@@ -109,7 +109,7 @@ class Queries:
             query = query.where(MovementTable.id < after[0])
         with self._database.reading():
             movements = [rows.to_movement(row) for row in self._rows(query)]
-        return Page(*paging.cut(movements, size, lambda movement: (movement.id,)))
+        return Page(*paging.paginate(movements, size, lambda movement: (movement.id,)))
 
     def _look_up(self, skus: Sequence[str]) -> list[Stock]:
         with self._database.reading():

@@ -17,7 +17,7 @@ from typing import Final, overload
 import structlog
 
 from common.clock import Clock
-from common.crash_points import Reached, nothing_happens
+from common.crash_points import CrashHook, no_crash
 from common.database import CommitUnknown, Database
 from common.deadline import Deadline
 from common.errors import DeadlineExceeded, DomainError, Unavailable
@@ -26,7 +26,7 @@ from inventory_srv.adapters.stock_cache import StockCache
 from inventory_srv.adapters.stock_lease import StockLease
 from inventory_srv.adapters.stock_repository import REPEAT_ON, Repository
 from inventory_srv.crash_points import CrashPoint
-from inventory_srv.domain.changes import AdjustStock, Answer, Change, Origin, Reback, Sell, SetStock, Sheet
+from inventory_srv.domain.changes import AdjustStock, Answer, Change, Origin, Reback, Sell, SetStock, WorkingSet
 from inventory_srv.domain.errors import NoStock, QueueFull
 from inventory_srv.domain.records import Sale, Stock
 
@@ -64,12 +64,12 @@ class _Waiting:
         """Take it back, if it has not begun."""
         self.answer.cancel()
 
-    def outcome(self, sheet: Sheet, now: datetime) -> Outcome:
+    def outcome(self, working_set: WorkingSet, now: datetime) -> Outcome:
         # Locks and rows may have kept it waiting since it was taken.
         if self.deadline.passed:
             return _too_late()
         try:
-            return sheet.apply(self.change, now)
+            return working_set.apply(self.change, now)
         except DomainError as refusal:
             return refusal.with_traceback(None)  # which would lead back here
         except Exception as bug:  # noqa: BLE001 one bad change of a batch fails alone
@@ -90,7 +90,7 @@ class StockWriter:
         batch: How many are merged at most; 1: no merging.
         lock_patience, lock_outage, keep_lock: `patience`, `outage` and `keep` of the `StockLease`.
         cache: Told of every stock that was committed, before anybody is answered.
-        reached: Told of every crash point that is passed.
+        crash_hook: Told of every crash point that is passed.
     """
 
     def __init__(
@@ -105,18 +105,18 @@ class StockWriter:
         lock_outage: Outage = "database",
         keep_lock: timedelta = _KEEP_LOCK,
         cache: StockCache | None = None,
-        reached: Reached = nothing_happens,
+        crash_hook: CrashHook = no_crash,
     ) -> None:
         self._database = database
         self._repository = Repository(database)
         self._lease = StockLease(
-            lock, patience=lock_patience, outage=lock_outage, keep=keep_lock, on_wanted=self._wake_up
+            lock, patience=lock_patience, outage=lock_outage, keep=keep_lock, on_contended=self._wake_up
         )
         self._clock = clock
         self._limit = queue
         self._batch = batch
         self._cache = cache or StockCache.none()
-        self._reached = reached
+        self._crash_hook = crash_hook
         self._queue: deque[_Waiting] = deque()
         self._news = threading.Condition()
         self._closed = False
@@ -210,7 +210,7 @@ class StockWriter:
                 continue
             for waiting, outcome in zip(batch, self._outcomes(batch, self._batch), strict=True):
                 waiting.tell(outcome)
-                self._reached(CrashPoint.CALLER_ANSWERED)
+                self._crash_hook(CrashPoint.CALLER_ANSWERED)
         self._let_go()
 
     def _wait_for_changes(self) -> bool:
@@ -229,7 +229,7 @@ class StockWriter:
 
     def _let_go(self) -> None:
         self._lease.let_go()
-        self._reached(CrashPoint.LOCK_RELEASED)
+        self._crash_hook(CrashPoint.LOCK_RELEASED)
 
     def _take(self) -> list[_Waiting]:
         """All that waits, up to a batch."""
@@ -239,7 +239,7 @@ class StockWriter:
     def _outcomes(self, batch: list[_Waiting], most: int) -> Sequence[Outcome]:
         """What became of each change of a batch, which grows up to `most`; the writer goes on whatever that is."""
         try:
-            self._reached(CrashPoint.BATCH_TAKEN)
+            self._crash_hook(CrashPoint.BATCH_TAKEN)
             outcomes = self._under_lock(batch, most)
         except DomainError as error:
             return [error] * len(batch)
@@ -256,7 +256,7 @@ class StockWriter:
         try:
             latest = Deadline(max(waiting.deadline.at for waiting in batch))
             self._lease.take(skus, latest, one_by_one=most == 1)
-            self._reached(CrashPoint.LOCK_HELD)
+            self._crash_hook(CrashPoint.LOCK_HELD)
             self._top_up(batch, most, skus)
             outcomes = self._committed(batch)
         except BaseException:
@@ -303,37 +303,39 @@ class StockWriter:
         since = self._cache.now()
         unread = [self._sheet_without_reading([waiting.change for waiting in batch])]
 
-        def apply() -> tuple[Sequence[Outcome], Sheet]:
+        def apply() -> tuple[Sequence[Outcome], WorkingSet]:
             if unread:
                 return self._applied(batch, unread.pop())
             self._lease.forget()  # a try failed, perhaps because of what was known
             return self._applied(batch, None)
 
         # Another replica wrote the same key first: read again, it is a repeat like any other.
-        outcomes, sheet = self._database.write(apply, repeat_on=REPEAT_ON)
-        self._reached(CrashPoint.BATCH_COMMITTED)
-        self._cache.changed(sheet.confirmed_stocks(), since)
-        self._lease.remember(sheet)
+        outcomes, working_set = self._database.write(apply, repeat_on=REPEAT_ON)
+        self._crash_hook(CrashPoint.BATCH_COMMITTED)
+        self._cache.changed(working_set.confirmed_stocks(), since)
+        self._lease.remember(working_set)
         self._lease.learn_buyers(_short_skus(outcomes), self._buyers)
         return outcomes
 
-    def _applied(self, batch: Sequence[_Waiting], sheet: Sheet | None) -> tuple[Sequence[Outcome], Sheet]:
+    def _applied(
+        self, batch: Sequence[_Waiting], working_set: WorkingSet | None
+    ) -> tuple[Sequence[Outcome], WorkingSet]:
         changes = [waiting.change for waiting in batch]
-        sheet = sheet or self._repository.hold(changes)
-        self._reached(CrashPoint.ROWS_HELD)
+        working_set = working_set or self._repository.hold(changes)
+        self._crash_hook(CrashPoint.ROWS_HELD)
         now = self._clock.now()
-        outcomes = [waiting.outcome(sheet, now) for waiting in batch]
-        if sheet.may_be_stale and any(map(_refused, outcomes)):
+        outcomes = [waiting.outcome(working_set, now) for waiting in batch]
+        if working_set.may_be_stale and any(map(_refused, outcomes)):
             # A sale of what is not so is found out as it is written; a refusal has to be true by itself.
-            sheet = self._repository.hold(changes)
-            outcomes = [waiting.outcome(sheet, now) for waiting in batch]
+            working_set = self._repository.hold(changes)
+            outcomes = [waiting.outcome(working_set, now) for waiting in batch]
         refused = [waiting.change for waiting, outcome in zip(batch, outcomes, strict=True) if _refused(outcome)]
-        self._repository.check_refused(sheet, refused)
-        self._repository.write(sheet)
-        self._reached(CrashPoint.BATCH_BEFORE_COMMIT)
-        return outcomes, sheet
+        self._repository.check_refused(working_set, refused)
+        self._repository.write(working_set)
+        self._crash_hook(CrashPoint.BATCH_BEFORE_COMMIT)
+        return outcomes, working_set
 
-    def _sheet_without_reading(self, changes: Sequence[Change]) -> Sheet | None:
+    def _sheet_without_reading(self, changes: Sequence[Change]) -> WorkingSet | None:
         """The sheet of sells out of this process' memory, or else out of the cache.
 
         That none of them was made before is taken for granted: if one was, its key is there already, the transaction
@@ -345,9 +347,9 @@ class StockWriter:
         skus = sorted({sku for sell in sells for sku in sell.skus})
         stocks = self._lease.known(skus)
         if stocks is not None:
-            return Sheet(stocks, origin=Origin.MEMORY)
+            return WorkingSet(stocks, origin=Origin.MEMORY)
         stocks = self._cache.peek(skus)
-        return None if stocks is None else Sheet(stocks, origin=Origin.CACHE)
+        return None if stocks is None else WorkingSet(stocks, origin=Origin.CACHE)
 
     def _buyers(self, sku: str, limit: int) -> set[str]:
         with self._database.reading():

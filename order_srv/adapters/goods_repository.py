@@ -7,7 +7,7 @@ from typing import Any
 
 import peewee
 
-from common.batching import Merging
+from common.batching import GroupCommit
 from common.database import Database, DatabaseUnavailable, from_micros, padded
 from order_srv.adapters.models import GoodsRow
 from order_srv.adapters.rows import to_goods
@@ -19,8 +19,8 @@ class GoodsRepository:
 
     def __init__(self, database: Database) -> None:
         self._database = database
-        self._found: Merging[Collection[str], Mapping[str, Goods]] = Merging(
-            self._found_together, for_all=DatabaseUnavailable
+        self._found: GroupCommit[Collection[str], Mapping[str, Goods]] = GroupCommit(
+            self._found_together, shared_errors=DatabaseUnavailable
         )
 
     def put(self, goods: Goods) -> Goods:

@@ -12,8 +12,8 @@ from typing import Final, TypeVar
 
 import peewee
 
-from common.batching import Merging
-from common.crash_points import Reached
+from common.batching import GroupCommit
+from common.crash_points import CrashHook
 from common.database import CommitUnknown, Database, DatabaseUnavailable, from_micros
 from common.errors import DomainError
 from order_srv.adapters import rows
@@ -56,7 +56,7 @@ class EarlierOrder:
 
 
 @dataclass(frozen=True, slots=True)
-class Standing:
+class OrderStatus:
     """What a timeout asks of an order: its state, and until when it has to be paid."""
 
     state: State
@@ -77,19 +77,19 @@ class Repository:
     Args:
         database: Where they are.
         return_after: How long after an order died the sweeper asks whether its stock is back.
-        reached: Told when a crash point is reached.
+        crash_hook: Told when a crash point is reached.
 
     Attributes:
         writer: Merges what many threads write at the same moment; here for tests.
     """
 
-    def __init__(self, database: Database, *, return_after: timedelta, reached: Reached) -> None:
+    def __init__(self, database: Database, *, return_after: timedelta, crash_hook: CrashHook) -> None:
         self._database = database
         self._statements = Statements(database)
-        self._earlier = Merging(self._earlier_together, for_all=DatabaseUnavailable)
+        self._earlier = GroupCommit(self._earlier_together, shared_errors=DatabaseUnavailable)
         self.writer = OrderWriter(database, return_after)
         self._return_after = return_after
-        self._reached = reached
+        self._crash_hook = crash_hook
 
     def get(self, order_sn: str) -> Order | None:
         """Read one order as it is now."""
@@ -97,11 +97,11 @@ class Repository:
             found = self._database.select(OrderRow.select().where(OrderRow.order_sn == order_sn))
             return rows.load(self._database, found)[0] if found else None
 
-    def standing(self, order_sn: str) -> Standing | None:
+    def standing(self, order_sn: str) -> OrderStatus | None:
         """Where one order stands, read quickly; None: there is none."""
         with self._database.reading():
             found = self._database.execute(_STANDING, (order_sn,)).fetchone()
-        return None if found is None else Standing(State(found[0]), from_micros(found[1]))
+        return None if found is None else OrderStatus(State(found[0]), from_micros(found[1]))
 
     # Create
 
@@ -231,7 +231,7 @@ class Repository:
 
         def work() -> Payment:
             recorded = self._statements.record_payment(payment)
-            self._reached(CrashPoint.PAY_BEFORE_COMMIT)
+            self._crash_hook(CrashPoint.PAY_BEFORE_COMMIT)
             return recorded
 
         return self._write_once(work, repeat_on=(peewee.IntegrityError,))

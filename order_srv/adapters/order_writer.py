@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from common.batching import Apart, Merging
+from common.batching import GroupCommit, NotBatchable
 from common.database import Database, DatabaseUnavailable
 from order_srv.adapters.statements import Statements
 from order_srv.domain.order import Closing, Event, Order, Request, State
@@ -69,7 +69,7 @@ class OrderWriter:
         self._database = database
         self._statements = Statements(database)
         self._return_after = return_after
-        self._merged = Merging(self.together, for_all=DatabaseUnavailable)
+        self._merged = GroupCommit(self.together, shared_errors=DatabaseUnavailable)
 
     def __call__(self, wanted: Wanted) -> State | None:
         """Carry it out.
@@ -91,7 +91,7 @@ class OrderWriter:
             For each the state of its row; None for one to add whose request is taken already.
 
         Raises:
-            Apart: Not all of several could be done, so that nothing is.
+            NotBatchable: Not all of several could be done, so that nothing is.
         """
         return self._database.write(lambda: self._done_together(wanted))
 
@@ -120,7 +120,7 @@ class OrderWriter:
         if not opening:
             return {}
         now = max(each.now for each in opening)
-        if not self._statements.open_orders({each.order_sn: each.steps for each in opening}, now):
+        if not self._statements.move_to_unpaid({each.order_sn: each.steps for each in opening}, now):
             return self._states_apart(opening)
         for each in opening:
             if each.from_cart:
@@ -136,6 +136,6 @@ class OrderWriter:
     def _states_apart(self, wanted: Sequence[Open | Close]) -> dict[str, State | None]:
         """Zero rows prove nothing: what the row of a single one says. Of several nobody knows which was not moved."""
         if len(wanted) > 1:
-            raise Apart
+            raise NotBatchable
         order_sn = wanted[0].order_sn
         return {order_sn: self._statements.state(order_sn)}

@@ -85,7 +85,7 @@ class Statements:
             ]
         )
 
-    def open_orders(self, orders: Mapping[str, Sequence[Event]], now: datetime) -> bool:
+    def move_to_unpaid(self, orders: Mapping[str, Sequence[Event]], now: datetime) -> bool:
         """Move these orders, each with its steps, from CREATING to UNPAID; whether each of them was moved by this."""
         return self._move_all(orders, State.CREATING, {"state": State.UNPAID}, now)
 

@@ -8,7 +8,7 @@ from typing import Final
 import grpc
 import structlog
 
-from common.batching import Merging
+from common.batching import GroupCommit
 from common.deadline import Deadline
 from common.errors import (
     AlreadyExists,
@@ -62,9 +62,9 @@ class StockClient:
     def __init__(self, stub: InventoryServiceStub) -> None:
         self._stub = stub
         self._short_until: dict[str, float] = {}
-        self.looked: Merging[_Look, dict[str, int]] = Merging(self._looked_together, for_all=())
+        self.looked: GroupCommit[_Look, dict[str, int]] = GroupCommit(self._looked_together, shared_errors=())
 
-    def refuse_what_is_short(self, quantities: Mapping[str, int], deadline: Deadline) -> None:
+    def reject_known_shortage(self, quantities: Mapping[str, int], deadline: Deadline) -> None:
         """Refuse before anything is written what inventory refused a moment ago and would refuse again.
 
         A flash sale must not flood the broker with half messages. Skus that were not short lately are not looked at.

@@ -5,7 +5,7 @@ from datetime import timedelta
 import structlog
 
 from common.clock import Clock
-from common.crash_points import Reached
+from common.crash_points import CrashHook
 from common.messaging.port import Message, Resolution
 from order_srv.adapters.order_repository import Repository
 from order_srv.crash_points import CrashPoint
@@ -22,14 +22,14 @@ class CheckBack:
         orders: Orders and payments; the primary.
         clock: The one clock.
         creating_grace: How long an order may be CREATING before the question fails it.
-        reached: Told when a crash point is reached.
+        crash_hook: Told when a crash point is reached.
     """
 
-    def __init__(self, *, orders: Repository, clock: Clock, creating_grace: timedelta, reached: Reached) -> None:
+    def __init__(self, *, orders: Repository, clock: Clock, creating_grace: timedelta, crash_hook: CrashHook) -> None:
         self._orders = orders
         self._clock = clock
         self._creating_grace = creating_grace
-        self._reached = reached
+        self._crash_hook = crash_hook
 
     def __call__(self, message: Message) -> Resolution:
         """Make the move that the question asks for, if any, and answer by the row.
@@ -42,7 +42,7 @@ class CheckBack:
         state = self._orders.answer_check_back(
             reback.order_sn, reback.cause, closing, self._clock.now(), creating_grace=self._creating_grace
         )
-        self._reached(CrashPoint.CHECK_BACK_MOVED)
+        self._crash_hook(CrashPoint.CHECK_BACK_MOVED)
         if state is None:
             # The row is written before the message: this is another database, or a restored one.
             _log.error("half message without an order", order_sn=reback.order_sn, cause=reback.cause)

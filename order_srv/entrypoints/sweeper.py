@@ -10,7 +10,7 @@ from typing import Final
 import structlog
 
 from common.clock import Clock
-from common.crash_points import Reached
+from common.crash_points import CrashHook
 from common.errors import Unavailable
 from order_srv.adapters.order_repository import OwedReturn, Repository
 from order_srv.adapters.stock_client import StockClient, StockUnclear
@@ -38,7 +38,7 @@ class Sweeper:
         every: The pause between rounds.
         grace: How long past its expire_time an UNPAID order is left to its timeout message.
         creating_grace: How long an order may be CREATING.
-        reached: Told when a crash point is reached.
+        crash_hook: Told when a crash point is reached.
     """
 
     def __init__(
@@ -50,7 +50,7 @@ class Sweeper:
         every: timedelta,
         grace: timedelta,
         creating_grace: timedelta,
-        reached: Reached,
+        crash_hook: CrashHook,
     ) -> None:
         self._orders = orders
         self._stock = stock
@@ -58,7 +58,7 @@ class Sweeper:
         self._every = every
         self._grace = grace
         self._creating_grace = creating_grace
-        self._reached = reached
+        self._crash_hook = crash_hook
         self._stopping = Event()
         self._thread = Thread(target=self._run, name="sweeper", daemon=True)
 
@@ -97,7 +97,7 @@ class Sweeper:
         failed = self._orders.fail_abandoned(now - self._creating_grace, now, _PAGE)
         if closed or failed:
             _log.info("swept", closed=len(closed), failed=len(failed))
-            self._reached(CrashPoint.SWEEP_CLOSED)
+            self._crash_hook(CrashPoint.SWEEP_CLOSED)
         return len(closed) == _PAGE or len(failed) == _PAGE
 
     def _page_of_returns(self) -> bool:
@@ -119,7 +119,7 @@ class Sweeper:
             answers = list(pool.map(self._answer_for, owed))
         returned = [each.order_sn for each, unclear in zip(owed, answers, strict=True) if unclear is None]
         if returned:
-            self._reached(CrashPoint.SWEEP_REBACKED)
+            self._crash_hook(CrashPoint.SWEEP_REBACKED)
             self._orders.stock_returned(returned, self._clock.now())
         for each, unclear in zip(owed, answers, strict=True):
             if unclear is not None:
@@ -134,7 +134,7 @@ class Sweeper:
         return None
 
     def _put_off(self, owed: OwedReturn, unclear: StockUnclear) -> None:
-        self._reached(CrashPoint.SWEEP_UNCLEAR)
+        self._crash_hook(CrashPoint.SWEEP_UNCLEAR)
         pause = min(_FIRST_PAUSE * 2 ** min(owed.tries, _DOUBLINGS), _LONGEST_PAUSE)
         self._orders.put_off_return(owed.order_sn, self._clock.now() + pause)
         _log.warning("stock is still owed", order_sn=owed.order_sn, tries=owed.tries + 1, error=str(unclear))

@@ -9,8 +9,8 @@ from common.errors import InvalidArgument, Violation
 from order_srv.adapters.cart_repository import CartItem
 from order_srv.domain.order import CloseCause, Event, Order, Outcome, Payment, Recipient, State
 from order_srv.domain.pricing import Goods
-from order_srv.use_cases.create_order import Wish
-from order_srv.use_cases.pay_order import Received
+from order_srv.use_cases.create_order import OrderRequest
+from order_srv.use_cases.pay_order import PaymentNotice
 from reback.order.v1 import order_pb2 as pb
 
 _NEVER: Final = datetime.fromtimestamp(0, UTC)
@@ -111,9 +111,9 @@ def from_goods(goods: pb.Goods) -> Goods:
     )
 
 
-def from_create_order(request: pb.CreateOrderRequest) -> Wish:
+def from_create_order(request: pb.CreateOrderRequest) -> OrderRequest:
     who = request.recipient
-    return Wish(
+    return OrderRequest(
         user_id=request.user_id,
         request_id=request.request_id,
         lines=tuple((line.sku, line.quantity) for line in request.lines),
@@ -123,8 +123,8 @@ def from_create_order(request: pb.CreateOrderRequest) -> Wish:
     )
 
 
-def from_pay_order(request: pb.PayOrderRequest) -> Received:
-    return Received(
+def from_pay_order(request: pb.PayOrderRequest) -> PaymentNotice:
+    return PaymentNotice(
         payment_id=request.payment_id,
         order_sn=request.order_sn,
         amount_cents=request.amount_cents,

@@ -32,7 +32,7 @@ class Cart:
         size = paging.page_size(page_size)
         after = paging.decode(page_token, str)
         items = self._carts.items(user_id, str(after[0]) if after else None, size + 1)
-        return paging.cut(items, size, lambda item: (item.sku,))
+        return paging.paginate(items, size, lambda item: (item.sku,))
 
     def delete(self, user_id: int, skus: Sequence[str]) -> None:
         """Take skus out of a user's cart."""

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from datetime import timedelta
 
 from common.clock import Clock
-from common.crash_points import Reached
+from common.crash_points import CrashHook
 from common.messaging.port import Broker, Resolution
 from order_srv.adapters.order_repository import Repository
 from order_srv.crash_points import CrashPoint
@@ -21,17 +21,17 @@ class CloseOrder:
         broker: Carries the half message, and a timeout that has to come again.
         clock: The one clock.
         creating_grace: How long an order may be CREATING.
-        reached: Told when a crash point is reached.
+        crash_hook: Told when a crash point is reached.
     """
 
     def __init__(
-        self, *, orders: Repository, broker: Broker, clock: Clock, creating_grace: timedelta, reached: Reached
+        self, *, orders: Repository, broker: Broker, clock: Clock, creating_grace: timedelta, crash_hook: CrashHook
     ) -> None:
         self._orders = orders
         self._broker = broker
         self._clock = clock
         self._creating_grace = creating_grace
-        self._reached = reached
+        self._crash_hook = crash_hook
 
     def time_out(self, timeout: Timeout) -> None:
         """Close an UNPAID order whose time is over; put the timeout off when it came too early.
@@ -48,7 +48,7 @@ class CloseOrder:
             early_by = max(early_by, self._creating_grace)
         if early_by > timedelta():
             self._broker.publish_later(timeout.to_message(), early_by)
-            self._reached(CrashPoint.TIMEOUT_PUT_OFF)
+            self._crash_hook(CrashPoint.TIMEOUT_PUT_OFF)
             return
         state = self._close(order_sn, Closing(CloseCause.TIMEOUT))
         if state in {None, State.CREATING, State.UNPAID}:
@@ -104,13 +104,13 @@ class CloseOrder:
 
         def decide() -> Resolution:
             nonlocal state
-            self._reached(half_sent)
+            self._crash_hook(half_sent)
             state = move()
-            self._reached(moved)
+            self._crash_hook(moved)
             return resolution(state, reback.cause)
 
         self._broker.in_transaction(reback.to_message(), decide)
-        self._reached(answered)
+        self._crash_hook(answered)
         return state
 
     def _existing(self, order_sn: str) -> Order:

@@ -10,7 +10,7 @@ from threading import BoundedSemaphore
 from typing import Final
 
 from common.clock import Clock
-from common.crash_points import Reached
+from common.crash_points import CrashHook
 from common.deadline import Deadline
 from common.errors import DeadlineExceeded, DomainError, FailedPrecondition
 from common.messaging.port import Broker, BrokerUnavailable, Resolution
@@ -33,7 +33,7 @@ _LONGEST_PAUSE_S: Final = 0.2
 
 
 @dataclass(frozen=True, slots=True)
-class Wish:
+class OrderRequest:
     """What a user asks for; without lines, the selected items of the cart."""
 
     user_id: int
@@ -62,7 +62,7 @@ class CreateOrder:
         clock: The one clock.
         pay_within: How long an order may stay UNPAID.
         waiters: How many callers may wait for another's CREATING order; the rest is told at once.
-        reached: Told when a crash point is reached.
+        crash_hook: Told when a crash point is reached.
     """
 
     def __init__(
@@ -76,19 +76,19 @@ class CreateOrder:
         clock: Clock,
         pay_within: timedelta,
         waiters: int,
-        reached: Reached,
+        crash_hook: CrashHook,
     ) -> None:
         self.orders = orders
         self.stock = stock
         self.broker = broker
         self.clock = clock
-        self.reached = reached
+        self.crash_hook = crash_hook
         self._goods = goods
         self._carts = carts
         self._pay_within = pay_within
         self._waiters = BoundedSemaphore(max(1, waiters))
 
-    def __call__(self, wish: Wish, deadline: Deadline) -> Order:
+    def __call__(self, wish: OrderRequest, deadline: Deadline) -> Order:
         """Create the order, or give the one that this request made before.
 
         Raises:
@@ -106,19 +106,19 @@ class CreateOrder:
             if isinstance(refused, RequestTaken):  # whoever had it has failed by now
                 return self(wish, deadline)
             raise
-        self.reached(CrashPoint.CREATE_INSERTED)
-        attempt = _Attempt(self, order, deadline, from_cart=not wish.lines)
+        self.crash_hook(CrashPoint.CREATE_INSERTED)
+        attempt = _CreateTransaction(self, order, deadline, from_cart=not wish.lines)
         reback = Reback(order.order_sn, Cause.CREATE, order.create_time)
         try:
             self.broker.in_transaction(reback.to_message(), attempt.sell_and_open)
         except BrokerUnavailable:
-            self.reached(CrashPoint.CREATE_HALF_NOT_SENT)
+            self.crash_hook(CrashPoint.CREATE_HALF_NOT_SENT)
             self.orders.fail(order.order_sn, "BROKER_UNAVAILABLE", self.clock.now())
             raise
-        self.reached(CrashPoint.CREATE_ANSWERED)
+        self.crash_hook(CrashPoint.CREATE_ANSWERED)
         return attempt.outcome()
 
-    def _earlier(self, wish: Wish, deadline: Deadline) -> EarlierOrder | None:
+    def _earlier(self, wish: OrderRequest, deadline: Deadline) -> EarlierOrder | None:
         earlier = self.orders.earlier_order(wish.user_id, wish.request_id)
         if earlier is None or earlier.state is not State.CREATING:
             return earlier
@@ -129,7 +129,7 @@ class CreateOrder:
         finally:
             self._waiters.release()
 
-    def _earlier_at_rest(self, wish: Wish, deadline: Deadline) -> EarlierOrder | None:
+    def _earlier_at_rest(self, wish: OrderRequest, deadline: Deadline) -> EarlierOrder | None:
         pause = _FIRST_LOOK_S
         while True:
             earlier = self.orders.earlier_order(wish.user_id, wish.request_id)
@@ -140,7 +140,7 @@ class CreateOrder:
             time.sleep(min(pause, deadline.remaining()))
             pause = min(pause * 2, _LONGEST_PAUSE_S)
 
-    def _repeated(self, earlier: EarlierOrder, wish: Wish) -> Order:
+    def _repeated(self, earlier: EarlierOrder, wish: OrderRequest) -> Order:
         if earlier.content_hash != wish.content_hash():
             raise DifferentContent("request_id", wish.request_id)
         if earlier.refusal is not None:
@@ -149,15 +149,15 @@ class CreateOrder:
         assert order is not None, "orders are never deleted"
         return order
 
-    def _written_down(self, wish: Wish, deadline: Deadline) -> Order:
+    def _written_down(self, wish: OrderRequest, deadline: Deadline) -> Order:
         order = self._priced(wish)
-        self.stock.refuse_what_is_short({line.sku: line.quantity for line in order.lines}, deadline)
+        self.stock.reject_known_shortage({line.sku: line.quantity for line in order.lines}, deadline)
         if deadline.passed:
             raise DeadlineExceeded("the deadline passed before anything was written")
         self.orders.add(order, Request(wish.request_id, wish.content_hash()))
         return order
 
-    def _priced(self, wish: Wish) -> Order:
+    def _priced(self, wish: OrderRequest) -> Order:
         quantities = summed(wish.lines or self._selected(wish.user_id))
         priced = price(quantities, self._goods.find(quantities), wish.expected_total_cents)
         now = self.clock.now()
@@ -183,7 +183,7 @@ class CreateOrder:
         return [(item.sku, item.quantity) for item in items]
 
 
-class _Attempt:
+class _CreateTransaction:
     """The local transaction of one create, between the half message and its answer."""
 
     def __init__(self, create: CreateOrder, order: Order, deadline: Deadline, *, from_cart: bool) -> None:
@@ -198,19 +198,19 @@ class _Attempt:
 
     def sell_and_open(self) -> Resolution:
         """Sell and set the timeout, move to UNPAID; the answer is what the row says."""
-        self._create.reached(CrashPoint.CREATE_HALF_SENT)
+        self._create.crash_hook(CrashPoint.CREATE_HALF_SENT)
         try:
             self._state = self._sold_and_opened()
         except Refused as refused:
-            self._create.reached(CrashPoint.CREATE_REFUSED)
+            self._create.crash_hook(CrashPoint.CREATE_REFUSED)
             return self._refused(refused.error)
         except StockUnclear:
-            self._create.reached(CrashPoint.CREATE_UNCLEAR)
+            self._create.crash_hook(CrashPoint.CREATE_UNCLEAR)
             self._state = self._failed("STOCK_UNCLEAR")
         except BrokerUnavailable:
-            self._create.reached(CrashPoint.CREATE_TIMEOUT_NOT_SENT)
+            self._create.crash_hook(CrashPoint.CREATE_TIMEOUT_NOT_SENT)
             self._state = self._failed("TIMEOUT_NOT_SET")
-        self._create.reached(CrashPoint.CREATE_MOVED)
+        self._create.crash_hook(CrashPoint.CREATE_MOVED)
         return resolution(self._state, Cause.CREATE)
 
     def outcome(self) -> Order:
@@ -236,13 +236,13 @@ class _Attempt:
         timeout = Timeout(order.order_sn, order.expire_time).to_message()
         left = max(order.expire_time - create.clock.now(), timedelta())
         timeout_is_set = create.broker.begin_publish_later(timeout, left)
-        create.reached(CrashPoint.CREATE_TIMEOUT_BEGUN)
+        create.crash_hook(CrashPoint.CREATE_TIMEOUT_BEGUN)
         kept_back = min(_AFTER_SELL_S, self._deadline.remaining() / 2)
         create.stock.sell(order.order_sn, order.lines, self._deadline.earlier_by(kept_back))
         self._steps.append(Event(EventKind.SOLD, create.clock.now()))
-        create.reached(CrashPoint.CREATE_SOLD)
+        create.crash_hook(CrashPoint.CREATE_SOLD)
         timeout_is_set()
-        create.reached(CrashPoint.CREATE_TIMEOUT_SENT)
+        create.crash_hook(CrashPoint.CREATE_TIMEOUT_SENT)
         now = create.clock.now()
         self._steps.append(Event(EventKind.TIMEOUT_SET, now, order.expire_time.isoformat()))
         return create.orders.open(order, self._steps, now, from_cart=self._from_cart)
@@ -252,7 +252,7 @@ class _Attempt:
         create = self._create
         self._refusal, self._failure_reason = refusal, refusal.reason
         self._state, by_this = create.orders.refuse(self._order.order_sn, refusal, create.clock.now())
-        create.reached(CrashPoint.CREATE_MOVED)
+        create.crash_hook(CrashPoint.CREATE_MOVED)
         if self._state is State.FAILED and by_this:
             return Resolution.ROLLBACK
         return resolution(self._state, Cause.CREATE)

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from common.clock import Clock
-from common.crash_points import Reached
+from common.crash_points import CrashHook
 from common.errors import FailedPrecondition, Violation
 from order_srv.adapters.order_repository import Repository
 from order_srv.crash_points import CrashPoint
@@ -19,7 +19,7 @@ class PaymentApplied(FailedPrecondition):
 
 
 @dataclass(frozen=True, slots=True)
-class Received:
+class PaymentNotice:
     """Money that came, by the word of whoever took it."""
 
     payment_id: str
@@ -31,12 +31,12 @@ class Received:
 
 
 class PayOrder:
-    def __init__(self, *, orders: Repository, clock: Clock, reached: Reached) -> None:
+    def __init__(self, *, orders: Repository, clock: Clock, crash_hook: CrashHook) -> None:
         self._orders = orders
         self._clock = clock
-        self._reached = reached
+        self._crash_hook = crash_hook
 
-    def pay(self, received: Received) -> tuple[Order, Payment]:
+    def pay(self, received: PaymentNotice) -> tuple[Order, Payment]:
         """Record a payment: APPLIED, or REFUND_DUE with its reason; a repeat gives it as it stands now.
 
         Raises:
@@ -56,7 +56,7 @@ class PayOrder:
                 create_time=self._clock.now(),
             )
         )
-        self._reached(CrashPoint.PAY_COMMITTED)
+        self._crash_hook(CrashPoint.PAY_COMMITTED)
         order = self._orders.get(payment.order_sn)
         if order is None:
             raise OrderNotFound(payment.order_sn)

@@ -37,7 +37,7 @@ class PriceBook:
         size = paging.page_size(page_size)
         after = paging.decode(page_token, str)
         rows = self._goods.page(str(after[0]) if after else None, size + 1)
-        return paging.cut(rows, size, lambda goods: (goods.sku,), _bytes_of)
+        return paging.paginate(rows, size, lambda goods: (goods.sku,), _bytes_of)
 
     def delete(self, sku: str) -> None:
         """Take an entry out of the book."""

@@ -39,7 +39,7 @@ class Queries:
         with self._database.snapshot():
             found = self._database.select(page.order_by(OrderRow.order_sn.desc()).limit(size + 1))
             orders = rows.load(self._database, found)
-        return paging.cut(orders, size, lambda order: (order.order_sn,), _bytes_of)
+        return paging.paginate(orders, size, lambda order: (order.order_sn,), _bytes_of)
 
     def payments(self, outcome: Outcome | None, page_size: int, page_token: str) -> tuple[list[Payment], str]:
         """A page of payments, newest first, and the token of the next one."""
@@ -55,7 +55,7 @@ class Queries:
         newest_first = page.order_by(PaymentRow.add_time.desc(), PaymentRow.payment_id.desc())
         with self._database.reading():
             found = self._database.select(newest_first.limit(size + 1))
-        shown, token = paging.cut(found, size, lambda row: (to_micros(row.add_time), row.payment_id))
+        shown, token = paging.paginate(found, size, lambda row: (to_micros(row.add_time), row.payment_id))
         return [rows.to_payment(row) for row in shown], token
 
     def timeline(self, order_sn: str, page_size: int, page_token: str) -> tuple[list[Event], str]:
@@ -73,7 +73,7 @@ class Queries:
             found = self._database.select(page.order_by(OrderEventRow.id).limit(size + 1))
             if not found and after is None:
                 raise OrderNotFound(order_sn)  # an order has at least its first step
-        shown, token = paging.cut(found, size, lambda row: (row.id,))
+        shown, token = paging.paginate(found, size, lambda row: (row.id,))
         return [Event(EventKind(row.kind), row.add_time, row.detail) for row in shown], token
 
 

@@ -16,7 +16,7 @@ from scripts.cluster.install.install import install_all
 from scripts.cluster.install.packages import CannotInstall
 from scripts.cluster.ports import DEFAULT_BASE, Ports, PortTaken
 from scripts.cluster.program import CannotRun
-from scripts.cluster.services import settings_of_surroundings
+from scripts.cluster.services import settings_from_environment
 from scripts.cluster.supervision import log_of
 from scripts.lib.signals import leave_in_order_on_signals
 
@@ -102,7 +102,7 @@ def variables(folder: Folder = _FOLDER, base: Base = None) -> None:
 
 
 def _cluster(folder: Path, base: int | None, broker: Mapping[str, str] | None = None) -> Cluster:
-    settings = settings_of_surroundings()
+    settings = settings_from_environment()
     try:
         ports = Ports.block(base or _base_before(folder))
     except ValueError as error:

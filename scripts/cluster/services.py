@@ -21,7 +21,7 @@ _PREFIXES: Final = ("INVENTORY_", "ORDER_")
 _OWN: Final = ("_LISTEN",)  # each replica has ports of its own: nobody sets these for all
 
 
-def settings_of_surroundings() -> Mapping[str, str]:
+def settings_from_environment() -> Mapping[str, str]:
     """The services' settings in this process's environment, but for the ports."""
     return {name: value for name, value in os.environ.items() if name.startswith(_PREFIXES) and not name.endswith(_OWN)}
 

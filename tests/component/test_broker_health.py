@@ -68,7 +68,7 @@ def test_order_can_create_none_and_tells_so_but_is_still_called(tmp_path: Path, 
         if reachable_again:
             broker.tell(True)
 
-        told = "SERVING" if reachable_again else "NOT_SERVING"
-        assert healths(service.address, "", ORDER, "broker") == ["SERVING", told, told]
+        answer = "SERVING" if reachable_again else "NOT_SERVING"
+        assert healths(service.address, "", ORDER, "broker") == ["SERVING", answer, answer]
     finally:
         service.stop()

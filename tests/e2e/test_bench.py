@@ -38,14 +38,14 @@ def short_run(folder: Path, *chosen: str) -> tuple[Path, dict[str, Any]]:
     assert "FAULTS" not in ended.stdout
     [written] = (folder / ".run" / "bench").iterdir()
     assert str(written.relative_to(folder)) in ended.stdout
-    told: dict[str, Any] = json.loads((written / "embedded.json").read_text())
-    assert told["world"] == "embedded"
-    assert set(told["parts"]) == set(chosen)
-    for part in told["parts"].values():
+    answer: dict[str, Any] = json.loads((written / "embedded.json").read_text())
+    assert answer["world"] == "embedded"
+    assert set(answer["parts"]) == set(chosen)
+    for part in answer["parts"].values():
         assert part["book_faults"] == []
         assert part["machine"]["cores"] >= 1
         assert part["options"]["due_orders"] == 30
-    return written, told["parts"]
+    return written, answer["parts"]
 
 
 @pytest.mark.timeout(300)
@@ -113,8 +113,8 @@ def test_a_run_that_is_ended_early_keeps_what_it_has_measured(tmp_path: Path, ho
 def test_a_part_that_there_is_not_is_told(tmp_path: Path) -> None:
     ended = bench(tmp_path, "--only", "everything")
     assert ended.returncode == 2
-    told = " ".join(ended.stderr.replace("│", " ").split())
-    assert "--only everything: there is idle, commits, stock" in told
+    answer = " ".join(ended.stderr.replace("│", " ").split())
+    assert "--only everything: there is idle, commits, stock" in answer
     assert not (tmp_path / ".run").exists()
 
 

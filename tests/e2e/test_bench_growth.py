@@ -23,7 +23,7 @@ def test_growth_and_memory_are_measured_on_balanced_books(tmp_path: Path, part: 
     assert ended.returncode == 0, ended.stdout + ended.stderr
     assert "FAULTS" not in ended.stdout
     [folder] = (tmp_path / ".run" / "bench").iterdir()
-    told = json.loads((folder / "embedded.json").read_text())["parts"][part]
-    figures = {figure["name"]: figure["value"]["median"] for figure in told["figures"]}
+    answer = json.loads((folder / "embedded.json").read_text())["parts"][part]
+    figures = {figure["name"]: figure["value"]["median"] for figure in answer["figures"]}
     assert all(figures[name] > 0 for name in PARTS[part])
     assert all((folder / "embedded" / f"{plot}.svg").is_file() for plot in PLOTS[part])

@@ -119,9 +119,9 @@ def _whoever_is_killed_comes_back(site: Site) -> None:
         wait_until(partial(_has_another_pid, site, name, before), f"{name} is started again", _PATIENCE)
         site.cluster.wait_healthy(name)
     site.cluster.kill("rocketmq-broker")
-    told = site.run("status")
-    assert told.returncode == 1
-    assert "stopped" in told.stdout
+    answer = site.run("status")
+    assert answer.returncode == 1
+    assert "stopped" in answer.stdout
     site.up()  # starts what does not run
     assert site.cluster.pid("rocketmq-broker")
 

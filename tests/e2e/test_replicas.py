@@ -59,9 +59,9 @@ def test_500_callers_for_the_last_unit_make_one_order(site: Site) -> None:
         return "bought"
 
     with ThreadPoolExecutor(AT_ONCE) as callers:
-        told = list(callers.map(buy, users))
-    assert told.count("bought") == 1
-    assert set(told) == {"bought", "NO_STOCK"}
+        answer = list(callers.map(buy, users))
+    assert answer.count("bought") == 1
+    assert set(answer) == {"bought", "NO_STOCK"}
     wait_until(lambda: not unsettled(site.folder), "all orders at rest")
     assert states(site.folder).count("PAID") == 1
     stock = site.shop.stock(sku)

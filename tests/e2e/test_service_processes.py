@@ -80,9 +80,9 @@ def test_it_tells_its_port_serves_there_and_ends_with_0_when_told_to_stop(
 ) -> None:
     with started(module, tmp_path, **{f"{prefix_of(module)}_LISTEN": "127.0.0.1:0"}) as process:
         line = ready_line(process)
-        told = re.fullmatch(rf"{module} ready on (127\.0\.0\.1:\d+)\n", line)
-        assert told, line
-        with grpc.insecure_channel(told[1]) as channel:
+        answer = re.fullmatch(rf"{module} ready on (127\.0\.0\.1:\d+)\n", line)
+        assert answer, line
+        with grpc.insecure_channel(answer[1]) as channel:
             health = health_pb2_grpc.HealthStub(channel)
             answer = health.Check(health_pb2.HealthCheckRequest(), timeout=PATIENCE_S)
             assert answer.status == health_pb2.HealthCheckResponse.SERVING

@@ -73,7 +73,7 @@ class Held:
 
 
 class Points:
-    """A `reached` that holds the first who comes to a point; everybody else passes."""
+    """A `crash_hook` that holds the first who comes to a point; everybody else passes."""
 
     def __init__(self) -> None:
         self._held: dict[str, Held] = {}
@@ -279,7 +279,7 @@ class Stage:
         return books
 
 
-def told(call: "Future[Any]") -> str:
+def rpc_error(call: "Future[Any]") -> str:
     """The reason of the error that a call ended with."""
     error = call.exception(PATIENCE)
     assert isinstance(error, grpc.RpcError), f"no error: {call.result()}"
@@ -309,10 +309,10 @@ def stage(
     }
     with (
         ThreadPoolExecutor(32) as callers,
-        running_inventory(folder, broker_settings, clock=clock, reached=points) as inventory,
+        running_inventory(folder, broker_settings, clock=clock, crash_hook=points) as inventory,
         proxied(inventory.address) as proxy,
         running_order(
-            folder, proxy.address, quiet | settings, clock=clock, reached=points, database=database, broker=broker
+            folder, proxy.address, quiet | settings, clock=clock, crash_hook=points, database=database, broker=broker
         ) as order,
     ):
         shop = Services(folder, inventory, order)

@@ -63,8 +63,8 @@ def test_each_engine_is_killed_under_load_and_calls_succeed_soon_after_its_retur
                 wait_until(lambda: time.monotonic() > settled, "it had its time")  # noqa: B023
                 flow.answered()
                 failed = flow.failures[seen:]
-                told = Counter((failure.code.name, failure.reason) for failure in failed)
-                assert {failure.code for failure in failed} <= allowed, f"without {engine}: {told}"
+                answer = Counter((failure.code.name, failure.reason) for failure in failed)
+                assert {failure.code for failure in failed} <= allowed, f"without {engine}: {answer}"
                 assert not flow.since(settled), f"{engine} was back for {BACK_WITHIN_S} s, and calls failed still"
             with redis.Redis.from_url(cluster.redis_url) as client:
                 seen = len(flow.failures)

@@ -195,13 +195,13 @@ def test_traffic_leaves_a_killed_inventory_at_once(site: Site, pair: tuple[Proce
     killed, other = pair
     with site.loading() as load:
         killed.kill()
-        killed_at = time.monotonic()
+        crash_at = time.monotonic()
         site.until_passing(other, within=CHECKED_WITHIN + A_MOMENT)
         load.answered(WARM)
     assert load.failed(load.looks) == []  # repeated at the other one
     failed = load.failed(load.sells)
     assert {call.code for call in failed} <= {grpc.StatusCode.UNAVAILABLE}
-    assert all(call.begun < killed_at + A_MOMENT for call in failed)
+    assert all(call.begun < crash_at + A_MOMENT for call in failed)
     assert load.sold() <= site.in_books() <= load.sold() | {call.key for call in failed}
     site.assert_books_balance()
 

@@ -9,7 +9,7 @@ from order_srv.crash_points import CrashPoint
 from order_srv.domain.order import Cause
 from reback.inventory.v1 import inventory_pb2 as stock_pb
 from reback.order.v1 import order_pb2 as pb
-from tests.faults.stage import A_MOMENT, CHECK_AFTER, CREATING_GRACE, NOBODY_ASKS, Stage, stage, told
+from tests.faults.stage import A_MOMENT, CHECK_AFTER, CREATING_GRACE, NOBODY_ASKS, Stage, rpc_error, stage
 from tests.support.services import create_request, wait_until
 from tests.support.worlds import World
 
@@ -60,7 +60,7 @@ def test_check_back_past_the_grace_wins_over_a_create_that_did_not_move_yet(aski
     wait_until(lambda: sale_is_returned(asking, order_sn), "stock back")
     assert asking.broker.said(order_sn, Cause.CREATE) == [Resolution.COMMIT]
     held.release()
-    assert told(creating) == "ORDER_FAILED"
+    assert rpc_error(creating) == "ORDER_FAILED"
     assert_failed_once(asking, order_sn, sku)
 
 
@@ -100,7 +100,7 @@ def test_sweeper_past_the_grace_wins_over_a_create_that_did_not_move_yet(silent:
     silent.sweep()
     assert sale_is_returned(silent, order_sn)
     held.release()
-    assert told(creating) == "ORDER_FAILED"
+    assert rpc_error(creating) == "ORDER_FAILED"
     assert_failed_once(silent, order_sn, sku)
 
 
@@ -127,7 +127,7 @@ def test_refused_create_that_the_broker_failed_first_is_told_why_and_commits_not
     asking.pass_time(CREATING_GRACE + A_MOMENT)
     wait_until(lambda: asking.broker.said(order_sn, Cause.CREATE) == [Resolution.COMMIT], "an answer to the broker")
     held.release()
-    assert told(creating) == "NO_STOCK"
+    assert rpc_error(creating) == "NO_STOCK"
     assert_failed_once(asking, order_sn, sku)
 
 
@@ -137,7 +137,7 @@ def test_repeat_of_a_running_create_waits_and_gets_its_order(silent: Stage) -> N
     first = silent.calling(lambda: silent.shop.order.CreateOrder(request))
     held.wait()
     repeats = [silent.calling(lambda: silent.shop.order.CreateOrder(request)) for _ in range(4)]
-    assert told(silent.calling(lambda: silent.shop.order.CreateOrder(request, timeout=0.5))) in {
+    assert rpc_error(silent.calling(lambda: silent.shop.order.CreateOrder(request, timeout=0.5))) in {
         "ORDER_CREATING",
         "DEADLINE_EXCEEDED",  # by the client's own clock
     }
@@ -156,6 +156,6 @@ def test_repeat_of_a_create_that_the_sweeper_failed_is_a_new_order(silent: Stage
     silent.sweep()
     second = silent.shop.order.CreateOrder(request)
     held.release()
-    assert told(first) == "ORDER_FAILED"
+    assert rpc_error(first) == "ORDER_FAILED"
     assert silent.shop.order.CreateOrder(request) == second
     assert_lives(silent, second, sku)

@@ -10,7 +10,7 @@ import grpc
 import pytest
 
 from common.clock import SystemClock
-from common.crash_points import Reached
+from common.crash_points import CrashHook
 from common.messaging.port import Message
 from inventory_srv.crash_points import CrashPoint
 from inventory_srv.entrypoints.consumers import TOPIC
@@ -137,10 +137,10 @@ def dying(folder: Path, crash_at: str = "") -> Iterator[tuple[Process, Inventory
 
 
 @contextmanager
-def serving(folder: Path, reached: Reached | None = None) -> Iterator[InventoryServiceStub]:
+def serving(folder: Path, crash_hook: CrashHook | None = None) -> Iterator[InventoryServiceStub]:
     """A stub of the service in the world of `folder`: what is there before a crash and after it."""
     with (
-        running_inventory(folder, world_of(folder).broker(BROKER), reached=reached) as service,
+        running_inventory(folder, world_of(folder).broker(BROKER), crash_hook=crash_hook) as service,
         grpc.insecure_channel(service.address) as channel,
     ):
         yield InventoryServiceStub(channel)

@@ -27,8 +27,8 @@ from tests.faults.stage import (
     PAY_WITHIN,
     SWEEP_GRACE,
     Stage,
+    rpc_error,
     stage,
-    told,
 )
 from tests.support.services import create_request, pay_request, wait_until
 from tests.support.worlds import World
@@ -280,7 +280,7 @@ def test_sweep_whose_failure_is_unclear_goes_on_next_time(silent: Stage, happens
     silent.database.lose_commit(an_order_is(silent, State.FAILED), happens=happens, then_down=down)
     assert_swept_in_two_rounds(silent, order, "FAILED")
     held.release()
-    assert told(create) == "ORDER_FAILED"
+    assert rpc_error(create) == "ORDER_FAILED"
 
 
 @pytest.mark.parametrize("round_lost", ["noted as returned", "put off"])

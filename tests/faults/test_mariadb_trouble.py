@@ -19,7 +19,7 @@ from tests.faults.harness import Process, process, until_done
 from tests.support.databases import ask
 from tests.support.mariadb_server import MariadbServer, mariadb_server
 from tests.support.redis_server import free_port
-from tests.support.rpc_errors import Told, told
+from tests.support.rpc_errors import RpcFailure, rpc_error
 from tests.support.services import PATIENCE, Services, create_request, inventory_settings, order_settings, wait_until
 from tests.support.tables import rows
 
@@ -107,7 +107,7 @@ def test_while_it_is_gone_every_call_says_so_and_soon_after_its_return_every_cal
     with killed(server):
         for call in calls(shop, user, sku, order):
             began = time.monotonic()
-            refused: Told = told(call)
+            refused: RpcFailure = rpc_error(call)
             assert (refused.code, refused.reason) == (grpc.StatusCode.UNAVAILABLE, "DATABASE_UNAVAILABLE")
             assert time.monotonic() - began < SOON
 

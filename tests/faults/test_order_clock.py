@@ -12,7 +12,7 @@ from order_srv.crash_points import CrashPoint
 from order_srv.domain.messages import ORDER_TIMEOUT, Timeout
 from reback.order.v1 import order_pb2 as pb
 from tests.faults.harness import messages
-from tests.faults.stage import A_MOMENT, CREATING_GRACE, PAY_WITHIN, SWEEP_GRACE, Stage, stage, told
+from tests.faults.stage import A_MOMENT, CREATING_GRACE, PAY_WITHIN, SWEEP_GRACE, Stage, rpc_error, stage
 from tests.support.services import wait_until
 from tests.support.worlds import World
 
@@ -101,6 +101,6 @@ def test_create_is_not_failed_early_while_its_services_clock_is_set_back(at: Sta
     at.pass_time(2 * A_MOMENT)
     at.sweep()
     held.release()
-    assert told(creating) == "ORDER_FAILED"
+    assert rpc_error(creating) == "ORDER_FAILED"
     at.settle()
     assert at.shop.available(sku) == ALL

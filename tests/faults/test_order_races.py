@@ -14,7 +14,7 @@ from order_srv.domain.messages import ORDER_TIMEOUT
 from order_srv.domain.order import Cause
 from reback.order.v1 import order_pb2 as pb
 from tests.faults.harness import lose_messages
-from tests.faults.stage import CHECK_AFTER, NOBODY_ASKS, PAY_WITHIN, SWEEP_GRACE, Stage, stage, told
+from tests.faults.stage import CHECK_AFTER, NOBODY_ASKS, PAY_WITHIN, SWEEP_GRACE, Stage, rpc_error, stage
 from tests.support.services import PATIENCE, wait_until
 from tests.support.worlds import World
 
@@ -168,7 +168,7 @@ def test_cancel_that_did_not_move_yet_is_told_of_the_payment(at: Stage) -> None:
     cancel.wait()
     at.shop.pay(order)
     cancel.release()
-    assert told(being_cancelled) == "ORDER_PAID"
+    assert rpc_error(being_cancelled) == "ORDER_PAID"
     assert is_sure(at, order, Cause.CLOSE) is Resolution.ROLLBACK
     assert_lives(at, order, pb.ORDER_STATE_PAID)
 
@@ -193,7 +193,7 @@ def test_cancel_that_meets_a_payment_in_its_transaction_is_told_of_it(at: Stage)
     cancel.release()  # it waits for the row
     payment.release()
     assert being_paid.result().payment.outcome == pb.PAYMENT_OUTCOME_APPLIED
-    assert told(being_cancelled) == "ORDER_PAID"
+    assert rpc_error(being_cancelled) == "ORDER_PAID"
     assert_lives(at, order, pb.ORDER_STATE_PAID)
 
 
@@ -206,7 +206,7 @@ def test_refund_that_did_not_move_yet_is_told_that_the_order_is_finished(at: Sta
     refund.wait()
     assert finishing(at, order).result().state == pb.ORDER_STATE_FINISHED
     refund.release()
-    assert told(being_refunded) == "ORDER_FINISHED"
+    assert rpc_error(being_refunded) == "ORDER_FINISHED"
     assert is_sure(at, order, Cause.REFUND) is Resolution.ROLLBACK
     now = assert_lives(at, order, pb.ORDER_STATE_FINISHED)
     assert [each.outcome for each in now.payments] == [pb.PAYMENT_OUTCOME_APPLIED]
@@ -216,7 +216,7 @@ def test_finish_after_a_refund_that_moved_is_told_that_the_order_is_closed(at: S
     order, refund = paid(at), at.points.hold(CrashPoint.REFUND_MOVED)
     being_refunded = refunding(at, order)
     refund.wait()
-    assert told(finishing(at, order)) == "ORDER_CLOSED"
+    assert rpc_error(finishing(at, order)) == "ORDER_CLOSED"
     refund.release()
     assert being_refunded.result().state == pb.ORDER_STATE_CLOSED
     assert_closed_once(at, order, pb.CLOSE_CAUSE_REFUND)
@@ -371,7 +371,7 @@ def test_check_back_of_a_cancel_that_lost_to_a_payment_rolls_back(at: Stage) -> 
     at.pass_time(CHECK_AFTER)
     assert is_sure(at, order, Cause.CLOSE) is Resolution.ROLLBACK
     cancel.release()
-    assert told(being_cancelled) == "ORDER_PAID"
+    assert rpc_error(being_cancelled) == "ORDER_PAID"
     assert_lives(at, order, pb.ORDER_STATE_PAID)
 
 

@@ -26,7 +26,7 @@ from tests.faults.harness import Process, process, until_done
 from tests.support.databases import ENGINES, own_database
 from tests.support.engines import REDIS_URL
 from tests.support.redis_server import RedisServer, redis_server
-from tests.support.rpc_errors import told
+from tests.support.rpc_errors import rpc_error
 from tests.support.services import PATIENCE, inventory_settings, wait_until
 
 EXPIRY: Final = 1.0
@@ -121,14 +121,14 @@ def test_a_holder_stopped_past_its_expiry_and_continued_oversells_nothing_and_le
     if point is CrashPoint.LOCK_HELD:
         assert other.sell("of the other one").state == pb.SALE_STATE_SOLD
     else:
-        assert told(lambda: other.sell("of the other one")).reason == "NO_STOCK"
+        assert rpc_error(lambda: other.sell("of the other one")).reason == "NO_STOCK"
 
     lock, key = open_lock(f"{REDIS_URL}?prefix={prefix}"), f"{prefix}lock:stock:tea"
     with redis.Redis.from_url(REDIS_URL) as eyes, lock.holding(["lock:stock:tea"], Deadline.after(PATIENCE)) as held:
         token = eyes.get(key)
         stopping.service.send(signal.SIGCONT)
         if point is CrashPoint.LOCK_HELD:
-            assert told(lambda: first.result(PATIENCE)).reason == "NO_STOCK"
+            assert rpc_error(lambda: first.result(PATIENCE)).reason == "NO_STOCK"
         else:
             assert first.result(PATIENCE).state == pb.SALE_STATE_SOLD
         wait_until(lambda: stopping.has_logged(LOST), "LockLost is told in its log")
@@ -173,7 +173,7 @@ def told_or_sold(replica: Replica, order_sn: str) -> str:
         def fail(raised: grpc.RpcError = error) -> None:
             raise raised
 
-        return told(fail).reason
+        return rpc_error(fail).reason
 
 
 def have_logged(replicas: list[Replica], words: str, times: int) -> Callable[[], bool]:
@@ -238,7 +238,7 @@ def test_replicas_that_are_told_to_refuse_say_so_and_sell_again_when_redis_is_ba
     replica.set_stock(5)
     server.kill()
     wait_until(have_logged([replica], "changes of stock are refused", 1), "it has noticed")  # it had the lock till then
-    refused = told(lambda: replica.sell("o1"))
+    refused = rpc_error(lambda: replica.sell("o1"))
     assert (refused.code, refused.reason) == (grpc.StatusCode.UNAVAILABLE, "LOCK_UNAVAILABLE")
     server.start()
     back = time.monotonic()

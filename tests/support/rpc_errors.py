@@ -11,7 +11,7 @@ from grpc_status import rpc_status
 
 
 @dataclass(frozen=True)
-class Told:
+class RpcFailure:
     """An error as a client reads it.
 
     Attributes:
@@ -36,14 +36,14 @@ class Told:
         return [subject for _, subject, _ in self.conditions or ()]
 
 
-def told(call: Callable[[], Any]) -> Told:
+def rpc_error(call: Callable[[], Any]) -> RpcFailure:
     """Make a call that has to fail, and read its error."""
     with pytest.raises(grpc.RpcError) as failure:
         call()
     return read(failure.value)
 
 
-def read(error: Any) -> Told:
+def read(error: Any) -> RpcFailure:
     """Read the error of a failed call; every error has to have an `ErrorInfo`."""
     status = rpc_status.from_call(error)
     assert status is not None, f"an error without details: {error!r}"
@@ -53,7 +53,7 @@ def read(error: Any) -> Told:
     assert any(detail.Unpack(info) for detail in status.details), f"no ErrorInfo in {kinds}"
     has_bad = any(detail.Unpack(bad) for detail in status.details)
     has_failed = any(detail.Unpack(failed) for detail in status.details)
-    return Told(
+    return RpcFailure(
         code=error.code(),
         reason=info.reason,
         domain=info.domain,

@@ -16,8 +16,8 @@ CLUSTER_VERBS = {"test-cluster", *(f"cluster-{verb}" for verb in ("install", "up
 
 
 def sources() -> Iterator[Path]:
-    for room in ROOMS:
-        yield from (ROOT / room).rglob("*.py")
+    for max_bytes in ROOMS:
+        yield from (ROOT / max_bytes).rglob("*.py")
 
 
 def test_no_file_is_too_long_to_read() -> None:
@@ -48,5 +48,7 @@ def test_every_dependency_is_pinned_with_hashes_and_names_no_index() -> None:
 
 
 def test_make_explains_every_verb() -> None:
-    told = subprocess.run(["make", "--no-print-directory"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
-    assert set(re.findall(r"^  make ([\w-]+) +\S", told, flags=re.MULTILINE)) >= VERBS | CLUSTER_VERBS
+    answer = subprocess.run(
+        ["make", "--no-print-directory"], cwd=ROOT, capture_output=True, text=True, check=True
+    ).stdout
+    assert set(re.findall(r"^  make ([\w-]+) +\S", answer, flags=re.MULTILINE)) >= VERBS | CLUSTER_VERBS

@@ -41,7 +41,7 @@ class ConsulDiscovery(Discovery):
 
     def __init__(self, url: ConsulUrl) -> None:
         self._url = url
-        self._keeper = _Keeper(url)
+        self._monitor = _Keeper(url)
         self._watches: list[_Watch] = []
 
     def register(self, service: str, address: str) -> None:
@@ -49,10 +49,10 @@ class ConsulDiscovery(Discovery):
 
         `address` must serve gRPC's health service, and the agent must reach it.
         """
-        self._keeper.add(_Instance(service, *_host_and_port(address)))
+        self._monitor.add(_Instance(service, *_host_and_port(address)))
 
     def deregister(self, service: str, address: str) -> None:
-        self._keeper.remove(_Instance(service, *_host_and_port(address)))
+        self._monitor.remove(_Instance(service, *_host_and_port(address)))
 
     def watch(self, service: str, on_change: Callable[[Addresses], None]) -> None:
         """An `on_change` that raises is told again a moment later."""
@@ -63,7 +63,7 @@ class ConsulDiscovery(Discovery):
     def close(self) -> None:
         for watch in self._watches:
             watch.end()
-        self._keeper.close()
+        self._monitor.close()
 
 
 @dataclass(frozen=True, slots=True)

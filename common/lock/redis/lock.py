@@ -69,11 +69,11 @@ class _Claim(Held):
         "woken",
     )
 
-    def __init__(self, token: str, keys: list[str], on_wanted: Callable[[], None] | None) -> None:
+    def __init__(self, token: str, keys: list[str], on_contended: Callable[[], None] | None) -> None:
         self.token = token
         self.keys = keys
         self._wanted = False
-        self._on_wanted = on_wanted
+        self._on_contended = on_contended
         self.woken = threading.Event()
         self.asked = False  # Redis may know of it
         self.handed = False
@@ -91,8 +91,8 @@ class _Claim(Held):
 
     def want(self) -> None:
         self._wanted = True
-        if self._on_wanted is not None:
-            self._on_wanted()
+        if self._on_contended is not None:
+            self._on_contended()
 
     def hold(self, since: float, seconds: float) -> None:
         """It is held for `seconds`, and Redis began to count after `since`."""
@@ -137,13 +137,13 @@ class RedisLock(Lock):
         keys: Collection[str],
         deadline: Deadline,
         *,
-        instead_of: Held | None = None,
-        on_wanted: Callable[[], None] | None = None,
+        replacing: Held | None = None,
+        on_contended: Callable[[], None] | None = None,
     ) -> Held:
         claim = _Claim(
-            f"{self._process}:{secrets.token_hex(8)}", sorted({self._prefix + key for key in keys}), on_wanted
+            f"{self._process}:{secrets.token_hex(8)}", sorted({self._prefix + key for key in keys}), on_contended
         )
-        return self._take(claim, deadline, instead_of if isinstance(instead_of, _Claim) else None)
+        return self._take(claim, deadline, replacing if isinstance(replacing, _Claim) else None)
 
     def give_back(self, held: Held) -> None:
         why_lost = self._give_back(held) if isinstance(held, _Claim) else ""

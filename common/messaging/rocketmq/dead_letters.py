@@ -39,7 +39,7 @@ def dead_letter_topic(consumer_group: str) -> str:
     return f"%DLQ%{consumer_group}"
 
 
-def grave(attempts: int, error: str) -> dict[str, str]:
+def dead_letter_properties(attempts: int, error: str) -> dict[str, str]:
     """The properties of a dead letter."""
     return {ATTEMPTS: str(attempts), ERROR: _CONTROL.sub("?", error) or "?"}
 
@@ -67,7 +67,7 @@ class DeadLetters:
     def __init__(self, nameserver: str) -> None:
         self._nameserver = nameserver
 
-    def make_place(self, consumer_group: str) -> None:
+    def ensure_topic(self, consumer_group: str) -> None:
         """Make the topic for a group's dead letters if it is not there, as a broker does when it has the first one.
 
         Raises:

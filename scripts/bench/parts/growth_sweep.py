@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from datetime import timedelta
 from typing import Final
 
-from common.crash_points import nothing_happens
+from common.crash_points import no_crash
 from order_srv.adapters.order_repository import Repository
 from reback.inventory.v1.inventory_pb2 import RebackRequest
 from scripts.bench.harness.figures import Axis, Plot, Point, Series, Spread
@@ -26,7 +26,7 @@ def time_sweeps(site: Site, places: Mapping[int, Place]) -> None:
     quiet: dict[int, Spread] = {}
     closing: dict[int, Spread] = {}
     for count, place in places.items():
-        orders = Repository(place.order, return_after=timedelta(), reached=nothing_happens)
+        orders = Repository(place.order, return_after=timedelta(), crash_hook=no_crash)
         quiet[count] = Spread.of(_quiet_round(place, orders) for _ in range(_QUIET_ROUNDS))
         closing[count] = Spread.of(_page(place, orders) for _ in range(_PAGES))
         site.figure(f"sweep with nothing due, {count:,} orders waiting", quiet[count], "ms")

@@ -37,7 +37,7 @@ def lock(request: pytest.FixtureRequest) -> Iterator[Lock]:
 
 @pytest.fixture
 def shop(engine: str, tmp_path: Path, hold: Hold) -> Iterator[Shop]:
-    with open_shop(tmp_path / "inventory.db", reached=hold.reached) as opened:
+    with open_shop(tmp_path / "inventory.db", crash_hook=hold.crash_hook) as opened:
         yield opened
         hold.let_go()
 
@@ -45,7 +45,7 @@ def shop(engine: str, tmp_path: Path, hold: Hold) -> Iterator[Shop]:
 @pytest.fixture
 def keeping_shop(engine: str, tmp_path: Path, lock: Lock, hold: Hold) -> Iterator[Shop]:
     """Keeps its lock as long as nobody else wants it."""
-    with open_shop(tmp_path / "inventory.db", lock=lock, reached=hold.reached, keep_lock=FOR_LONG) as opened:
+    with open_shop(tmp_path / "inventory.db", lock=lock, crash_hook=hold.crash_hook, keep_lock=FOR_LONG) as opened:
         opened.stock_up(tea=5, mug=5)
         yield opened
 
@@ -53,6 +53,6 @@ def keeping_shop(engine: str, tmp_path: Path, lock: Lock, hold: Hold) -> Iterato
 @pytest.fixture
 def door(engine: str, tmp_path: Path, hold: Hold) -> Iterator[Door]:
     """The whole service in this process, over real gRPC."""
-    with open_door(tmp_path, reached=hold.reached) as opened:
+    with open_door(tmp_path, crash_hook=hold.crash_hook) as opened:
         yield opened
         hold.let_go()

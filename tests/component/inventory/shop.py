@@ -12,7 +12,7 @@ from typing import Any, Final
 import pytest
 
 from common.clock import Clock, SystemClock
-from common.crash_points import Reached, nothing_happens
+from common.crash_points import CrashHook, no_crash
 from common.database import Database
 from common.deadline import Deadline
 from common.errors import DomainError
@@ -26,7 +26,7 @@ from inventory_srv.use_cases.audit import Audit
 from inventory_srv.use_cases.queries import Queries
 from inventory_srv.use_cases.stock_writer import StockWriter
 from tests.support.databases import url_of
-from tests.unit.inventory.sheets import sell
+from tests.unit.inventory.working_sets import sell
 
 PATIENCE: Final = 30.0
 """Seconds that a test waits for what must come."""
@@ -70,7 +70,7 @@ class Hold:
         self._point = None
         self._gone.set()
 
-    def reached(self, point: str) -> None:
+    def crash_hook(self, point: str) -> None:
         self.times[point] += 1
         if point == self._point:
             self._here.set()
@@ -135,14 +135,16 @@ def open_shop(
     *,
     lock: Lock | None = None,
     clock: Clock | None = None,
-    reached: Reached = nothing_happens,
+    crash_hook: CrashHook = no_crash,
     make_database: Callable[[str], Database] = Database,
     **writer_settings: Any,
 ) -> Iterator[Shop]:
     """A shop on this file, or on the server's database of its name; several may be open on one, as replicas are."""
     database = make_database(url_of(file.parent, file.stem))
     database.migrate(MIGRATIONS)
-    writer = StockWriter(database, lock or LocalLock(), clock or SystemClock(), reached=reached, **writer_settings)
+    writer = StockWriter(
+        database, lock or LocalLock(), clock or SystemClock(), crash_hook=crash_hook, **writer_settings
+    )
     writer.start()
     try:
         yield Shop(database, writer)

@@ -13,7 +13,7 @@ import order_srv.bootstrap
 from common.database import Database, to_micros
 from scripts.bench.harness.prefill import Filling
 from tests.support.databases import url_of
-from tests.unit.inventory.sheets import START
+from tests.unit.inventory.working_sets import START
 
 PATIENCE_S = 60
 
@@ -64,8 +64,8 @@ def test_it_moves_what_is_over_and_tells_how_much(databases: dict[str, Database]
     ended = archive(tmp_path, "--older-than", "30")
 
     assert ended.returncode == 0, ended.stderr
-    told = [line.partition(" from before")[0] for line in ended.stdout.splitlines()]
-    assert told == ["15 movements", "3 sales", "0 request ids"]
+    answer = [line.partition(" from before")[0] for line in ended.stdout.splitlines()]
+    assert answer == ["15 movements", "3 sales", "0 request ids"]
     assert (sales(databases["inventory"]), sales(databases["archive"])) == (7, 3)
     again = archive(tmp_path, "--older-than", "30")
     assert again.stdout.startswith("0 movements"), again.stderr

@@ -9,7 +9,7 @@ import pytest
 from inventory_srv.domain.records import StockDifference
 from inventory_srv.use_cases.audit import Audit
 from tests.component.inventory.shop import PATIENCE, Shop
-from tests.unit.inventory.sheets import adjust, reback, sell, set_stock
+from tests.unit.inventory.working_sets import adjust, reback, sell, set_stock
 
 
 @pytest.fixture

@@ -88,8 +88,8 @@ def test_a_field_that_breaks_its_rule_is_named_and_nothing_happens(door: Door) -
     for rpc, request, field in CASES:
         refusal = refusal_of(getattr(door.stub, rpc), request)
 
-        told = (refusal.code, refusal.reason, refusal.domain, refusal.bad_fields)
-        assert told == (grpc.StatusCode.INVALID_ARGUMENT, "INVALID_ARGUMENT", "inventory", [field]), (rpc, field)
+        answer = (refusal.code, refusal.reason, refusal.domain, refusal.bad_fields)
+        assert answer == (grpc.StatusCode.INVALID_ARGUMENT, "INVALID_ARGUMENT", "inventory", [field]), (rpc, field)
 
     assert not door.stub.ListStocks(pb.ListStocksRequest()).stocks
     assert not door.stub.ListSales(pb.ListSalesRequest()).sales

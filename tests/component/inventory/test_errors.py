@@ -9,7 +9,7 @@ import pytest
 from common.database import DatabaseUnavailable
 from common.lock.local import LocalLock
 from inventory_srv.crash_points import CrashPoint
-from inventory_srv.domain.changes import Sheet
+from inventory_srv.domain.changes import WorkingSet
 from reback.inventory.v1 import inventory_pb2 as pb
 from tests.component.inventory.in_process import Door, open_door, sell_request
 from tests.component.inventory.refusal import refusal_of
@@ -146,18 +146,18 @@ CASES: dict[str, tuple[str, Any, Refused]] = {
 @pytest.mark.parametrize("case", CASES)
 def test_a_refusal_tells_its_code_its_reason_and_its_facts(door: Door, case: str) -> None:
     set_up(door)
-    rpc, request, told = CASES[case]
+    rpc, request, answer = CASES[case]
 
     refusal = refusal_of(getattr(door.stub, rpc), request)
 
     assert refusal.domain == "inventory"
-    assert (refusal.code, refusal.reason, refusal.metadata, refusal.failed) == told
+    assert (refusal.code, refusal.reason, refusal.metadata, refusal.failed) == answer
     assert door.units("tea") == (5, 1)
     assert door.differences() == []
 
 
 def test_a_full_queue_is_told_at_once_as_stock_busy(tmp_path: Path, hold: Hold) -> None:
-    with open_door(tmp_path, {"queue": 1}, reached=hold.reached) as door:
+    with open_door(tmp_path, {"queue": 1}, crash_hook=hold.crash_hook) as door:
         door.stock_up(tea=5)
         hold.arm(CrashPoint.BATCH_TAKEN)
         being_done = door.stub.Sell.future(sell_request("o1", {"tea": 1}), timeout=PATIENCE)
@@ -209,7 +209,7 @@ def test_pitfall_18_a_bug_is_told_as_an_id_that_the_log_has_too(
     def with_a_bug(*_: object) -> None:
         raise ZeroDivisionError("the secret text of a bug")
 
-    monkeypatch.setattr(Sheet, "apply", with_a_bug)
+    monkeypatch.setattr(WorkingSet, "apply", with_a_bug)
     refusal = refusal_of(door.stub.Sell, sell_request("o1", {"tea": 1}))
 
     assert (refusal.code, refusal.reason) == (Code.INTERNAL, "INTERNAL")

@@ -18,7 +18,7 @@ from inventory_srv.domain.errors import NoStock
 from inventory_srv.domain.records import SaleState
 from inventory_srv.use_cases.stock_writer import StockWriter
 from tests.component.inventory.shop import FOR_LONG, PATIENCE, Hold, Shop, open_shop, outcome_of, soon, wait_until
-from tests.unit.inventory.sheets import adjust, reback, sell
+from tests.unit.inventory.working_sets import adjust, reback, sell
 
 
 @pytest.fixture
@@ -80,11 +80,11 @@ class Contended:
     def begin(self, shop: Shop, change: Change, another: ThreadPoolExecutor) -> tuple[Any, "Future[Held]"]:
         """The answer to be of a change that is held with its rows, and the lock to be of who waits for it."""
         self.hold.arm(CrashPoint.ROWS_HELD)
-        [answer] = shop.put([change])
+        [answering] = shop.put([change])
         self.hold.wait()
         theirs = another.submit(self._take, ["lock:stock:tea"], soon())
         wait_until(lambda: self._taken[-1].wanted, "the writer is told that its lock is wanted")
-        return answer, theirs
+        return answering, theirs
 
 
 @pytest.fixture
@@ -95,27 +95,27 @@ def contended(lock: Lock, monkeypatch: pytest.MonkeyPatch) -> Contended:
 def test_a_lock_that_another_wants_is_given_back_after_its_batch_before_callers_are_told(
     engine: str, tmp_path: Path, lock: Lock, contended: Contended
 ) -> None:
-    told = Hold()
+    answering = Hold()
 
-    def reached(point: str) -> None:
-        contended.hold.reached(point)
-        told.reached(point)
+    def crash_hook(point: str) -> None:
+        contended.hold.crash_hook(point)
+        answering.crash_hook(point)
 
     with (
-        open_shop(tmp_path / "inventory.db", lock=lock, reached=reached, keep_lock=FOR_LONG) as shop,
+        open_shop(tmp_path / "inventory.db", lock=lock, crash_hook=crash_hook, keep_lock=FOR_LONG) as shop,
         ThreadPoolExecutor() as another,
     ):
         shop.stock_up(tea=5)
         first, theirs = contended.begin(shop, sell("o1", ("tea", 1)), another)
         [second] = shop.put([sell("o2", ("tea", 1))])
-        told.arm(CrashPoint.CALLER_ANSWERED)
+        answering.arm(CrashPoint.CALLER_ANSWERED)
         contended.hold.let_go()
 
         held = theirs.result(PATIENCE)
-        told.wait()
+        answering.wait()
         assert shop.units("tea") == (4, 1)
         lock.give_back(held)
-        told.let_go()
+        answering.let_go()
         assert [outcome_of(each).state for each in (first, second)] == [SaleState.SOLD] * 2
 
 
@@ -125,7 +125,7 @@ def test_a_lock_that_another_wants_is_kept_for_its_time_while_changes_are_made_o
     monkeypatch.setattr(stock_lease, "_SLICE", PATIENCE)
     with (
         open_shop(
-            tmp_path / "inventory.db", lock=lock, reached=contended.hold.reached, keep_lock=FOR_LONG, batch=1
+            tmp_path / "inventory.db", lock=lock, crash_hook=contended.hold.crash_hook, keep_lock=FOR_LONG, batch=1
         ) as shop,
         ThreadPoolExecutor() as another,
     ):
@@ -148,7 +148,7 @@ def test_a_lock_that_another_wants_is_kept_for_its_time_while_it_refuses_what_is
     monkeypatch.setattr(stock_lease, "_TRUSTED", PATIENCE)
     hold = contended.hold
     with ThreadPoolExecutor() as another:
-        with open_shop(tmp_path / "inventory.db", lock=lock, reached=hold.reached, keep_lock=FOR_LONG) as shop:
+        with open_shop(tmp_path / "inventory.db", lock=lock, crash_hook=hold.crash_hook, keep_lock=FOR_LONG) as shop:
             shop.stock_up(tea=0)
             refused, theirs = contended.begin(shop, sell("o1", ("tea", 1)), another)
             hold.let_go()
@@ -198,15 +198,15 @@ def test_who_leaves_while_a_batch_waits_for_its_lock_does_not_join_it(shop: Shop
 def test_a_batch_that_fails_is_made_one_by_one_though_more_waits(engine: str, tmp_path: Path) -> None:
     begun, writes, fails = Hold(), Hold(), [CrashPoint.BATCH_BEFORE_COMMIT]
 
-    def reached(point: str) -> None:
-        begun.reached(point)
-        writes.reached(point)
+    def crash_hook(point: str) -> None:
+        begun.crash_hook(point)
+        writes.crash_hook(point)
         if len(batch) == 2 and point in fails:
             fails.remove(CrashPoint.BATCH_BEFORE_COMMIT)
             raise ZeroDivisionError
 
     batch: list[Any] = []
-    with open_shop(tmp_path / "inventory.db", reached=reached, keep_lock=FOR_LONG) as shop:
+    with open_shop(tmp_path / "inventory.db", crash_hook=crash_hook, keep_lock=FOR_LONG) as shop:
         shop.stock_up(tea=5)
         begun.arm(CrashPoint.BATCH_TAKEN)
         batch += shop.put([sell("o1", ("tea", 1))])
@@ -250,6 +250,6 @@ def test_what_comes_while_a_batch_waits_for_its_lock_joins_it_as_far_as_the_lock
 def test_a_kept_lock_is_given_back_when_there_was_nothing_to_do_for_a_while(
     engine: str, tmp_path: Path, hold: Hold
 ) -> None:
-    with open_shop(tmp_path / "inventory.db", reached=hold.reached, keep_lock=timedelta(milliseconds=50)) as shop:
+    with open_shop(tmp_path / "inventory.db", crash_hook=hold.crash_hook, keep_lock=timedelta(milliseconds=50)) as shop:
         shop.stock_up(tea=5)
         wait_until(lambda: hold.times[CrashPoint.LOCK_RELEASED] == 1, "it is given back")

@@ -11,7 +11,7 @@ from inventory_srv.crash_points import CrashPoint
 from inventory_srv.domain.errors import NoStock
 from inventory_srv.domain.records import SaleState
 from tests.component.inventory.shop import FOR_LONG, Hold, Shop, open_shop, outcome_of
-from tests.unit.inventory.sheets import adjust, reback, sell, set_stock
+from tests.unit.inventory.working_sets import adjust, reback, sell, set_stock
 
 
 @pytest.fixture
@@ -110,12 +110,12 @@ def test_one_row_that_another_changed_lets_all_that_was_known_be_forgotten(shop:
 def test_a_batch_that_failed_leaves_nothing_in_memory(engine: str, tmp_path: Path) -> None:
     fails: list[str] = []
 
-    def reached(point: str) -> None:
+    def crash_hook(point: str) -> None:
         if point in fails:
             fails.remove(point)
             raise ZeroDivisionError
 
-    with open_shop(tmp_path / "inventory.db", reached=reached, keep_lock=FOR_LONG) as shop:
+    with open_shop(tmp_path / "inventory.db", crash_hook=crash_hook, keep_lock=FOR_LONG) as shop:
         shop.stock_up(tea=5)
         shop.carry_out(sell("o1", ("tea", 1)))
         fails.append(CrashPoint.BATCH_BEFORE_COMMIT)

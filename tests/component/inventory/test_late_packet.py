@@ -12,7 +12,7 @@ from inventory_srv.domain.records import SaleState
 from tests.component.inventory.shop import open_shop, outcome_of
 from tests.support.databases import ask, connect, url_of
 from tests.support.services import wait_until
-from tests.unit.inventory.sheets import sell
+from tests.unit.inventory.working_sets import sell
 
 
 def runs(url: str, which: str) -> bool:
@@ -24,11 +24,11 @@ def runs(url: str, which: str) -> bool:
 def test_a_batch_that_lands_after_it_was_looked_up_is_made_once(engine: str, tmp_path: Path) -> None:
     connections: list[Any] = []
 
-    def reached(point: str) -> None:
+    def crash_hook(point: str) -> None:
         if point == CrashPoint.BATCH_BEFORE_COMMIT:
             connections.append(shop.database.engine.connection())
 
-    with open_shop(tmp_path / "inventory.db", reached=reached) as shop:
+    with open_shop(tmp_path / "inventory.db", crash_hook=crash_hook) as shop:
         shop.stock_up(tea=5)
         connections.clear()
         url = url_of(tmp_path, "inventory")

@@ -14,7 +14,7 @@ from inventory_srv.domain.errors import SaleNotFound, SkuNotFound
 from inventory_srv.domain.records import SaleState
 from inventory_srv.use_cases.queries import Page, after_prefix
 from tests.component.inventory.shop import Shop, open_shop
-from tests.unit.inventory.sheets import adjust, reback, sell, set_stock
+from tests.unit.inventory.working_sets import adjust, reback, sell, set_stock
 
 
 @pytest.fixture
@@ -180,8 +180,8 @@ def test_movements_of_a_sku_are_listed_newest_first(shop: Shop) -> None:
 
     pages = every(lambda token: shop.queries.list_movements("tea", None, 3, token))
 
-    told = [[(row.movement.kind, row.movement.delta, row.movement.available_after) for row in page] for page in pages]
-    assert told == [[("REBACK", 1, 7), ("ADJUST", 2, 6), ("SELL", -1, 4)], [("SET", 5, 5)]]
+    answer = [[(row.movement.kind, row.movement.delta, row.movement.available_after) for row in page] for page in pages]
+    assert answer == [[("REBACK", 1, 7), ("ADJUST", 2, 6), ("SELL", -1, 4)], [("SET", 5, 5)]]
     ids = [row.id for page in pages for row in page]
     assert ids == sorted(ids, reverse=True)
 
@@ -194,8 +194,11 @@ def test_movements_of_an_order_are_listed_newest_first(shop: Shop) -> None:
 
     pages = every(lambda token: shop.queries.list_movements(None, "o1", 3, token))
 
-    told = [[(row.movement.kind, row.movement.sku, row.movement.order_sn) for row in page] for page in pages]
-    assert told == [[("REBACK", "tea", "o1"), ("REBACK", "mug", "o1"), ("SELL", "tea", "o1")], [("SELL", "mug", "o1")]]
+    answer = [[(row.movement.kind, row.movement.sku, row.movement.order_sn) for row in page] for page in pages]
+    assert answer == [
+        [("REBACK", "tea", "o1"), ("REBACK", "mug", "o1"), ("SELL", "tea", "o1")],
+        [("SELL", "mug", "o1")],
+    ]
 
 
 def test_a_list_without_a_page_size_has_pages_of_50(shop: Shop) -> None:

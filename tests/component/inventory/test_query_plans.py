@@ -10,7 +10,7 @@ from inventory_srv.domain.records import SaleState
 from scripts.bench.harness.prefill import Filling, sku_names
 from tests.component.inventory.shop import Shop
 from tests.support.query_plans import count_rows, dear_plans, plan_of
-from tests.unit.inventory.sheets import adjust, reback, sell
+from tests.unit.inventory.working_sets import adjust, reback, sell
 
 SALES: Final = 5_000
 SKUS: Final = 500
@@ -76,11 +76,11 @@ def test_what_is_looked_for_is_found_by_an_index(shop: Shop, work: Callable[[Sho
 
 
 @pytest.mark.parametrize(
-    ("statement", "told"),
+    ("statement", "answer"),
     [
         ("SELECT * FROM movement WHERE reason = 'x'", "WHOLE"),
         ("SELECT * FROM movement WHERE sku > 'sku-0000400' ORDER BY reason LIMIT 5", "SORTED"),
     ],
 )
-def test_what_costs_by_the_number_of_rows_would_be_seen(shop: Shop, statement: str, told: str) -> None:
-    assert told in str(plan_of(shop.database, statement, ()))
+def test_what_costs_by_the_number_of_rows_would_be_seen(shop: Shop, statement: str, answer: str) -> None:
+    assert answer in str(plan_of(shop.database, statement, ()))

@@ -14,7 +14,7 @@ from inventory_srv.domain.changes import Change
 from inventory_srv.domain.records import Sale, SaleState
 from tests.component.inventory.shop import PATIENCE, Hold, Shop, open_shop, outcome_of, wait_until
 from tests.support.databases import somebody_waits_for_rows, url_of
-from tests.unit.inventory.sheets import adjust, reback, sell, set_stock
+from tests.unit.inventory.working_sets import adjust, reback, sell, set_stock
 
 SKUS = [f"s{n:02}" for n in range(12)]
 
@@ -42,7 +42,7 @@ def test_pitfall_02_what_is_left_of_each_sku_is_read_when_its_row_is_held(
     """The first sku's row is held when the last unit of the second is sold elsewhere."""
     file = tmp_path / "inventory.db"
     with (
-        open_shop(file, reached=hold.reached, keep_lock=NOT_AT_ALL) as one,
+        open_shop(file, crash_hook=hold.crash_hook, keep_lock=NOT_AT_ALL) as one,
         open_shop(file, keep_lock=NOT_AT_ALL) as other,
     ):
         one.stock_up(cup=5, tea=1)
@@ -105,7 +105,7 @@ def test_pitfall_05_a_repeat_that_waits_for_the_rows_of_the_first_gets_the_first
     """On a server it has looked for its key by then, in vain: afterwards the stock alone would refuse it."""
     file = tmp_path / "inventory.db"
     with (
-        open_shop(file, reached=hold.reached, keep_lock=NOT_AT_ALL) as one,
+        open_shop(file, crash_hook=hold.crash_hook, keep_lock=NOT_AT_ALL) as one,
         open_shop(file, keep_lock=NOT_AT_ALL) as other,
     ):
         one.stock_up(tea=1)

@@ -105,7 +105,7 @@ def test_the_audit_answers_what_differs(door: Door) -> None:
 
 
 def test_what_was_accepted_is_finished_when_the_service_stops(tmp_path: Path, hold: Hold) -> None:
-    with open_door(tmp_path, reached=hold.reached) as door:
+    with open_door(tmp_path, crash_hook=hold.crash_hook) as door:
         door.stock_up(tea=5)
         hold.arm(CrashPoint.BATCH_TAKEN)
         calls = [door.stub.Sell.future(sell_request("o0", {"tea": 1}), timeout=PATIENCE)]

@@ -30,7 +30,7 @@ from tests.component.inventory.shop import PATIENCE, Hold, Shop, soon
 from tests.support.caches import DRIVERS, Caches, own_caches
 from tests.support.databases import url_of
 from tests.support.engines import REDIS_URL
-from tests.unit.inventory.sheets import reback, sell
+from tests.unit.inventory.working_sets import reback, sell
 
 HERE = "?expiry=1000"  # what is kept is not gone before the test is over
 
@@ -62,7 +62,7 @@ def replica(folder: Path, cache: Cache, lock: Lock | None = None, **settings: An
 def replicas(engine: str, tmp_path: Path, caches: Caches, hold: Hold) -> Iterator[list[Shop]]:
     """The first can be held."""
     with (
-        replica(tmp_path, caches.replicas[0], reached=hold.reached) as one,
+        replica(tmp_path, caches.replicas[0], crash_hook=hold.crash_hook) as one,
         replica(tmp_path, caches.replicas[-1]) as other,
     ):
         yield [one, other]

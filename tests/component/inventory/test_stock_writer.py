@@ -10,11 +10,11 @@ import pytest
 from common.deadline import Deadline
 from common.errors import DeadlineExceeded, Unavailable
 from inventory_srv.crash_points import CrashPoint
-from inventory_srv.domain.changes import Sell, Sheet
+from inventory_srv.domain.changes import Sell, WorkingSet
 from inventory_srv.domain.errors import NoStock, QueueFull
 from inventory_srv.domain.records import SaleState
 from tests.component.inventory.shop import PATIENCE, Hold, Shop, open_shop, outcome_of, soon, wait_until
-from tests.unit.inventory.sheets import reback, sell, set_stock
+from tests.unit.inventory.working_sets import reback, sell, set_stock
 
 pytestmark = pytest.mark.usefixtures("engine")
 
@@ -33,7 +33,7 @@ def test_a_change_is_answered_when_it_is_committed(shop: Shop) -> None:
 @pytest.mark.parametrize(("batch", "transactions"), [(256, 1), (20, 2), (1, 40)])
 def test_what_waits_is_merged_up_to_a_batch(tmp_path: Path, batch: int, transactions: int) -> None:
     hold = Hold()
-    with open_shop(tmp_path / "inventory.db", reached=hold.reached, batch=batch) as shop:
+    with open_shop(tmp_path / "inventory.db", crash_hook=hold.crash_hook, batch=batch) as shop:
         shop.stock_up(tea=100)
         hold.arm(CrashPoint.ROWS_HELD)
         first = shop.put([sell("first", ONE_TEA)])
@@ -49,7 +49,7 @@ def test_what_waits_is_merged_up_to_a_batch(tmp_path: Path, batch: int, transact
 
 def test_an_idle_writer_does_not_wait_for_more(tmp_path: Path) -> None:
     hold = Hold()
-    with open_shop(tmp_path / "inventory.db", reached=hold.reached) as shop:
+    with open_shop(tmp_path / "inventory.db", crash_hook=hold.crash_hook) as shop:
         shop.stock_up(tea=5)
         hold.times.clear()
         for n in range(3):
@@ -74,14 +74,14 @@ def test_one_bad_change_among_256_fails_alone(shop: Shop, hold: Hold) -> None:
 
 def test_a_bug_in_one_change_is_its_callers_alone(shop: Shop, hold: Hold, monkeypatch: pytest.MonkeyPatch) -> None:
     shop.stock_up(tea=10)
-    as_it_is = Sheet.apply
+    as_it_is = WorkingSet.apply
 
-    def apply_with_a_bug(sheet: Sheet, change: Any, now: Any) -> Any:
+    def apply_with_a_bug(working_set: WorkingSet, change: Any, now: Any) -> Any:
         if isinstance(change, Sell) and change.order_sn == "bad":
             raise ZeroDivisionError("a bug")
-        return as_it_is(sheet, change, now)
+        return as_it_is(working_set, change, now)
 
-    monkeypatch.setattr(Sheet, "apply", apply_with_a_bug)
+    monkeypatch.setattr(WorkingSet, "apply", apply_with_a_bug)
     hold.arm(CrashPoint.BATCH_TAKEN)
     futures = shop.put([sell("o0", ONE_TEA)])
     hold.wait()
@@ -127,7 +127,7 @@ def test_a_batch_of_refusals_writes_nothing(shop: Shop) -> None:
 
 
 def test_a_full_queue_refuses_at_once(tmp_path: Path, hold: Hold) -> None:
-    with open_shop(tmp_path / "inventory.db", reached=hold.reached, queue=2) as shop:
+    with open_shop(tmp_path / "inventory.db", crash_hook=hold.crash_hook, queue=2) as shop:
         shop.stock_up(tea=5)
         hold.arm(CrashPoint.BATCH_TAKEN)
         futures = shop.put([sell("o1", ONE_TEA)])
@@ -174,17 +174,17 @@ def test_a_change_whose_caller_left_while_its_batch_waited_is_dropped(
 
 
 def test_a_caller_that_hangs_up_leaves_the_queue_at_once(tmp_path: Path, hold: Hold) -> None:
-    with open_shop(tmp_path / "inventory.db", reached=hold.reached, queue=1) as shop:
+    with open_shop(tmp_path / "inventory.db", crash_hook=hold.crash_hook, queue=1) as shop:
         shop.stock_up(tea=5)
         hold.arm(CrashPoint.BATCH_TAKEN)
         first = shop.put([sell("o1", ONE_TEA)])
         hold.wait()
-        deadline, told = soon(), []
+        deadline, answer = soon(), []
 
         def call() -> None:
             with pytest.raises(DeadlineExceeded) as error:
                 shop.writer.carry_out(sell("gone", ONE_TEA), deadline)
-            told.append(error.value)
+            answer.append(error.value)
 
         caller = threading.Thread(target=call)
         caller.start()
@@ -192,7 +192,7 @@ def test_a_caller_that_hangs_up_leaves_the_queue_at_once(tmp_path: Path, hold: H
         deadline.cancel()
         caller.join(PATIENCE)
 
-        assert told
+        assert answer
         after = shop.put([sell("o2", ONE_TEA)])  # there is room for one
         hold.let_go()
         assert [outcome_of(future).order_sn for future in first + after] == ["o1", "o2"]
@@ -200,7 +200,7 @@ def test_a_caller_that_hangs_up_leaves_the_queue_at_once(tmp_path: Path, hold: H
 
 
 def test_a_caller_that_waited_long_enough_leaves_the_queue(tmp_path: Path, hold: Hold) -> None:
-    with open_shop(tmp_path / "inventory.db", reached=hold.reached, queue=1) as shop:
+    with open_shop(tmp_path / "inventory.db", crash_hook=hold.crash_hook, queue=1) as shop:
         shop.stock_up(tea=5)
         hold.arm(CrashPoint.BATCH_TAKEN)
         first = shop.put([sell("o1", ONE_TEA)])
@@ -231,7 +231,7 @@ def test_an_answer_that_comes_as_the_wait_ends_is_given(shop: Shop, monkeypatch:
 
 
 def test_closing_finishes_what_was_taken_and_takes_no_more(tmp_path: Path, hold: Hold) -> None:
-    with open_shop(tmp_path / "inventory.db", reached=hold.reached) as shop:
+    with open_shop(tmp_path / "inventory.db", crash_hook=hold.crash_hook) as shop:
         shop.stock_up(tea=5)
         hold.arm(CrashPoint.BATCH_TAKEN)
         futures = shop.put([sell("o1", ONE_TEA)])

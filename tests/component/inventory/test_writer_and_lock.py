@@ -15,7 +15,7 @@ from inventory_srv.crash_points import CrashPoint
 from inventory_srv.domain.records import SaleState
 from tests.component.inventory.shop import Hold, open_shop, outcome_of, soon, wait_until
 from tests.support.locks import DRIVERS, own_lock
-from tests.unit.inventory.sheets import adjust, reback, sell, set_stock
+from tests.unit.inventory.working_sets import adjust, reback, sell, set_stock
 
 pytestmark = pytest.mark.usefixtures("engine")
 
@@ -38,12 +38,12 @@ class SpiedLock(Lock):
         keys: Collection[str],
         deadline: Deadline,
         *,
-        instead_of: Held | None = None,
-        on_wanted: Callable[[], None] | None = None,
+        replacing: Held | None = None,
+        on_contended: Callable[[], None] | None = None,
     ) -> Held:
         self.asked.append(set(keys))
         self.held = False
-        held = self._lock.take(keys, deadline, instead_of=instead_of, on_wanted=on_wanted)
+        held = self._lock.take(keys, deadline, replacing=replacing, on_contended=on_contended)
         self.held = True
         return held
 
@@ -77,10 +77,10 @@ def test_pitfall_01_the_lock_is_held_until_the_commit(tmp_path: Path) -> None:
     lock = SpiedLock()
     held_at: dict[str, bool] = {}
 
-    def reached(point: str) -> None:
+    def crash_hook(point: str) -> None:
         held_at[point] = lock.held
 
-    with open_shop(tmp_path / "inventory.db", lock=lock, reached=reached) as shop:
+    with open_shop(tmp_path / "inventory.db", lock=lock, crash_hook=crash_hook) as shop:
         shop.stock_up(tea=5)
 
     assert held_at == {
@@ -98,13 +98,13 @@ def test_pitfall_01_a_row_written_by_another_since_it_was_read_is_never_overwrit
     """As if neither the lock nor the row lock had held: the row's version tells, and the batch is made again."""
     times_read: list[int] = []
 
-    def reached(point: str) -> None:
+    def crash_hook(point: str) -> None:
         if point == CrashPoint.ROWS_HELD:
             times_read.append(1)
             if len(times_read) == 2:  # the first is the stock's own
                 shop.database.engine.execute_sql("UPDATE stock SET available = 1, version = 2 WHERE sku = 'tea'")
 
-    with open_shop(tmp_path / "inventory.db", reached=reached) as shop:
+    with open_shop(tmp_path / "inventory.db", crash_hook=crash_hook) as shop:
         shop.stock_up(tea=5)
 
         shop.carry_out(sell("o1", ("tea", 2)))
@@ -183,13 +183,13 @@ def test_pitfall_04_a_batch_that_fails_gives_lock_and_rows_back_at_once(
 ) -> None:
     fails: list[str] = []
 
-    def reached(now: str) -> None:
+    def crash_hook(now: str) -> None:
         if now in fails:
             fails.remove(now)
             raise ZeroDivisionError
 
     file = tmp_path / "inventory.db"
-    with own_lock(driver) as lock, open_shop(file, lock=lock, reached=reached) as one, open_shop(file) as other:
+    with own_lock(driver) as lock, open_shop(file, lock=lock, crash_hook=crash_hook) as one, open_shop(file) as other:
         one.stock_up(tea=5)
         fails.append(point)
         (outcome,) = one.outcomes([sell("o1", ("tea", 1))])
@@ -206,7 +206,7 @@ def test_pitfall_04_a_batch_that_fails_gives_lock_and_rows_back_at_once(
 def test_two_writers_that_share_a_lock_take_turns(tmp_path: Path, hold: Hold, first: CrashPoint) -> None:
     lock = LocalLock()
     file = tmp_path / "inventory.db"
-    with open_shop(file, lock=lock, reached=hold.reached) as one, open_shop(file, lock=lock) as other:
+    with open_shop(file, lock=lock, crash_hook=hold.crash_hook) as one, open_shop(file, lock=lock) as other:
         one.stock_up(tea=1)
         hold.arm(first)
         of_one = one.put([sell("o1", ("tea", 1))])

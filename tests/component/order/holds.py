@@ -26,7 +26,7 @@ class Hold:
 
 
 class Holds:
-    """A `reached`: what a test asked for happens to the next who comes to a point, once; everybody else passes."""
+    """A `crash_hook`: what a test asked for happens to the next who comes to a point, once; everybody else passes."""
 
     def __init__(self) -> None:
         self._next: dict[str, Callable[[], None]] = {}

@@ -9,7 +9,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 
 from reback.order.v1 import order_pb2 as pb
 from tests.component.order.contents import contents
-from tests.support.rpc_errors import told
+from tests.support.rpc_errors import rpc_error
 from tests.support.services import RECIPIENT, Services
 
 LONG = "茶" * 65
@@ -181,7 +181,7 @@ def test_a_field_that_breaks_its_rule_is_named_and_nothing_happens(
 ) -> None:
     before = contents(services)
 
-    error = told(lambda: getattr(services.order, method)(request_))
+    error = rpc_error(lambda: getattr(services.order, method)(request_))
 
     assert (error.code, error.reason, error.domain) == (
         grpc.StatusCode.INVALID_ARGUMENT,
@@ -215,7 +215,7 @@ def test_every_bad_field_of_a_request_is_named(services: Services) -> None:
     request = create(
         user_id=0, request_id="", lines=[line(""), line(quantity=0)], recipient=to(name=""), note="x" * 501
     )
-    error = told(lambda: services.order.CreateOrder(request))
+    error = rpc_error(lambda: services.order.CreateOrder(request))
     assert error.fields is not None
     assert sorted(error.fields) == [
         "lines[0].sku",

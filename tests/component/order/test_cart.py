@@ -4,7 +4,7 @@ import pytest
 
 from reback.order.v1 import order_pb2 as pb
 from tests.component.order.carts import cart, put
-from tests.support.rpc_errors import told
+from tests.support.rpc_errors import rpc_error
 from tests.support.services import Services
 
 
@@ -35,7 +35,7 @@ def test_a_cart_is_its_users_own(services: Services) -> None:
 
 def test_what_is_not_in_the_price_book_can_not_be_put(services: Services) -> None:
     user = services.new_user()
-    error = told(lambda: put(services, user, "nothing like it", 1))
+    error = rpc_error(lambda: put(services, user, "nothing like it", 1))
     assert (error.reason, error.subjects) == ("SKU_NOT_FOUND", ["nothing like it"])
     assert cart(services, user) == []
 
@@ -103,7 +103,7 @@ def test_nothing_selected_is_told(services: Services) -> None:
     user, sku = services.new_user(), services.new_sku()
     put(services, user, sku, 2, selected=False)
 
-    error = told(lambda: services.create(user, {}))
+    error = rpc_error(lambda: services.create(user, {}))
 
     assert error.reason == "NOTHING_SELECTED"
     assert cart(services, user) == [(sku, 2, False)]
@@ -116,7 +116,7 @@ def test_a_hundred_items_are_one_order_and_more_are_too_many(services: Services)
     for sku in skus:
         put(services, user, sku, 1)
 
-    error = told(lambda: services.create(user, {}))
+    error = rpc_error(lambda: services.create(user, {}))
     assert error.reason == "TOO_MANY_LINES"
     assert len(cart(services, user)) == 101
 
@@ -132,8 +132,8 @@ def test_an_order_that_is_refused_leaves_the_cart_as_it_was(services: Services) 
     put(services, user, short, 2)
     before = cart(services, user)
 
-    assert told(lambda: services.create(user, {})).reason == "NO_STOCK"
-    assert told(lambda: services.create(user, {}, expected_total_cents=1)).reason == "PRICE_CHANGED"
+    assert rpc_error(lambda: services.create(user, {})).reason == "NO_STOCK"
+    assert rpc_error(lambda: services.create(user, {}, expected_total_cents=1)).reason == "PRICE_CHANGED"
 
     assert cart(services, user) == before
     assert services.available(enough) == 10

@@ -18,7 +18,7 @@ from tests.component.order.lives import (
     refunded,
     unpaid,
 )
-from tests.support.rpc_errors import Told, told
+from tests.support.rpc_errors import RpcFailure, rpc_error
 from tests.support.services import Services
 
 
@@ -32,7 +32,7 @@ def assert_stock_went_back(services: Services, order: pb.Order) -> None:
     assert [services.stock(line.sku).sold for line in order.lines] == [0] * len(order.lines)
 
 
-def assert_forbidden(error: Told, order: pb.Order, state: str) -> None:
+def assert_forbidden(error: RpcFailure, order: pb.Order, state: str) -> None:
     assert error.code is grpc.StatusCode.FAILED_PRECONDITION
     assert (error.reason, error.domain) == (f"ORDER_{state}", "order")
     assert error.metadata == {"order_sn": order.order_sn, "state": state}
@@ -61,7 +61,7 @@ def test_cancelling_a_dead_order_gives_it_as_it_is(services: Services, make: Mak
 @pytest.mark.parametrize("state", ["PAID", "FINISHED"])
 def test_an_order_that_was_paid_is_not_cancelled(services: Services, state: str) -> None:
     order = AT_REST[state](services)
-    assert_forbidden(told(lambda: cancel(services, order)), order, state)
+    assert_forbidden(rpc_error(lambda: cancel(services, order)), order, state)
     assert services.get(order) == order
     assert sale_of(services, order).state == stock_pb.SALE_STATE_SOLD
 
@@ -88,7 +88,7 @@ def test_refunding_again_gives_the_order_as_it_is(services: Services) -> None:
 @pytest.mark.parametrize("state", ["UNPAID", "FINISHED", "CLOSED", "FAILED"])
 def test_only_a_paid_order_is_refunded(services: Services, state: str) -> None:
     order = AT_REST[state](services)
-    assert_forbidden(told(lambda: refund(services, order)), order, state)
+    assert_forbidden(rpc_error(lambda: refund(services, order)), order, state)
     assert services.get(order) == order
 
 
@@ -110,7 +110,7 @@ def test_finishing_again_gives_the_order_as_it_is(services: Services) -> None:
 @pytest.mark.parametrize("state", ["UNPAID", "CLOSED", "FAILED"])
 def test_only_a_paid_order_is_finished(services: Services, state: str) -> None:
     order = AT_REST[state](services)
-    assert_forbidden(told(lambda: finish(services, order)), order, state)
+    assert_forbidden(rpc_error(lambda: finish(services, order)), order, state)
     assert services.get(order) == order
 
 

@@ -9,7 +9,7 @@ from ulid import ULID
 from order_srv.adapters import stock_client
 from reback.inventory.v1 import inventory_pb2 as stock_pb
 from reback.order.v1 import order_pb2 as pb
-from tests.support.rpc_errors import told
+from tests.support.rpc_errors import rpc_error
 from tests.support.services import Services, create_request
 
 LARGEST_QUANTITY = 2**31 - 1
@@ -135,7 +135,7 @@ def test_the_same_request_id_with_other_content_is_refused(services: Services, o
     if other.pop("from_cart", False):
         lines = []
 
-    error = told(lambda: services.order.CreateOrder(request_of(user, lines, request_id="mine", **other)))  # type: ignore[arg-type]
+    error = rpc_error(lambda: services.order.CreateOrder(request_of(user, lines, request_id="mine", **other)))  # type: ignore[arg-type]
 
     assert (error.code, error.reason) == (grpc.StatusCode.ALREADY_EXISTS, "DIFFERENT_CONTENT")
     assert error.metadata == {"request_id": "mine"}
@@ -154,7 +154,7 @@ def test_too_little_stock_names_every_short_sku(services: Services) -> None:
     user = services.new_user()
     enough, short, empty = services.new_sku(10), services.new_sku(1), services.new_sku(0)
 
-    error = told(lambda: services.create(user, {enough: 1, short: 2, empty: 7}))
+    error = rpc_error(lambda: services.create(user, {enough: 1, short: 2, empty: 7}))
 
     assert (error.code, error.reason, error.domain) == (grpc.StatusCode.FAILED_PRECONDITION, "NO_STOCK", "order")
     assert error.conditions is not None
@@ -169,29 +169,29 @@ def test_a_repeat_of_what_was_refused_for_stock_is_refused_again_with_all_detail
 ) -> None:
     user, short, empty = services.new_user(), services.new_sku(1), services.new_sku(0)
     request = create_request(user, {short: 2, empty: 7})
-    first = told(lambda: services.order.CreateOrder(request))
+    first = rpc_error(lambda: services.order.CreateOrder(request))
     orders = services.orders_of(user)
     services.inventory.SetStock(stock_pb.SetStockRequest(sku=short, quantity=100))
     services.inventory.SetStock(stock_pb.SetStockRequest(sku=empty, quantity=100))
 
-    assert told(lambda: services.order.CreateOrder(request)) == first
+    assert rpc_error(lambda: services.order.CreateOrder(request)) == first
 
     assert services.orders_of(user) == orders
     assert [(order.state, order.failure_reason) for order in orders] == [(pb.ORDER_STATE_FAILED, "NO_STOCK")]
     assert services.available(short) == 100
     other_words = create_request(user, {short: 2}, request_id=request.request_id)
-    assert told(lambda: services.order.CreateOrder(other_words)).reason == "DIFFERENT_CONTENT"
+    assert rpc_error(lambda: services.order.CreateOrder(other_words)).reason == "DIFFERENT_CONTENT"
 
 
 def test_a_sku_that_inventory_never_heard_of_is_not_found_and_so_again(services: Services) -> None:
     user, known, unknown = services.new_user(), services.new_sku(10), services.new_sku(None)
     request = create_request(user, {known: 1, unknown: 1})
 
-    first = told(lambda: services.order.CreateOrder(request))
+    first = rpc_error(lambda: services.order.CreateOrder(request))
 
     assert (first.code, first.reason, first.domain) == (grpc.StatusCode.NOT_FOUND, "SKU_NOT_FOUND", "order")
     assert first.subjects == [unknown]
-    assert told(lambda: services.order.CreateOrder(request)) == first
+    assert rpc_error(lambda: services.order.CreateOrder(request)) == first
     assert [order.failure_reason for order in services.orders_of(user)] == ["SKU_NOT_FOUND"]
     assert services.available(known) == 10
 
@@ -206,10 +206,10 @@ def test_a_sku_refused_a_moment_ago_is_refused_before_anything_is_written(
     services: Services, a_moment_is_long: None
 ) -> None:
     user, sku = services.new_user(), services.new_sku(1)
-    assert told(lambda: services.create(user, {sku: 2})).reason == "NO_STOCK"
+    assert rpc_error(lambda: services.create(user, {sku: 2})).reason == "NO_STOCK"
     written = len(services.orders_of(user))
 
-    early = told(lambda: services.create(user, {sku: 3}))
+    early = rpc_error(lambda: services.create(user, {sku: 3}))
 
     assert early.conditions == [("NO_STOCK", sku, "asked 3, available 1")]
     assert early.metadata == {"sku": sku, "asked": "3", "available": "1"}
@@ -220,8 +220,8 @@ def test_a_sku_refused_a_moment_ago_is_refused_before_anything_is_written(
 def test_an_early_refusal_is_none_for_the_same_request_later(services: Services, a_moment_is_long: None) -> None:
     user, sku = services.new_user(), services.new_sku(1)
     request = create_request(user, {sku: 3})
-    told(lambda: services.create(user, {sku: 2}))
-    assert told(lambda: services.order.CreateOrder(request)).reason == "NO_STOCK"
+    rpc_error(lambda: services.create(user, {sku: 2}))
+    assert rpc_error(lambda: services.order.CreateOrder(request)).reason == "NO_STOCK"
 
     services.inventory.SetStock(stock_pb.SetStockRequest(sku=sku, quantity=5))
 
@@ -230,14 +230,14 @@ def test_an_early_refusal_is_none_for_the_same_request_later(services: Services,
 
 def test_stock_that_came_back_is_sold_at_once(services: Services, a_moment_is_long: None) -> None:
     user, sku = services.new_user(), services.new_sku(1)
-    told(lambda: services.create(user, {sku: 2}))
+    rpc_error(lambda: services.create(user, {sku: 2}))
     services.inventory.SetStock(stock_pb.SetStockRequest(sku=sku, quantity=2))
     assert services.create(user, {sku: 2}).state == pb.ORDER_STATE_UNPAID
 
 
 def test_the_largest_quantity_is_no_stock_and_no_overflow(services: Services) -> None:
     user, sku = services.new_user(), services.new_sku(10, 1)
-    error = told(lambda: services.order.CreateOrder(request_of(user, [(sku, LARGEST_QUANTITY)] * 100)))
+    error = rpc_error(lambda: services.order.CreateOrder(request_of(user, [(sku, LARGEST_QUANTITY)] * 100)))
     asked = 100 * LARGEST_QUANTITY
     assert (error.reason, error.conditions) == ("NO_STOCK", [("NO_STOCK", sku, f"asked {asked}, available 10")])
     assert services.available(sku) == 10
@@ -251,7 +251,7 @@ def test_a_total_at_its_limit_can_be_ordered_and_paid(services: Services) -> Non
     assert order.total_cents == many * LARGEST_PRICE + 1
     assert services.pay(order).payment.outcome == pb.PAYMENT_OUTCOME_APPLIED
 
-    error = told(lambda: services.create(user, {large: many + 1}))
+    error = rpc_error(lambda: services.create(user, {large: many + 1}))
     assert error.reason == "TOTAL_TOO_LARGE"
     assert error.metadata == {
         "total_cents": str((many + 1) * LARGEST_PRICE),
@@ -262,7 +262,7 @@ def test_a_total_at_its_limit_can_be_ordered_and_paid(services: Services) -> Non
 def test_an_expected_total_of_nothing_is_not_the_same_as_none(services: Services) -> None:
     user, free, dear = services.new_user(), services.new_sku(10, 0), services.new_sku(10, 5)
     assert services.create(user, {free: 2}, expected_total_cents=0).total_cents == 0
-    error = told(lambda: services.create(user, {dear: 2}, expected_total_cents=0))
+    error = rpc_error(lambda: services.create(user, {dear: 2}, expected_total_cents=0))
     assert (error.reason, error.metadata) == ("PRICE_CHANGED", {"total_cents": "10", "expected_total_cents": "0"})
 
 
@@ -288,6 +288,6 @@ def test_the_steps_of_an_order_that_is_made_and_of_one_that_is_refused(services:
     assert services.own_steps(order.order_sn) == ["CREATED", "SOLD", "TIMEOUT_SET"]
 
     empty = services.new_sku(0)
-    told(lambda: services.create(user, {empty: 1}))
+    rpc_error(lambda: services.create(user, {empty: 1}))
     refused = services.orders_of(user)[0]
     assert services.own_steps(refused.order_sn) == ["CREATED", "FAILED"]

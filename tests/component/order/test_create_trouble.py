@@ -19,7 +19,7 @@ from tests.component.order.carts import cart, put
 from tests.component.order.conftest import Open
 from tests.component.order.holds import Holds
 from tests.faults.harness import BrokerLock
-from tests.support.rpc_errors import Told, told
+from tests.support.rpc_errors import RpcFailure, rpc_error
 from tests.support.services import (
     PATIENCE,
     Services,
@@ -55,7 +55,7 @@ def assert_failed(services: Services, user: int, reason: str) -> pb.Order:
     return order
 
 
-def assert_order_failed(error: Told, order: pb.Order, reason: str) -> None:
+def assert_order_failed(error: RpcFailure, order: pb.Order, reason: str) -> None:
     assert (error.code, error.reason, error.domain) == (grpc.StatusCode.ABORTED, "ORDER_FAILED", "order")
     assert error.metadata == {"order_sn": order.order_sn, "failure_reason": reason}
 
@@ -70,7 +70,7 @@ def test_without_inventory_an_order_fails_and_owes_its_stock_until_inventory_is_
             stack.callback(services.close)
             user, sku = services.new_user(), services.new_sku(10)
             put(services, user, sku, 2)
-        error = told(lambda: services.create(user, {}, request_id="mine"))
+        error = rpc_error(lambda: services.create(user, {}, request_id="mine"))
         order = only_order_of(services, user)
         assert_order_failed(error, order, "STOCK_UNCLEAR")
         assert services.own_steps(order.order_sn)[:2] == ["CREATED", "FAILED"]
@@ -100,7 +100,7 @@ def test_an_inventory_that_does_not_answer_in_time_is_unclear_and_its_stock_come
     user, sku = services.new_user(), services.new_sku(10)
     hold = inventory_holds.at(point)
 
-    error = told(lambda: services.create(user, {sku: 4}))
+    error = rpc_error(lambda: services.create(user, {sku: 4}))
 
     hold.wait()
     hold.let_go()
@@ -133,7 +133,7 @@ def test_without_a_broker_no_order_is_made_and_a_repeat_makes_it_later(open_serv
     broker = BrokerLock(tmp_path)
     broker.lock()
 
-    error = told(lambda: services.order.CreateOrder(request))
+    error = rpc_error(lambda: services.order.CreateOrder(request))
 
     broker.release()
     assert (error.code, error.reason) == (grpc.StatusCode.UNAVAILABLE, "BROKER_UNAVAILABLE")
@@ -154,7 +154,7 @@ def test_an_order_whose_timeout_can_not_be_set_fails_and_its_stock_comes_back(
     broker = BrokerLock(tmp_path)
     holds.do_at(CrashPoint.CREATE_HALF_SENT, broker.lock)  # inventory sells while the timeout is kept from the broker
 
-    error = told(lambda: services.create(user, {}))
+    error = rpc_error(lambda: services.create(user, {}))
 
     broker.release()
     order = assert_failed(services, user, "TIMEOUT_NOT_SET")

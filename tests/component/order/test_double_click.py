@@ -12,7 +12,7 @@ from reback.order.v1 import order_pb2 as pb
 from tests.component.order.carts import cart, put
 from tests.component.order.conftest import Open
 from tests.component.order.holds import Holds
-from tests.support.rpc_errors import read, told
+from tests.support.rpc_errors import read, rpc_error
 from tests.support.services import PATIENCE, Services, create_request, wait_until
 
 THREADS = 8
@@ -73,7 +73,7 @@ def test_a_quarter_of_the_threads_wait_for_the_order_and_the_rest_is_told_at_onc
 
     creating = services.orders_of(user)[0].order_sn
     for refused in (each for each in again if each.done()):
-        error = told(refused.result)
+        error = rpc_error(refused.result)
         assert (error.code, error.reason) == (grpc.StatusCode.UNAVAILABLE, "ORDER_CREATING")
         assert error.metadata == {"order_sn": creating}
     hold.let_go()
@@ -93,7 +93,7 @@ def test_who_waits_is_told_before_the_deadline_that_the_order_is_still_being_cre
     first = callers.submit(services.order.CreateOrder, request)
     hold.wait()
 
-    error = told(lambda: services.order.CreateOrder(request))
+    error = rpc_error(lambda: services.order.CreateOrder(request))
 
     assert (error.code, error.reason) == (grpc.StatusCode.UNAVAILABLE, "ORDER_CREATING")
     hold.let_go()
@@ -110,7 +110,7 @@ def test_other_content_is_refused_while_the_order_is_being_created_too(
     hold.wait()
     other = callers.submit(services.create, user, {sku: 2}, request_id="mine")
     hold.let_go()
-    assert told(other.result).reason == "DIFFERENT_CONTENT"
+    assert rpc_error(other.result).reason == "DIFFERENT_CONTENT"
     assert first.result().state == pb.ORDER_STATE_UNPAID
 
 
@@ -126,7 +126,7 @@ def test_who_waits_for_an_order_that_is_refused_is_refused_alike(
     calls.append(callers.submit(services.order.CreateOrder, request))
     hold.let_go()
 
-    first, second = (told(call.result) for call in calls)
+    first, second = (rpc_error(call.result) for call in calls)
 
     assert first == second
     assert first.conditions == [("NO_STOCK", sku, "asked 2, available 1")]
@@ -165,7 +165,7 @@ def test_the_second_click_finds_its_order_though_it_took_the_last_units(
 ) -> None:
     services = open_services()
     user, sku = services.new_user(), services.new_sku(2)
-    told(lambda: services.create(user, {sku: 3}))  # from now on the sku is looked at before it is sold
+    rpc_error(lambda: services.create(user, {sku: 3}))  # from now on the sku is looked at before it is sold
     paused = pause_after(services, monkeypatch, "_goods", "find")
 
     fast, slow = second_click(services, callers, create_request(user, {sku: 2}), paused)

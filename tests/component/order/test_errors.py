@@ -14,7 +14,7 @@ from reback.order.v1 import order_pb2 as pb
 from tests.component.order import lives
 from tests.component.order.carts import put
 from tests.component.order.contents import contents
-from tests.support.rpc_errors import Told, told
+from tests.support.rpc_errors import RpcFailure, rpc_error
 from tests.support.services import Services, create_request
 
 Code = grpc.StatusCode
@@ -28,7 +28,7 @@ NOBODYS = "nobody's"
 WRITTEN_BY_A_FAILED_ORDER = ("orders", "order_line", "order_event", "sqlite_sequence")
 
 
-def assert_told(error: Told, expected: Expected) -> None:
+def assert_told(error: RpcFailure, expected: Expected) -> None:
     code, reason, metadata, conditions = expected
     assert (error.code, error.reason, error.domain) == (code, reason, "order")
     assert error.metadata == metadata
@@ -271,7 +271,7 @@ def test_an_error_has_its_code_reason_and_details_and_nothing_changes(services: 
     call, expected = case(services)
     before = contents(services)
 
-    assert_told(told(call), expected)
+    assert_told(rpc_error(call), expected)
 
     assert contents(services) == before
 
@@ -281,7 +281,7 @@ def test_what_inventory_refuses_is_told_in_its_words_and_changes_no_stock(servic
     call, expected = case(services)
     before = contents(services, without=WRITTEN_BY_A_FAILED_ORDER)
 
-    assert_told(told(call), expected)
+    assert_told(rpc_error(call), expected)
 
     assert contents(services, without=WRITTEN_BY_A_FAILED_ORDER) == before
 
@@ -294,7 +294,7 @@ def test_a_bug_is_told_as_an_id_and_never_as_its_text(services: Services, monkey
         raise ZeroDivisionError("secret")
 
     monkeypatch.setattr(queries, "order", with_a_bug)
-    error = told(lambda: services.get(order))
+    error = rpc_error(lambda: services.get(order))
 
     assert (error.code, error.reason, error.domain) == (Code.INTERNAL, "INTERNAL", "order")
     assert set(error.metadata) == {"error_id"}
@@ -308,4 +308,4 @@ def test_reasons_of_inventory_come_as_the_order_services_own(services: Services)
     user, sku = services.new_user(), services.new_sku(0)
     with pytest.raises(grpc.RpcError):
         services.inventory.Sell(stock_pb.SellRequest(order_sn="s", lines=[stock_pb.SaleLine(sku=sku, quantity=1)]))
-    assert told(lambda: services.create(user, {sku: 1})).domain == "order"
+    assert rpc_error(lambda: services.create(user, {sku: 1})).domain == "order"

@@ -4,7 +4,7 @@ import pytest
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from reback.order.v1 import order_pb2 as pb
-from tests.support.rpc_errors import told
+from tests.support.rpc_errors import rpc_error
 from tests.support.services import Services
 
 
@@ -75,7 +75,7 @@ def test_many_goods_come_in_the_order_asked_also_twice(services: Services) -> No
 
 def test_every_missing_sku_is_named(services: Services) -> None:
     services.put_goods("there")
-    error = told(lambda: batch_get(services, "gone1", "there", "gone2", "gone1"))
+    error = rpc_error(lambda: batch_get(services, "gone1", "there", "gone2", "gone1"))
     assert (error.reason, error.subjects) == ("SKU_NOT_FOUND", ["gone1", "gone2"])
 
 
@@ -130,11 +130,14 @@ def test_deleted_goods_are_neither_listed_nor_found_nor_ordered(services: Servic
     delete(services, sku)
 
     assert sku not in listed(services)
-    assert told(lambda: batch_get(services, sku)).subjects == [sku]
-    by_name, from_cart = told(lambda: services.create(user, {sku: 1})), told(lambda: services.create(user, {}))
+    assert rpc_error(lambda: batch_get(services, sku)).subjects == [sku]
+    by_name, from_cart = (
+        rpc_error(lambda: services.create(user, {sku: 1})),
+        rpc_error(lambda: services.create(user, {})),
+    )
     assert (by_name.reason, by_name.subjects) == ("GOODS_UNAVAILABLE", [sku])
     assert (from_cart.reason, from_cart.subjects) == ("GOODS_UNAVAILABLE", [sku])
-    again = told(lambda: services.order.PutCartItem(pb.PutCartItemRequest(user_id=user, sku=sku, quantity=2)))
+    again = rpc_error(lambda: services.order.PutCartItem(pb.PutCartItemRequest(user_id=user, sku=sku, quantity=2)))
     assert again.reason == "SKU_NOT_FOUND"
     assert services.available(sku) == 5
 

@@ -9,7 +9,7 @@ import pytest
 from common import paging
 from reback.order.v1 import order_pb2 as pb
 from tests.component.order import lives
-from tests.support.rpc_errors import told
+from tests.support.rpc_errors import rpc_error
 from tests.support.services import Services
 
 
@@ -80,12 +80,12 @@ def test_orders_are_seen_by_their_user_alone(services: Services) -> None:
 
     assert services.orders_of(stranger) == []
     as_stranger = pb.GetOrderRequest(user_id=stranger, order_sn=order.order_sn)
-    error = told(lambda: services.order.GetOrder(as_stranger))
+    error = rpc_error(lambda: services.order.GetOrder(as_stranger))
     assert (error.code, error.reason) == (grpc.StatusCode.NOT_FOUND, "ORDER_NOT_FOUND")
     not_theirs = pb.CancelOrderRequest(user_id=stranger, order_sn=order.order_sn)
     no_order = pb.CancelOrderRequest(user_id=stranger, order_sn="nobody's")
-    assert told(lambda: services.order.CancelOrder(not_theirs)).reason == "ORDER_NOT_FOUND"
-    assert told(lambda: services.order.CancelOrder(no_order)).reason == "ORDER_NOT_FOUND"
+    assert rpc_error(lambda: services.order.CancelOrder(not_theirs)).reason == "ORDER_NOT_FOUND"
+    assert rpc_error(lambda: services.order.CancelOrder(no_order)).reason == "ORDER_NOT_FOUND"
     assert services.get(order) == order
 
 
@@ -179,7 +179,7 @@ def test_a_token_that_no_list_gave_is_an_invalid_argument_or_an_end(services: Se
     try:
         LISTS[name](services, user, token)
     except grpc.RpcError:
-        error = told(lambda: LISTS[name](services, user, token))
+        error = rpc_error(lambda: LISTS[name](services, user, token))
         assert (error.code, error.fields) == (grpc.StatusCode.INVALID_ARGUMENT, ["page_token"])
 
 
@@ -192,7 +192,7 @@ def test_the_token_of_another_list_is_refused(services: Services, name: str, oth
     if kinds[name] == other:
         LISTS[name](services, user, tokens[other])
         return
-    error = told(lambda: LISTS[name](services, user, tokens[other]))
+    error = rpc_error(lambda: LISTS[name](services, user, tokens[other]))
     assert (error.code, error.reason) == (grpc.StatusCode.INVALID_ARGUMENT, "INVALID_ARGUMENT")
     assert error.fields == ["page_token"]
 

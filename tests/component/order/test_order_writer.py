@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from common.batching import Apart
+from common.batching import NotBatchable
 from order_srv.adapters.order_repository import RequestTaken
 from order_srv.adapters.order_writer import Add, Close, Open
 from order_srv.domain.order import CloseCause, Closing, Event, EventKind, Order, Request, State
@@ -55,7 +55,7 @@ def test_where_one_of_several_can_not_be_moved_nothing_is(book: OrderBook) -> No
     ready, gone = book.add(), book.add()
     book.orders.fail(gone.order_sn, "ABANDONED", NOW)
 
-    with pytest.raises(Apart):
+    with pytest.raises(NotBatchable):
         book.orders.writer.together([Open(ready, STEPS, NOW, False), Open(gone, STEPS, NOW, False)])
 
     assert steps_of(book, ready) == ["CREATED"]

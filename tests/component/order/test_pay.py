@@ -8,7 +8,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 
 from reback.order.v1 import order_pb2 as pb
 from tests.component.order.lives import AT_REST, cancel, cancelled, paid, refund, refunded, unpaid
-from tests.support.rpc_errors import told
+from tests.support.rpc_errors import rpc_error
 from tests.support.services import Services, pay_request
 
 APPLIED, REFUND_DUE, REFUNDED = pb.PAYMENT_OUTCOME_APPLIED, pb.PAYMENT_OUTCOME_REFUND_DUE, pb.PAYMENT_OUTCOME_REFUNDED
@@ -116,7 +116,7 @@ def test_the_same_payment_id_with_other_content_is_refused(services: Services, o
     payment = services.pay(order).payment
     before = services.get(order)
 
-    error = told(lambda: services.pay(order, payment_id=payment.payment_id, **other))
+    error = rpc_error(lambda: services.pay(order, payment_id=payment.payment_id, **other))
 
     assert (error.code, error.reason) == (grpc.StatusCode.ALREADY_EXISTS, "DIFFERENT_CONTENT")
     assert error.metadata == {"payment_id": payment.payment_id}
@@ -126,15 +126,15 @@ def test_the_same_payment_id_with_other_content_is_refused(services: Services, o
 def test_the_payment_of_one_order_is_none_of_another(services: Services) -> None:
     one, other = unpaid(services), unpaid(services)
     payment = services.pay(one).payment
-    assert told(lambda: services.pay(other, payment_id=payment.payment_id)).reason == "DIFFERENT_CONTENT"
+    assert rpc_error(lambda: services.pay(other, payment_id=payment.payment_id)).reason == "DIFFERENT_CONTENT"
     assert services.get(other) == other
 
 
 def test_money_for_an_order_that_nobody_knows_is_refused(services: Services) -> None:
     nobody = pb.Order(order_sn="nobody's", total_cents=1, currency="EUR", create_time=Timestamp(seconds=1_700_000_000))
-    error = told(lambda: services.pay(nobody, payment_id="of nobody"))
+    error = rpc_error(lambda: services.pay(nobody, payment_id="of nobody"))
     assert (error.reason, error.metadata) == ("ORDER_NOT_FOUND", {"order_sn": "nobody's"})
-    assert told(lambda: mark_refunded(services, "of nobody")).reason == "PAYMENT_NOT_FOUND"
+    assert rpc_error(lambda: mark_refunded(services, "of nobody")).reason == "PAYMENT_NOT_FOUND"
 
 
 def test_one_payment_that_many_tell_of_is_recorded_once(services: Services, callers: ThreadPoolExecutor) -> None:
@@ -179,7 +179,7 @@ def test_another_refund_of_the_same_payment_is_refused(services: Services) -> No
     payment_id = refunded(services).payments[0].payment_id
     sent = mark_refunded(services, payment_id, "r1")
 
-    error = told(lambda: mark_refunded(services, payment_id, "r2"))
+    error = rpc_error(lambda: mark_refunded(services, payment_id, "r2"))
 
     assert (error.code, error.reason) == (grpc.StatusCode.ALREADY_EXISTS, "DIFFERENT_CONTENT")
     assert error.metadata == {"refund_id": "r2"}
@@ -190,7 +190,7 @@ def test_the_payment_that_pays_its_order_can_not_be_noted_as_sent_back(services:
     order = paid(services)
     payment_id = order.payments[0].payment_id
 
-    error = told(lambda: mark_refunded(services, payment_id))
+    error = rpc_error(lambda: mark_refunded(services, payment_id))
 
     assert (error.code, error.reason) == (grpc.StatusCode.FAILED_PRECONDITION, "PAYMENT_APPLIED")
     assert error.metadata == {"payment_id": payment_id, "order_sn": order.order_sn}
@@ -218,7 +218,7 @@ def test_a_payment_and_a_cancel_have_one_winner(services: Services, callers: Thr
         cancelling = callers.submit(cancel, services, order)
         answer = paying.result()
         if answer.payment.outcome == APPLIED:
-            error = told(cancelling.result)
+            error = rpc_error(cancelling.result)
             assert (error.reason, services.get(order).state) == ("ORDER_PAID", pb.ORDER_STATE_PAID)
         else:
             assert cancelling.result().state == services.get(order).state == pb.ORDER_STATE_CLOSED

@@ -12,7 +12,7 @@ from reback.inventory.v1 import inventory_pb2 as stock_pb
 from reback.order.v1 import order_pb2 as pb
 from tests.component.order import lives
 from tests.component.order.carts import cart, put
-from tests.support.rpc_errors import told
+from tests.support.rpc_errors import rpc_error
 from tests.support.services import (
     Services,
     create_request,
@@ -27,8 +27,8 @@ def test_pitfall_13_a_state_that_is_none_is_refused(services: Services, number: 
     user = lives.unpaid(services).user_id
     by_state = pb.ListOrdersRequest(user_id=user, state=number)  # type: ignore[arg-type]
     by_outcome = pb.ListPaymentsRequest(outcome=number)  # type: ignore[arg-type]
-    assert told(lambda: services.order.ListOrders(by_state)).fields == ["state"]
-    assert told(lambda: services.order.ListPayments(by_outcome)).fields == ["outcome"]
+    assert rpc_error(lambda: services.order.ListOrders(by_state)).fields == ["state"]
+    assert rpc_error(lambda: services.order.ListPayments(by_outcome)).fields == ["outcome"]
 
 
 @pytest.mark.parametrize("make", [lives.cancelled, lives.refunded, lives.failed])
@@ -44,9 +44,9 @@ def test_pitfall_13_a_time_that_is_missing_is_absent_and_never_1970(services: Se
     order = lives.unpaid(services)
     without_time = pay_request(order)
     without_time.ClearField("paid_time")
-    error = told(lambda: services.order.PayOrder(without_time))
+    error = rpc_error(lambda: services.order.PayOrder(without_time))
     assert (error.code, error.fields) == (grpc.StatusCode.INVALID_ARGUMENT, ["paid_time"])
-    in_1970 = told(lambda: services.pay(order, paid_time=Timestamp()))
+    in_1970 = rpc_error(lambda: services.pay(order, paid_time=Timestamp()))
     assert in_1970.fields == ["paid_time"]
     assert services.get(order) == order
     assert not order.HasField("pay_time")
@@ -86,7 +86,7 @@ def test_pitfall_15_goods_that_can_not_be_ordered_are_named_and_never_dropped(se
     off, unpriced = services.new_sku(5, on_sale=False), services.new_sku(5, None)
     services.order.DeleteGoods(pb.DeleteGoodsRequest(sku=gone))
 
-    error = told(lambda: services.create(user, {fine: 1, off: 1, unpriced: 1, gone: 1, "never was": 1}))
+    error = rpc_error(lambda: services.create(user, {fine: 1, off: 1, unpriced: 1, gone: 1, "never was": 1}))
 
     assert (error.code, error.reason) == (grpc.StatusCode.FAILED_PRECONDITION, "GOODS_UNAVAILABLE")
     assert error.conditions is not None
@@ -110,7 +110,7 @@ def test_pitfall_15_a_cart_with_goods_that_left_the_price_book_is_refused_and_ke
     services.order.DeleteGoods(pb.DeleteGoodsRequest(sku=gone))
     before = cart(services, user)
 
-    error = told(lambda: services.create(user, {}))
+    error = rpc_error(lambda: services.create(user, {}))
 
     assert (error.reason, error.subjects) == ("GOODS_UNAVAILABLE", [gone])
     assert cart(services, user) == before
@@ -164,7 +164,7 @@ def test_pitfall_16_user_0_is_nobody(services: Services, method: str, user: int)
     }
     known = {name: value for name, value in given.items() if name in request_class.DESCRIPTOR.fields_by_name}
 
-    error = told(lambda: getattr(services.order, method)(request_class(user_id=user, **known)))
+    error = rpc_error(lambda: getattr(services.order, method)(request_class(user_id=user, **known)))
 
     assert (error.code, error.fields) == (grpc.StatusCode.INVALID_ARGUMENT, ["user_id"])
 
@@ -188,6 +188,6 @@ def test_pitfall_16_every_list_has_pages_with_a_limit(services: Services) -> Non
         known = {name: value for name, value in whose.items() if name in request_class.DESCRIPTOR.fields_by_name}
         call = getattr(services.order, method)
         for page_size in (-1, 1001, 2**31 - 1):
-            error = told(lambda: call(request_class(page_size=page_size, **known)))  # noqa: B023 - called at once
+            error = rpc_error(lambda: call(request_class(page_size=page_size, **known)))  # noqa: B023 - called at once
             assert error.fields == ["page_size"], method
         assert call(request_class(page_size=1000, **known)).next_page_token == ""

@@ -17,7 +17,7 @@ from tests.component.order.answering import services_answering
 from tests.component.order.carts import cart, put
 from tests.component.order.conftest import Open
 from tests.component.order.holds import Holds
-from tests.support.rpc_errors import told
+from tests.support.rpc_errors import rpc_error
 from tests.support.services import (
     Services,
     create_request,
@@ -46,7 +46,7 @@ def test_pitfall_05_the_purchase_of_the_last_unit_gives_the_first_order_when_it_
     user, sku = services.new_user(), services.new_sku(1)
     request = create_request(user, {sku: 1})
     first = services.order.CreateOrder(request)
-    told(lambda: services.create(user, {sku: 1}))  # from now on the sku is looked at before it is sold
+    rpc_error(lambda: services.create(user, {sku: 1}))  # from now on the sku is looked at before it is sold
 
     assert list(callers.map(services.order.CreateOrder, [request] * 8)) == [first] * 8
     assert (services.stock(sku).available, services.stock(sku).sold) == (0, 1)
@@ -129,7 +129,7 @@ def test_pitfall_09_another_process_answers_for_the_one_that_crashed(
         raise Crash
 
     with running_inventory(tmp_path, clock=clock) as inventory:
-        with running_order(tmp_path, inventory.address, never_sweeps, reached=holds, clock=clock) as first:
+        with running_order(tmp_path, inventory.address, never_sweeps, crash_hook=holds, clock=clock) as first:
             services = Services(tmp_path, inventory, first)
             user, sku = services.new_user(), services.new_sku(5)
             holds.do_at(point, crash)
@@ -190,7 +190,7 @@ def test_pitfall_10_a_create_that_was_given_up_before_it_opened_never_opens(
     services.wait_for_state(order, pb.ORDER_STATE_FAILED)
     hold.let_go()
 
-    error = told(creating.result)
+    error = rpc_error(creating.result)
     assert (error.code, error.reason) == (grpc.StatusCode.ABORTED, "ORDER_FAILED")
     clock.advance(timedelta(seconds=60))
     services.wait_for_available(sku, 5)
@@ -244,7 +244,7 @@ def test_pitfall_12_whatever_a_sell_ends_with_its_stock_comes_back(tmp_path: Pat
         user, skus = services.new_user(), {code: services.new_sku(5) for code in UNCLEAR}
         for code, sku in skus.items():
             answering.answers["Sell"] = code
-            error = told(lambda sku=sku: services.create(user, {sku: 5}))  # type: ignore[misc]
+            error = rpc_error(lambda sku=sku: services.create(user, {sku: 5}))  # type: ignore[misc]
             assert (error.code, error.reason) == (grpc.StatusCode.ABORTED, "ORDER_FAILED"), code
 
         for code, sku in skus.items():
@@ -259,7 +259,7 @@ def test_pitfall_12_a_definite_refusal_owes_nothing_and_is_told_no_stock_to_retu
         user, sku = services.new_user(), services.new_sku(5)
         for code in DEFINITE:
             answering.answers["Sell"] = code
-            error = told(lambda: services.create(user, {sku: 5}))
+            error = rpc_error(lambda: services.create(user, {sku: 5}))
             assert (error.code, error.reason) == (grpc.StatusCode.ABORTED, "ORDER_FAILED"), code
         books = services.assert_books_balance()
         assert [services.own_steps(order.order_sn) for order in books.orders] == [["CREATED", "FAILED"]] * len(DEFINITE)

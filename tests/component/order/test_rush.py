@@ -54,10 +54,10 @@ def test_of_500_callers_for_the_last_unit_exactly_one_has_an_order(
     orders = [call.result() for call in calls if call.exception() is None]
     errors = [read(call.exception()) for call in calls if call.exception() is not None]
     assert [order.state for order in orders] == [pb.ORDER_STATE_UNPAID]
-    told = Counter((error.code, error.reason) for error in errors)
-    no_stock = told.pop((grpc.StatusCode.FAILED_PRECONDITION, "NO_STOCK"))
-    assert {code for code, _ in told} <= TOLD_TO_COME_AGAIN, told
-    assert no_stock + sum(told.values()) == CALLERS - 1
+    answer = Counter((error.code, error.reason) for error in errors)
+    no_stock = answer.pop((grpc.StatusCode.FAILED_PRECONDITION, "NO_STOCK"))
+    assert {code for code, _ in answer} <= TOLD_TO_COME_AGAIN, answer
+    assert no_stock + sum(answer.values()) == CALLERS - 1
     assert (services.stock(sku).available, services.stock(sku).sold) == (0, 1)
     books = services.assert_books_balance()
     assert [order for order in books.in_state(pb.ORDER_STATE_UNPAID) if order.lines[0].sku == sku] == orders

@@ -44,7 +44,7 @@ def shop(
 ) -> Iterator[tuple[Services, Answering]]:
     monkeypatch.setattr(sweeper, "_PAGE", PAGE)
     settings = {"broker_url": deaf_folder, "sweep_every": 3600}
-    with services_answering(tmp_path, settings, clock=clock, reached=holds) as opened:
+    with services_answering(tmp_path, settings, clock=clock, crash_hook=holds) as opened:
         yield opened
         holds.let_all_go()
 

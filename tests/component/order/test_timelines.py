@@ -4,7 +4,7 @@ import pytest
 
 from reback.order.v1 import order_pb2 as pb
 from tests.component.order import lives
-from tests.support.rpc_errors import told
+from tests.support.rpc_errors import rpc_error
 from tests.support.services import Services
 
 MADE = ["CREATED", "SOLD", "TIMEOUT_SET"]
@@ -85,5 +85,5 @@ def test_a_step_that_is_taken_meanwhile_comes_on_a_later_page(services: Services
 
 
 def test_an_order_that_nobody_knows_has_no_timeline(services: Services) -> None:
-    error = told(lambda: timeline(services, pb.Order(order_sn="nobody's")))
+    error = rpc_error(lambda: timeline(services, pb.Order(order_sn="nobody's")))
     assert (error.reason, error.metadata) == ("ORDER_NOT_FOUND", {"order_sn": "nobody's"})

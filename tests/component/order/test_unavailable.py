@@ -20,7 +20,7 @@ from tests.component.order.conftest import Open
 from tests.component.order.holds import Holds
 from tests.faults.stage import LossyDatabase
 from tests.support.databases import url_of
-from tests.support.rpc_errors import told
+from tests.support.rpc_errors import rpc_error
 from tests.support.services import RECIPIENT, Services, create_request, pay_request, wait_until
 
 
@@ -48,7 +48,7 @@ def test_an_order_that_is_being_created_is_neither_paid_nor_moved_by_anybody_els
     (order,) = services.orders_of(user)
 
     for name, move in MOVES.items():
-        error = told(lambda move=move: move(services, order))  # type: ignore[misc]
+        error = rpc_error(lambda move=move: move(services, order))  # type: ignore[misc]
         assert (error.code, error.reason, error.domain) == (grpc.StatusCode.UNAVAILABLE, "ORDER_CREATING", "order"), (
             name
         )
@@ -96,7 +96,7 @@ def test_without_its_database_every_call_is_unavailable_and_changes_nothing(
     database.down = True
 
     for method, request in all_of_them.items():
-        error = told(lambda method=method, request=request: getattr(services.order, method)(request))  # type: ignore[misc]
+        error = rpc_error(lambda method=method, request=request: getattr(services.order, method)(request))  # type: ignore[misc]
         assert (error.code, error.reason, error.domain) == (
             grpc.StatusCode.UNAVAILABLE,
             "DATABASE_UNAVAILABLE",
@@ -120,13 +120,13 @@ def test_a_create_goes_no_further_when_it_is_not_known_whether_it_was_written_do
     request = create_request(user, {sku: 2})
     database.lose_commit(lambda: True, happens=happens)
 
-    error = told(lambda: services.order.CreateOrder(request))
+    error = rpc_error(lambda: services.order.CreateOrder(request))
 
     assert (error.code, error.reason) == (grpc.StatusCode.UNAVAILABLE, "COMMIT_UNKNOWN")
     written = services.orders_of(user)
     assert len(written) == happens
     for order in written:
-        assert told(lambda order=order: sale_of(services, order)).reason == "SALE_NOT_FOUND"  # type: ignore[misc]
+        assert rpc_error(lambda order=order: sale_of(services, order)).reason == "SALE_NOT_FOUND"  # type: ignore[misc]
         clock.advance(timedelta(minutes=1))
         services.wait_for_state(order, pb.ORDER_STATE_FAILED)
         services.wait_for_step(order.order_sn, "STOCK_RETURNED")
@@ -154,7 +154,7 @@ def test_a_create_that_can_not_read_its_order_after_the_sell_says_that_it_does_n
         database.lose_commit(opened, happens=True, then_down=True)
 
     holds.do_at(CrashPoint.CREATE_TIMEOUT_SENT, lose_the_database)
-    error = told(lambda: services.order.CreateOrder(request))
+    error = rpc_error(lambda: services.order.CreateOrder(request))
     database.down = False
 
     (order,) = services.orders_of(user)

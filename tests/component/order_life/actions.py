@@ -9,8 +9,8 @@ from common.errors import DomainError
 from common.messaging.port import Resolution
 from inventory_srv.domain.changes import AdjustStock, SetStock
 from order_srv.domain.order import CloseCause, Outcome, Recipient, RefundReason, State
-from order_srv.use_cases.create_order import Wish
-from order_srv.use_cases.pay_order import Received
+from order_srv.use_cases.create_order import OrderRequest
+from order_srv.use_cases.pay_order import PaymentNotice
 from tests.component.order_life.broker import Half, Parcel
 from tests.component.order_life.faults import NO_FAULTS, Action, Faults
 
@@ -34,7 +34,7 @@ class Create:
 
     def __call__(self, world: "World") -> None:
         request_id = f"request-{self.request}"
-        wish = Wish(self.user, request_id, self.lines, _WHO, note=request_id)
+        wish = OrderRequest(self.user, request_id, self.lines, _WHO, note=request_id)
         world.about_to_create()
         order = world.create_order(wish, world.deadline(self.user, request_id))
         world.model.answered_create(self.user, request_id, order)
@@ -55,13 +55,13 @@ class Pay:
             return
         payment_id = f"payment-{self.payment}" + (f"-of-{order.order_sn}" if self.payment else "")
         amount = order.total_cents + self.cents_more
-        received = Received(payment_id, order.order_sn, amount, order.currency, "card", _PAID_TIME)
+        received = PaymentNotice(payment_id, order.order_sn, amount, order.currency, "card", _PAID_TIME)
         world.model.asked_to_pay(payment_id, order.order_sn, amount)
-        told, payment = world.pay_order.pay(received)
+        answer, payment = world.pay_order.pay(received)
         world.model.took_payment(payment)
         if payment.outcome is Outcome.APPLIED:
-            refunded = told.close_cause is CloseCause.REFUND
-            assert refunded or told.state in {State.PAID, State.FINISHED}, f"{payment} applied, {told.state} told"
+            refunded = answer.close_cause is CloseCause.REFUND
+            assert refunded or answer.state in {State.PAID, State.FINISHED}, f"{payment} applied, {answer.state} told"
 
 
 @dataclass(frozen=True)
@@ -73,9 +73,9 @@ class Cancel:
         order = world.order(self.order, State.UNPAID)
         if order is None:
             return
-        told = world.close_order.cancel(order.user_id, order.order_sn, "no more")
-        assert told.state in {State.CLOSED, State.FAILED}, f"cancelled, and {told.state}"
-        assert world.books().orders[order.order_sn].state is told.state
+        answer = world.close_order.cancel(order.user_id, order.order_sn, "no more")
+        assert answer.state in {State.CLOSED, State.FAILED}, f"cancelled, and {answer.state}"
+        assert world.books().orders[order.order_sn].state is answer.state
 
 
 @dataclass(frozen=True)
@@ -87,10 +87,10 @@ class Refund:
         order = world.order(self.order, State.PAID)
         if order is None:
             return
-        told = world.close_order.refund(order.order_sn, "broken")
-        assert (told.state, told.close_cause) == (State.CLOSED, CloseCause.REFUND)
-        reasons = [payment.refund_reason for payment in told.payments]
-        assert reasons.count(RefundReason.ORDER_REFUNDED) == 1, f"refunded: {told.payments}"
+        answer = world.close_order.refund(order.order_sn, "broken")
+        assert (answer.state, answer.close_cause) == (State.CLOSED, CloseCause.REFUND)
+        reasons = [payment.refund_reason for payment in answer.payments]
+        assert reasons.count(RefundReason.ORDER_REFUNDED) == 1, f"refunded: {answer.payments}"
 
 
 @dataclass(frozen=True)
@@ -102,8 +102,8 @@ class Finish:
         order = world.order(self.order, State.PAID)
         if order is None:
             return
-        told = world.finish_order(order.order_sn)
-        assert told.state is State.FINISHED
+        answer = world.finish_order(order.order_sn)
+        assert answer.state is State.FINISHED
         assert world.books().orders[order.order_sn].state is State.FINISHED
 
 
@@ -118,8 +118,8 @@ class MarkRefunded:
         payment = choose(payments, self.payment)
         if payment is None:
             return
-        told = world.pay_order.mark_refunded(payment.payment_id, f"refund-{self.refund}")
-        assert told.outcome is Outcome.REFUNDED
+        answer = world.pay_order.mark_refunded(payment.payment_id, f"refund-{self.refund}")
+        assert answer.outcome is Outcome.REFUNDED
 
 
 @dataclass(frozen=True)

@@ -160,16 +160,16 @@ class FaultyDatabase(Database):
     Args:
         url: As of `Database`.
         fate: Asked what becomes of each COMMIT.
-        reached: Told `COMMIT_UNKNOWN` when a connection was lost.
+        crash_hook: Told `COMMIT_UNKNOWN` when a connection was lost.
 
     Attributes:
         unknown: How often one was lost.
     """
 
-    def __init__(self, url: str, fate: Callable[[], Commit], reached: Callable[[str], None]) -> None:
+    def __init__(self, url: str, fate: Callable[[], Commit], crash_hook: Callable[[str], None]) -> None:
         super().__init__(url)
         self._fate = fate
-        self._reached = reached
+        self._crash_hook = crash_hook
         self.unknown = 0
 
     def write(self, work: Callable[[], T], **options: Any) -> T:
@@ -177,7 +177,7 @@ class FaultyDatabase(Database):
             return super().write(work, **options)
         except CommitUnknown:
             self.unknown += 1
-            self._reached(COMMIT_UNKNOWN)
+            self._crash_hook(COMMIT_UNKNOWN)
             raise
 
     def _commit(self) -> None:

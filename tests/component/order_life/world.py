@@ -13,7 +13,7 @@ from typing import Any, Final
 from unittest.mock import patch
 
 from common.clock import ManualClock
-from common.crash_points import nothing_happens
+from common.crash_points import no_crash
 from common.deadline import Deadline
 from common.errors import Aborted, DomainError, Unavailable
 from common.lock.local import LocalLock
@@ -111,7 +111,7 @@ class World:
             else:
                 self.happened[type(action).__name__] += 1
 
-    def reached(self, point: str) -> None:
+    def crash_hook(self, point: str) -> None:
         """Let others act at a point of the order service, then perhaps kill it there."""
         self.happened[f"at {point}"] += 1
         for action in self.weather.meanwhile_at(point):
@@ -214,7 +214,7 @@ class World:
         self._closing.enter_context(patch.object(sweeper, "_AT_ONCE", 1))
 
     def _open_inventory(self, kind: type[Inventory]) -> None:
-        database = FaultyDatabase(self._urls.inventory, self.weather.stock_commit, nothing_happens)
+        database = FaultyDatabase(self._urls.inventory, self.weather.stock_commit, no_crash)
         self._closing.callback(database.close)
         writer = StockWriter(database, LocalLock(), self.clock)
         writer.start()
@@ -226,14 +226,14 @@ class World:
         broker.start()
 
     def _open_order(self, repository: type[Repository]) -> None:
-        database = FaultyDatabase(self._urls.order, self.weather.commit, self.reached)
+        database = FaultyDatabase(self._urls.order, self.weather.commit, self.crash_hook)
         self._closing.callback(database.close)
         broker = ScriptedBroker(self.engine, sending=self.weather.send, answer_lost=self.weather.answer_lost)
-        orders = repository(database, return_after=RETURN_AFTER, reached=self.reached)
+        orders = repository(database, return_after=RETURN_AFTER, crash_hook=self.crash_hook)
         goods, carts = GoodsRepository(database), CartRepository(database)
         stock = StockClient(self.inventory)  # type: ignore[arg-type]  # what the client calls of a stub
         common: dict[str, Any] = {"orders": orders, "clock": self.clock}
-        watched: dict[str, Any] = {**common, "reached": self.reached}
+        watched: dict[str, Any] = {**common, "reached": self.crash_hook}
         self.create_order = CreateOrder(
             **watched, goods=goods, carts=carts, stock=stock, broker=broker, pay_within=PAY_WITHIN, waiters=1
         )

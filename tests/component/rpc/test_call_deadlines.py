@@ -58,33 +58,33 @@ def test_outside_of_a_call_there_is_no_deadline() -> None:
 
 
 def test_a_caller_that_hangs_up_cancels_the_deadline(serve: Serve) -> None:
-    begun, told = threading.Event(), threading.Event()
+    begun, hung_up = threading.Event(), threading.Event()
 
     def handler(request: Any, _: Any) -> inventory_pb2.Stock:
-        current_deadline().on_cancel(told.set)
+        current_deadline().on_cancel(hung_up.set)
         begun.set()
-        assert told.wait(PATIENCE)
+        assert hung_up.wait(PATIENCE)
         return inventory_pb2.Stock()
 
     served = serve(handler)
     call = served.stub.GetStock.future(inventory_pb2.GetStockRequest(sku="tea"), timeout=PATIENCE)
     assert begun.wait(PATIENCE)
     call.cancel()
-    assert told.wait(PATIENCE)
+    assert hung_up.wait(PATIENCE)
 
 
 def test_a_caller_whose_time_is_up_cancels_the_deadline(serve: Serve) -> None:
-    told = threading.Event()
+    hung_up = threading.Event()
 
     def handler(request: Any, _: Any) -> inventory_pb2.Stock:
-        current_deadline().on_cancel(told.set)
-        assert told.wait(PATIENCE)
+        current_deadline().on_cancel(hung_up.set)
+        assert hung_up.wait(PATIENCE)
         return inventory_pb2.Stock()
 
     with pytest.raises(grpc.RpcError) as error:
         serve(handler).get(timeout=0.3)
     assert error.value.code() is grpc.StatusCode.DEADLINE_EXCEEDED
-    assert told.wait(PATIENCE)
+    assert hung_up.wait(PATIENCE)
 
 
 def occupied(serve: Serve, held: Held, pool: ThreadPoolExecutor, **options: Any) -> Served:

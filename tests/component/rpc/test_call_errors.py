@@ -51,10 +51,10 @@ def test_each_field_that_breaks_its_rule_is_named_with_the_rule(serve: Serve) ->
     assert status.details[0].Unpack(info)
     assert status.details[1].Unpack(bad)
     assert (info.reason, info.domain) == ("INVALID_ARGUMENT", "inventory")
-    told = {each.field: each.description for each in bad.field_violations}
-    assert set(told) == {"order_sn", "lines[1].sku", "lines[1].quantity", "lines[2].sku"}
-    assert "64" in told["lines[2].sku"]
-    assert "1" in told["lines[1].quantity"]
+    answer = {each.field: each.description for each in bad.field_violations}
+    assert set(answer) == {"order_sn", "lines[1].sku", "lines[1].quantity", "lines[2].sku"}
+    assert "64" in answer["lines[2].sku"]
+    assert "1" in answer["lines[1].quantity"]
     assert status.message.startswith("order_sn: ")
     assert status.message.endswith("(and 3 more)")
 
@@ -84,8 +84,10 @@ def test_bytes_that_are_no_message_are_the_callers_mistake(serve: Serve) -> None
 
 def test_a_domain_error_arrives_whole(serve: Serve) -> None:
     violations = (Violation("tea", "asked 5, available 3", "NO_STOCK"),)
-    told = FailedPrecondition("too little tea 🍵", reason="NO_STOCK", metadata={"order_sn": "1"}, violations=violations)
-    error = refused(serve(raising(told)))
+    answer = FailedPrecondition(
+        "too little tea 🍵", reason="NO_STOCK", metadata={"order_sn": "1"}, violations=violations
+    )
+    error = refused(serve(raising(answer)))
     status, failure = rpc_status.from_call(error), PreconditionFailure()
     assert error.code() is grpc.StatusCode.FAILED_PRECONDITION
     assert error.details() == "too little tea 🍵"

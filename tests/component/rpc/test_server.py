@@ -62,11 +62,11 @@ def test_one_name_can_be_unwell_while_the_server_serves(serve: Serve) -> None:
     for serving in (False, True):
         served.server.tell_health("broker", serving=serving)
 
-        told = {
+        answer = {
             name: health(served).Check(health_pb2.HealthCheckRequest(service=name), timeout=PATIENCE).status
             for name in ("", SERVICE, "broker")
         }
-        assert told == {"": SERVING, SERVICE: SERVING, "broker": SERVING if serving else NOT_SERVING}
+        assert answer == {"": SERVING, SERVICE: SERVING, "broker": SERVING if serving else NOT_SERVING}
 
 
 def test_the_health_of_an_unknown_service_is_not_found(serve: Serve) -> None:

@@ -138,8 +138,8 @@ def test_a_clock_of_redis_that_went_back_makes_what_was_read_before_too_late(cac
 
 def test_nobody_reckons_with_a_clock_that_was_read_long_ago(cache: RedisCache, monkeypatch: pytest.MonkeyPatch) -> None:
     assert cache.now() == UNKNOWN
-    told = cache.read(["tea"]).since
-    assert told <= cache.now() <= cache.read(["tea"]).since
+    answer = cache.read(["tea"]).since
+    assert answer <= cache.now() <= cache.read(["tea"]).since
     monkeypatch.setattr("common.cache.redis._CLOCK_GOOD_FOR_S", 0.0)
     assert cache.now() == UNKNOWN
 

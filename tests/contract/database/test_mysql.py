@@ -247,11 +247,11 @@ def test_a_table_that_was_there_before_the_first_migration_is_not_taken_for_its_
 
 
 def test_the_time_is_the_servers(harness: MysqlHarness, database: Database) -> None:
-    told = database.time()
+    answer = database.time()
     ((servers,),) = ask(harness.url, "SELECT TIMESTAMPDIFF(MICROSECOND, '1970-01-01', UTC_TIMESTAMP(6))")
 
-    assert told.utcoffset() is not None
-    assert abs(told.timestamp() * 1e6 - servers) < PATIENCE * 1e6
+    assert answer.utcoffset() is not None
+    assert abs(answer.timestamp() * 1e6 - servers) < PATIENCE * 1e6
 
 
 def test_the_clock_follows_the_server_from_the_migration_on(harness: MysqlHarness) -> None:
@@ -261,8 +261,8 @@ def test_the_clock_follows_the_server_from_the_migration_on(harness: MysqlHarnes
 
     database.migrate(MIGRATIONS)
     before = database.time()
-    told = clock.now()
+    answer = clock.now()
     after = database.time()
 
     half_a_way = (after - before) / 2
-    assert before - half_a_way <= told <= after + half_a_way
+    assert before - half_a_way <= answer <= after + half_a_way

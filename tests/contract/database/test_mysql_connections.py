@@ -227,9 +227,9 @@ def test_of_a_server_that_never_answers_many_threads_are_told_in_the_time_of_one
         database = Database(other_url(port=silent.getsockname()[1], more="?connect_timeout=1"), busy_timeout=30)
         began = time.monotonic()
         with ThreadPoolExecutor(16) as pool:
-            told = list(pool.map(lambda _: refusal_of(database), range(16)))
+            answer = list(pool.map(lambda _: refusal_of(database), range(16)))
 
-        assert {type(error) for error in told} == {DatabaseUnavailable}
+        assert {type(error) for error in answer} == {DatabaseUnavailable}
         assert time.monotonic() - began < 8  # one after the other they would take 16 s
 
 

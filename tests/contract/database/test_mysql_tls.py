@@ -96,16 +96,16 @@ def test_verify_is_encrypted_with_who_shows_a_certificate_of_the_authority(
 def test_verify_refuses_a_certificate_of_another_authority(server: MariadbServer, tmp_path: Path) -> None:
     another = Authority(tmp_path, "another")
     for parameters in (f"tls=verify&tls_ca={another.certificate}", "tls=verify"):
-        told = refusal(url_at(server, parameters))
-        assert "no encrypted connection" in told
-        assert "certificate verify failed" in told
+        answer = refusal(url_at(server, parameters))
+        assert "no encrypted connection" in answer
+        assert "certificate verify failed" in answer
 
 
 def test_verify_refuses_a_certificate_for_another_host(server: MariadbServer, authority: Authority) -> None:
-    told = refusal(url_at(server, f"tls=verify&tls_ca={authority.certificate}", host="localhost"))
+    answer = refusal(url_at(server, f"tls=verify&tls_ca={authority.certificate}", host="localhost"))
 
-    assert "no encrypted connection" in told
-    assert "not valid for 'localhost'" in told
+    assert "no encrypted connection" in answer
+    assert "not valid for 'localhost'" in answer
 
 
 def test_a_user_who_has_to_be_encrypted_is_refused_without(server: MariadbServer) -> None:
@@ -148,10 +148,10 @@ def test_a_kind_of_login_that_is_not_there_is_told_as_such() -> None:
     with socketserver.ThreadingTCPServer((LOCAL, 0), AsksForAnotherLogin) as other, ThreadPoolExecutor(1) as pool:
         pool.submit(other.serve_forever, 0.01)
         try:
-            told = refusal(f"mysql://tester:secret@{LOCAL}:{other.server_address[1]}/{NAME}?tls=off")
+            answer = refusal(f"mysql://tester:secret@{LOCAL}:{other.server_address[1]}/{NAME}?tls=off")
         finally:
             other.shutdown()
 
-    assert "kind of login" in told
-    assert "of_another_world" in told
-    assert "secret" not in told
+    assert "kind of login" in answer
+    assert "of_another_world" in answer
+    assert "secret" not in answer

@@ -55,7 +55,7 @@ def test_without_a_token_nobody_is_found_and_the_log_says_why_without_a_token(
     wrong = "99999999-2222-3333-4444-555555555555"
     with serving() as server, opened(with_token(guarded, wrong)) as discovery:
         discovery.register(SERVICE, server.address)
-        assert watching(discovery, SERVICE).told == [()]
+        assert watching(discovery, SERVICE).answer == [()]
         assert guarded.get("agent/services") == {}
     said = capsys.readouterr().out + caplog.text  # our lines, and those of the libraries
     assert "GET /v1/health" in said
@@ -79,6 +79,6 @@ def test_by_tls_both_sides_show_who_they_are(tmp_path: Path) -> None:
             discovery.register(SERVICE, server.address)
             watching(discovery, SERVICE).until((server.address,))
         with opened(f"{url}&tls_ca={ca}") as nobody:
-            assert watching(nobody, SERVICE).told == [()]
+            assert watching(nobody, SERVICE).answer == [()]
         with pytest.raises(requests.exceptions.SSLError):  # and what it speaks there is TLS
             requests.get(f"https://127.0.0.1:{consul.https_port}/v1/agent/self", timeout=5)

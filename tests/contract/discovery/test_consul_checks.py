@@ -58,7 +58,7 @@ def test_pitfall_17_who_never_passed_its_check_is_never_found(discovery: Discove
         wait_until(
             lambda: any("critical" in str(each["Checks"]) for each in registered(service)), "the other one's check"
         )
-        assert watched.told == [(), (well.address,)]
+        assert watched.answer == [(), (well.address,)]
 
 
 def test_who_deregisters_is_gone_at_once_without_a_check(service: str) -> None:
@@ -79,11 +79,11 @@ def test_the_last_good_list_stays_when_consul_knows_nobody_any_more(discovery: D
         discovery.deregister(service, server.address)
         wait_until(lambda: not registered(service), "nobody is registered")
         late = watching(discovery, service)
-        assert late.told == [()]  # who asks now never had a good list
+        assert late.answer == [()]  # who asks now never had a good list
         with serving() as next_one:
             discovery.register(service, next_one.address)
             watched.until((next_one.address,))
-    assert watched.told == [(), (server.address,), (next_one.address,)]
+    assert watched.answer == [(), (server.address,), (next_one.address,)]
 
 
 def test_a_restart_at_the_same_place_takes_the_old_entry_over(service: str) -> None:
@@ -95,7 +95,7 @@ def test_a_restart_at_the_same_place_takes_the_old_entry_over(service: str) -> N
             again.register(service, server.address)
             (entry,) = registered(service)
             assert entry["Service"]["ID"] == f"{service}-{server.address.replace(':', '-')}"  # type: ignore[index]
-            assert watched.told in ([(server.address,)], [(), (server.address,)])  # and nobody saw it go
+            assert watched.answer in ([(server.address,)], [(), (server.address,)])  # and nobody saw it go
 
 
 def test_the_entry_has_the_check_that_the_url_asks_for(service: str) -> None:

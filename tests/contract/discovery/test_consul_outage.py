@@ -44,14 +44,14 @@ def test_after_consul_was_killed_all_are_registered_again_and_newcomers_are_foun
         both = tuple(sorted((first.address, second.address)))
         watched = watching(discovery, SERVICE)
         watched.until(both)
-        before = len(watched.told)
+        before = len(watched.answer)
         consul.kill()
         begun = time.monotonic()
         discovery.register(SERVICE, newcomer.address)  # it starts while Consul is away
         assert time.monotonic() - begun < NOT_KEPT_WAITING
         consul.start(forget=forget)
         watched.until(tuple(sorted((*both, newcomer.address))), BACK_WITHIN)
-        assert () not in watched.told[before:]
+        assert () not in watched.answer[before:]
         assert len(ids(consul)) == 3
 
 
@@ -63,7 +63,7 @@ def test_consul_that_answers_nothing_keeps_nobody_waiting(consul: ConsulServer) 
         consul.stop()
         begun = time.monotonic()
         late = watching(discovery, SERVICE)
-        assert late.told == [()]
+        assert late.answer == [()]
         discovery.deregister(SERVICE, server.address)
         assert time.monotonic() - begun < 2 * NOT_KEPT_WAITING
         discovery.register(SERVICE, server.address)
@@ -78,7 +78,7 @@ def test_who_starts_before_consul_is_found_when_it_comes(tmp_path: Path) -> None
         with opened(f"{consul.url}?{QUICK}") as discovery, serving() as server:
             discovery.register(SERVICE, server.address)
             watched = watching(discovery, SERVICE)
-            assert watched.told == [()]
+            assert watched.answer == [()]
             consul.start()
             watched.until((server.address,), BACK_WITHIN)
     finally:

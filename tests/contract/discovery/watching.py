@@ -8,22 +8,22 @@ class Watching:
     """What was told about one service.
 
     Attributes:
-        told: Every list, in order.
+        answer: Every list, in order.
     """
 
     def __init__(self) -> None:
-        self.told: list[Addresses] = []
+        self.answer: list[Addresses] = []
 
     @property
     def last(self) -> Addresses:
-        return self.told[-1]
+        return self.answer[-1]
 
     def until(self, addresses: Addresses, within: float = 30.0) -> None:
         """Wait until this list is told."""
-        wait_until(lambda: bool(self.told) and self.last == addresses, f"{addresses} told, not {self.told}", within)
+        wait_until(lambda: bool(self.answer) and self.last == addresses, f"{addresses} told, not {self.answer}", within)
 
 
 def watching(discovery: Discovery, service: str) -> Watching:
     made = Watching()
-    discovery.watch(service, made.told.append)
+    discovery.watch(service, made.answer.append)
     return made

@@ -13,8 +13,8 @@ PATIENCE = 30.0
 SHORT = 0.05
 
 
-def take(lock: Lock, *keys: str, instead_of: Held | None = None) -> Held:
-    return lock.take(keys, Deadline.after(PATIENCE), instead_of=instead_of)
+def take(lock: Lock, *keys: str, replacing: Held | None = None) -> Held:
+    return lock.take(keys, Deadline.after(PATIENCE), replacing=replacing)
 
 
 def is_free(lock: Lock, keys: Collection[str]) -> bool:
@@ -34,12 +34,12 @@ def test_what_is_taken_is_held_until_it_is_given_back(lock: Lock) -> None:
 
 
 def test_a_holder_is_told_once_somebody_waits_for_one_of_its_keys(lock: Lock) -> None:
-    told = threading.Event()
-    held = lock.take(["mug", "tea"], Deadline.after(PATIENCE), on_wanted=told.set)
+    answer = threading.Event()
+    held = lock.take(["mug", "tea"], Deadline.after(PATIENCE), on_contended=answer.set)
     assert not held.wanted
     with ThreadPoolExecutor(1) as pool:
         waiter = pool.submit(take, lock, "tea")
-        assert told.wait(PATIENCE)
+        assert answer.wait(PATIENCE)
         assert held.wanted
         lock.give_back(held)
         lock.give_back(waiter.result(PATIENCE))
@@ -72,7 +72,7 @@ def test_who_is_handed_keys_that_others_wait_for_too_is_told(lock: Lock) -> None
 
 def test_one_lock_is_exchanged_for_another(lock: Lock) -> None:
     held = take(lock, "mug", "tea")
-    held = take(lock, "pot", "tea", instead_of=held)
+    held = take(lock, "pot", "tea", replacing=held)
     assert not held.lost
     assert is_free(lock, ["mug"])
     assert not is_free(lock, ["tea"])
@@ -85,7 +85,7 @@ def test_who_exchanges_a_lock_that_others_wait_for_goes_behind_them(lock: Lock) 
     with ThreadPoolExecutor(2) as pool:
         waiter = pool.submit(take, lock, "tea")
         wait_for_wanted(held)
-        again = pool.submit(take, lock, "tea", instead_of=held)
+        again = pool.submit(take, lock, "tea", replacing=held)
         turn = waiter.result(PATIENCE)
         wait_for_wanted(turn)
         assert not again.done()
@@ -96,14 +96,14 @@ def test_who_exchanges_a_lock_that_others_wait_for_goes_behind_them(lock: Lock) 
 def test_an_exchange_that_is_in_vain_gives_back_all_the_same(lock: Lock) -> None:
     other, held = take(lock, "pot"), take(lock, "tea")
     with pytest.raises(LockBusy):
-        lock.take(["pot"], Deadline.after(SHORT), instead_of=held)
+        lock.take(["pot"], Deadline.after(SHORT), replacing=held)
     assert is_free(lock, ["tea"])
     lock.give_back(other)
 
 
 def test_a_lock_is_exchanged_for_none(lock: Lock) -> None:
     held = take(lock, "tea")
-    lock.give_back(take(lock, instead_of=held))
+    lock.give_back(take(lock, replacing=held))
     assert is_free(lock, ["tea"])
 
 

@@ -127,7 +127,7 @@ class Worker:
             if line["event"] == event and all(line.get(name) == value for name, value in facts.items()):
                 return line
 
-    def told(self, event: str) -> list[str]:
+    def answer(self, event: str) -> list[str]:
         """The keys of all lines of this kind so far."""
         while not self._lines.empty():
             self.seen.append(self._lines.get())

@@ -82,8 +82,8 @@ def test_nothing_is_lost_while_processes_are_killed_at_any_point(harness: Harnes
         first, second = (sender, consumer) if turn % 2 else (consumer, sender)
         first.kill()
         second.kill()
-        sent.update(sender.told("sent"))
-        got.update(consumer.told("got"))
+        sent.update(sender.answer("sent"))
+        got.update(consumer.answer("got"))
     harness.started(handlers={(topic, "order"): received})
 
     wait_until(lambda: sent <= got | set(received.keys), "every message that was taken")

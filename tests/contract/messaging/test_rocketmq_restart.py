@@ -39,7 +39,7 @@ class Site:
         self.received = Received()
         self.committed = Received()
         self.database = Database()
-        self.told: list[bool] = []
+        self.answer: list[bool] = []
         self._brokers: list[Broker] = []
         server.topics.make(f"{self.prefix}messages", "DELAY")
         server.topics.make(f"{self.prefix}halves", "TRANSACTION")
@@ -54,7 +54,7 @@ class Site:
         broker.subscribe("messages", "order", self.received)
         broker.subscribe("halves", "inventory", self.committed)
         broker.answer_check_backs("halves", self.database.check)
-        broker.on_reachable(self.told.append)
+        broker.on_reachable(self.answer.append)
         broker.start()
         return broker
 
@@ -89,7 +89,7 @@ def test_all_goes_on_after_a_kill_of_broker_and_proxy(server: RocketmqServer, si
     due_later = time.time() + AWAY_S + 10
 
     server.kill()
-    wait_until(lambda: site.told == [False], "told that it is cut off", 5)
+    wait_until(lambda: site.answer == [False], "told that it is cut off", 5)
     refused = time.monotonic()
     with pytest.raises(BrokerUnavailable):
         say(broker, "while it is away")
@@ -103,7 +103,7 @@ def test_all_goes_on_after_a_kill_of_broker_and_proxy(server: RocketmqServer, si
 
     site.committed.wait_for("half", within=BACK_WITHIN_S)
     site.received.wait_for("due meanwhile", within=back + BACK_WITHIN_S - time.monotonic())
-    wait_until(lambda: site.told == [False, True], "told that it is back", back + BACK_WITHIN_S - time.monotonic())
+    wait_until(lambda: site.answer == [False, True], "told that it is back", back + BACK_WITHIN_S - time.monotonic())
     say(broker, "after")
     leave_open(broker, "half after")
     site.database.decide("half after", Resolution.COMMIT)
@@ -120,13 +120,13 @@ def test_a_broker_that_hangs_counts_as_gone_until_it_goes_on(server: RocketmqSer
 
     server.stop()
     try:
-        wait_until(lambda: site.told == [False], "told that it is cut off", BACK_WITHIN_S)
+        wait_until(lambda: site.answer == [False], "told that it is cut off", BACK_WITHIN_S)
         with pytest.raises(BrokerUnavailable):
             say(broker, "while it hangs")
     finally:
         server.go_on()
 
-    wait_until(lambda: site.told == [False, True], "told that it is back", BACK_WITHIN_S)
+    wait_until(lambda: site.answer == [False, True], "told that it is back", BACK_WITHIN_S)
     say(broker, "after")
     site.received.wait_for("after")
     site.committed.wait_for("half")

@@ -48,16 +48,16 @@ def test_an_instance_has_the_same_id_whenever_it_is_at_the_same_place() -> None:
 
 def test_a_list_that_can_not_be_used_does_not_end_the_watch() -> None:
     answers = iter([("1", [entry("10.0.0.2", 1)]), ("2", [entry("no host", 1)]), ("3", [entry("10.0.0.3", 1)])])
-    told: list[Addresses] = []
+    answer: list[Addresses] = []
 
     def use(addresses: Addresses) -> None:
         if " " in addresses[0]:
             raise ValueError("not host:port")
-        told.append(addresses)
+        answer.append(addresses)
 
     watch = _Watch(ConsulUrl("registry"), "inventory-srv", use)
     watch._agent = SimpleNamespace(health=SimpleNamespace(service=lambda *_, **__: next(answers)))
     for _ in range(3):
         watch._look()
 
-    assert told == [("10.0.0.2:1",), ("10.0.0.3:1",)]
+    assert answer == [("10.0.0.2:1",), ("10.0.0.3:1",)]

@@ -40,9 +40,9 @@ class Server:
         if self.down:
             raise Unavailable("down")
         self.ticks += self.way_there
-        told = self.time
+        answer = self.time
         self.ticks += self.way_back
-        return told
+        return answer
 
 
 @pytest.fixture
@@ -111,9 +111,9 @@ def test_it_runs_on_while_the_server_is_down_and_is_set_again_by_itself(server: 
     server.down = True
     server.asked.clear()
     assert server.asked.wait(PATIENCE)
-    told = clock.now()
+    answer = clock.now()
     server.ticks += 5
-    assert clock.now() == told + 5 * SECOND
+    assert clock.now() == answer + 5 * SECOND
 
     server.ahead += timedelta(minutes=1)
     server.down = False

@@ -25,48 +25,48 @@ def test_a_deadline_that_only_passed_is_not_cancelled() -> None:
 
 
 def test_cancelling_tells_each_listener_once() -> None:
-    told: list[str] = []
+    answer: list[str] = []
     deadline = Deadline.after(10)
-    deadline.on_cancel(lambda: told.append("first"))
-    deadline.earlier_by(1).on_cancel(lambda: told.append("second"))
+    deadline.on_cancel(lambda: answer.append("first"))
+    deadline.earlier_by(1).on_cancel(lambda: answer.append("second"))
     deadline.cancel()
     deadline.cancel()
-    assert told == ["first", "second"]
+    assert answer == ["first", "second"]
 
 
 def test_a_late_listener_is_told_at_once() -> None:
-    told: list[str] = []
+    answer: list[str] = []
     deadline = Deadline.after(10)
     deadline.cancel()
-    deadline.on_cancel(lambda: told.append("late"))()
-    assert told == ["late"]
+    deadline.on_cancel(lambda: answer.append("late"))()
+    assert answer == ["late"]
 
 
 def test_a_listener_that_takes_itself_back_is_not_told() -> None:
-    told: list[str] = []
+    answer: list[str] = []
     deadline = Deadline.after(10)
-    forget = deadline.on_cancel(lambda: told.append("gone"))
+    forget = deadline.on_cancel(lambda: answer.append("gone"))
     forget()
     forget()
     deadline.cancel()
-    assert told == []
+    assert answer == []
 
 
 def test_listeners_and_cancel_may_come_from_many_threads_and_nobody_is_missed() -> None:
     for _ in range(200):
-        deadline, told, start = Deadline.after(10), list[int](), threading.Barrier(5)
-        threads = [threading.Thread(target=listen, args=(start, deadline, told)) for _ in range(4)]
+        deadline, answer, start = Deadline.after(10), list[int](), threading.Barrier(5)
+        threads = [threading.Thread(target=listen, args=(start, deadline, answer)) for _ in range(4)]
         threads.append(threading.Thread(target=cancel, args=(start, deadline)))
         for thread in threads:
             thread.start()
         for thread in threads:
             thread.join()
-        assert told == [1, 1, 1, 1]
+        assert answer == [1, 1, 1, 1]
 
 
-def listen(start: threading.Barrier, deadline: Deadline, told: list[int]) -> None:
+def listen(start: threading.Barrier, deadline: Deadline, answer: list[int]) -> None:
     start.wait()
-    deadline.on_cancel(lambda: told.append(1))
+    deadline.on_cancel(lambda: answer.append(1))
 
 
 def cancel(start: threading.Barrier, deadline: Deadline) -> None:

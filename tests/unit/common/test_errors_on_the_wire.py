@@ -19,7 +19,15 @@ from common.errors import (
     Violation,
 )
 from common.lock.port import LockBusy, LockLost
-from common.rpc.errors import DEFAULT_ROOM, LARGEST_ROOM, STATUS_KEY, code_of, room_of, to_domain_error, to_status
+from common.rpc.errors import (
+    DEFAULT_MAX_BYTES,
+    LARGEST_ROOM,
+    STATUS_KEY,
+    code_of,
+    max_bytes_of,
+    to_domain_error,
+    to_status,
+)
 
 CLASSES = [
     InvalidArgument,
@@ -158,23 +166,23 @@ def hundred_short_skus(sku: str) -> list[Violation]:
 
 def test_a_hundred_short_skus_fit_where_there_is_room() -> None:
     error = FailedPrecondition("short", violations=hundred_short_skus("😀" * 62))
-    status = to_status(error, "inventory", room=LARGEST_ROOM)
+    status = to_status(error, "inventory", max_bytes=LARGEST_ROOM)
     assert status.ByteSize() <= LARGEST_ROOM
     assert to_domain_error(sent(status)).violations == error.violations
 
 
 @pytest.mark.parametrize("sku", ["t", "tea", "茶" * 20, "😀" * 62])
-@pytest.mark.parametrize("room", [DEFAULT_ROOM, 20_000])
-def test_what_does_not_fit_is_cut_and_the_total_told(sku: str, room: int) -> None:
+@pytest.mark.parametrize("max_bytes", [DEFAULT_MAX_BYTES, 20_000])
+def test_what_does_not_fit_is_cut_and_the_total_told(sku: str, max_bytes: int) -> None:
     error = FailedPrecondition("short", metadata={"order_sn": "1"}, violations=hundred_short_skus(sku))
-    status = to_status(error, "inventory", room=room)
+    status = to_status(error, "inventory", max_bytes=max_bytes)
     back = to_domain_error(sent(status))
-    assert status.ByteSize() <= room
+    assert status.ByteSize() <= max_bytes
     assert back.metadata.pop("violations_total", "100") == "100"
     assert back.metadata == {"order_sn": "1"}
     assert back.violations == error.violations[: len(back.violations)]
     if len(back.violations) < 100:
-        assert status.ByteSize() > room - 700  # no more is left out than has to be
+        assert status.ByteSize() > max_bytes - 700  # no more is left out than has to be
 
 
 @pytest.mark.parametrize("letter", ["x", "%", "é", "茶", "😀", "\n"])
@@ -194,13 +202,14 @@ def test_facts_that_do_not_fit_are_left_out() -> None:
 
 
 @pytest.mark.parametrize(
-    ("asked", "room"),
-    [("", DEFAULT_ROOM), ("1", DEFAULT_ROOM), ("x", DEFAULT_ROOM), ("-5", DEFAULT_ROOM), ("٣٠٠٠٠", DEFAULT_ROOM),
-     (b"9", DEFAULT_ROOM), ("20000", 20_000), ("9" * 50, LARGEST_ROOM)],
+    ("asked", "max_bytes"),
+    [("", DEFAULT_MAX_BYTES), ("1", DEFAULT_MAX_BYTES), ("x", DEFAULT_MAX_BYTES),
+     ("-5", DEFAULT_MAX_BYTES), ("٣٠٠٠٠", DEFAULT_MAX_BYTES),
+     (b"9", DEFAULT_MAX_BYTES), ("20000", 20_000), ("9" * 50, LARGEST_ROOM)],
 )  # fmt: skip
-def test_a_client_gets_the_room_it_asks_for_within_bounds(asked: str | bytes, room: int) -> None:
-    assert room_of([("user-agent", "x"), ("reback-error-bytes", asked)]) == room
-    assert room_of([]) == DEFAULT_ROOM
+def test_a_client_gets_the_bytes_it_asks_for_within_bounds(asked: str | bytes, max_bytes: int) -> None:
+    assert max_bytes_of([("user-agent", "x"), ("reback-error-bytes", asked)]) == max_bytes
+    assert max_bytes_of([]) == DEFAULT_MAX_BYTES
 
 
 def test_a_status_survives_a_proxy_that_changed_its_text() -> None:

@@ -6,10 +6,10 @@ from common import paging
 from common.paging import PAGE_BYTES
 
 
-def cut(weights: list[int], size: int) -> tuple[int, str]:
+def paginate(weights: list[int], size: int) -> tuple[int, str]:
     """How many rows of these weights make a page, and its token."""
     rows = list(enumerate(weights))
-    page, token = paging.cut(rows, size, lambda row: (row[0],), lambda row: row[1])
+    page, token = paging.paginate(rows, size, lambda row: (row[0],), lambda row: row[1])
     assert page == rows[: len(page)]
     return len(page), token
 
@@ -30,7 +30,7 @@ def cut(weights: list[int], size: int) -> tuple[int, str]:
 def test_a_page_ends_at_its_size_or_where_it_gets_too_heavy_but_is_never_empty(
     weights: list[int], size: int, page: int
 ) -> None:
-    rows, token = cut(weights, size)
+    rows, token = paginate(weights, size)
 
     assert rows == page
     assert bool(token) == (page < len(weights))
@@ -39,4 +39,4 @@ def test_a_page_ends_at_its_size_or_where_it_gets_too_heavy_but_is_never_empty(
 
 
 def test_rows_that_are_not_weighed_go_by_number_alone() -> None:
-    assert paging.cut(["a", "b"], 2, lambda row: (row,)) == (["a", "b"], "")
+    assert paging.paginate(["a", "b"], 2, lambda row: (row,)) == (["a", "b"], "")

@@ -6,12 +6,12 @@ from datetime import timedelta
 from hypothesis import given, settings
 
 from common.errors import DomainError
-from inventory_srv.domain.changes import AdjustStock, Change, Reback, Sell, SetStock, Sheet
+from inventory_srv.domain.changes import AdjustStock, Change, Reback, Sell, SetStock, WorkingSet
 from inventory_srv.domain.records import MovementKind, SaleState, Stock
-from tests.unit.inventory.sheets import START
 from tests.unit.inventory.strategies import batches
+from tests.unit.inventory.working_sets import START
 
-Told = str | tuple[object, ...]
+RpcFailure = str | tuple[object, ...]
 
 
 class Model:
@@ -22,9 +22,9 @@ class Model:
         self.versions = Counter[str]()
         self.sold: dict[str, Counter[str]] = {}
         self.over: dict[str, Counter[str]] = {}
-        self.answered: dict[str, tuple[Change, Told]] = {}
+        self.answered: dict[str, tuple[Change, RpcFailure]] = {}
 
-    def apply(self, change: Change) -> Told:
+    def apply(self, change: Change) -> RpcFailure:
         match change:
             case Sell(order_sn, lines):
                 return self.sell(order_sn, Counter({line.sku: line.quantity for line in lines}))
@@ -33,7 +33,7 @@ class Model:
             case SetStock() | AdjustStock():
                 return self.restock(change)
 
-    def sell(self, order_sn: str, wanted: Counter[str]) -> Told:
+    def sell(self, order_sn: str, wanted: Counter[str]) -> RpcFailure:
         if order_sn in self.over:
             return "SALE_RETURNED"
         if order_sn in self.sold:
@@ -46,16 +46,16 @@ class Model:
         self.sold[order_sn] = wanted
         return ("SOLD", wanted)
 
-    def reback(self, order_sn: str) -> Told:
+    def reback(self, order_sn: str) -> RpcFailure:
         if order_sn not in self.over:
             self.over[order_sn] = self.sold.pop(order_sn, Counter())
             self._move(self.over[order_sn], 1)
         return ("RETURNED", self.over[order_sn])
 
-    def restock(self, change: SetStock | AdjustStock) -> Told:
-        first, told = self.answered.get(change.request_id, (None, ""))
+    def restock(self, change: SetStock | AdjustStock) -> RpcFailure:
+        first, answer = self.answered.get(change.request_id, (None, ""))
         if first is not None:
-            return told if first == change else "DIFFERENT_CONTENT"
+            return answer if first == change else "DIFFERENT_CONTENT"
         before = self.available.get(change.sku)
         if isinstance(change, SetStock):
             if change.expected_version not in (None, self.versions[change.sku]):
@@ -69,9 +69,9 @@ class Model:
             return "NO_STOCK"
         self.available[change.sku] = after
         self.versions[change.sku] += 1
-        told = ("STOCK", after, self.sold_of(change.sku), self.versions[change.sku])
-        self.answered[change.request_id] = (change, told)
-        return told
+        answer = ("STOCK", after, self.sold_of(change.sku), self.versions[change.sku])
+        self.answered[change.request_id] = (change, answer)
+        return answer
 
     def sold_of(self, sku: str) -> int:
         return sum(lines[sku] for lines in self.sold.values())
@@ -82,26 +82,26 @@ class Model:
             self.versions[sku] += 1
 
 
-def told_by(sheet: Sheet, change: Change, step: int) -> Told:
+def told_by(working_set: WorkingSet, change: Change, step: int) -> RpcFailure:
     try:
-        answer = sheet.apply(change, START + timedelta(seconds=step))
+        answer = working_set.apply(change, START + timedelta(seconds=step))
     except DomainError as refusal:
         return refusal.reason
     if isinstance(change, Sell | Reback):
-        sale = sheet.sales[change.order_sn]
+        sale = working_set.sales[change.order_sn]
         assert answer == sale
         return (sale.state.value, Counter({line.sku: line.quantity for line in sale.lines}))
     assert isinstance(answer, Stock)
     return ("STOCK", answer.available, answer.sold, answer.version)
 
 
-def assert_books_balance(sheet: Sheet) -> None:
-    for sku, stock in sheet.stocks.items():
-        moved = [movement for movement in sheet.movements if movement.sku == sku]
+def assert_books_balance(working_set: WorkingSet) -> None:
+    for sku, stock in working_set.stocks.items():
+        moved = [movement for movement in working_set.movements if movement.sku == sku]
         put_in = sum(m.delta for m in moved if m.kind in (MovementKind.SET, MovementKind.ADJUST))
         held = sum(
             line.quantity
-            for sale in sheet.sales.values()
+            for sale in working_set.sales.values()
             if sale.state is SaleState.SOLD
             for line in sale.lines
             if line.sku == sku
@@ -116,9 +116,9 @@ def assert_books_balance(sheet: Sheet) -> None:
 @settings(max_examples=300, deadline=None, print_blob=True)
 @given(batches)
 def test_the_rules_say_what_the_model_says_and_the_books_balance_at_every_step(changes: list[Change]) -> None:
-    sheet, model = Sheet(), Model()
+    working_set, model = WorkingSet(), Model()
     for step, change in enumerate(changes):
-        assert told_by(sheet, change, step) == model.apply(change)
-        assert {sku: stock.available for sku, stock in sheet.stocks.items()} == model.available
-        assert all(stock.sold == model.sold_of(sku) for sku, stock in sheet.stocks.items())
-        assert_books_balance(sheet)
+        assert told_by(working_set, change, step) == model.apply(change)
+        assert {sku: stock.available for sku, stock in working_set.stocks.items()} == model.available
+        assert all(stock.sold == model.sold_of(sku) for sku, stock in working_set.stocks.items())
+        assert_books_balance(working_set)

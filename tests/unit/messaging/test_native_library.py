@@ -23,10 +23,10 @@ def beside(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def test_missing_library_is_told_with_the_files_looked_for_and_where_it_is_to_be_had(beside: Path) -> None:
-    with pytest.raises(ValueError, match="librocketmq") as told:
+    with pytest.raises(ValueError, match="librocketmq") as answer:
         library.check_url(URL)
 
-    text = str(told.value)
+    text = str(answer.value)
     assert str(beside) in text
     assert "ldconfig, LD_LIBRARY_PATH" in text
     assert "apache/rocketmq-client-cpp" in text

@@ -32,7 +32,7 @@ def test_every_parameter_is_read() -> None:
 
 
 @pytest.mark.parametrize(
-    ("url", "told"),
+    ("url", "answer"),
     [
         ("rocketmq-native://", "is not host:port"),
         ("rocketmq-native://one", "is not host:port"),
@@ -50,7 +50,7 @@ def test_every_parameter_is_read() -> None:
         ("rocketmq-native://one:9876?retry_after=-1", "retry_after=-1"),
     ],
 )
-def test_wrong_url_is_refused_and_tells_what_is_allowed(url: str, told: str) -> None:
-    with pytest.raises(ValueError, match=re.escape(told)) as error:
+def test_wrong_url_is_refused_and_tells_what_is_allowed(url: str, answer: str) -> None:
+    with pytest.raises(ValueError, match=re.escape(answer)) as error:
         parse_url(url)
     assert "secret" not in str(error.value)

@@ -65,13 +65,13 @@ def test_it_does_not_matter_whose_package_it_is(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(("level", "heard"), [("logging.INFO", False), ("logging.DEBUG", True)])
 def test_what_the_client_says_is_heard_at_debug_alone(tmp_path: Path, level: str, heard: bool) -> None:
-    told = run(IMPORT + LOG.format(level=level), str(tmp_path))
+    answer = run(IMPORT + LOG.format(level=level), str(tmp_path))
 
-    assert ("from the client" in told) is heard
+    assert ("from the client" in answer) is heard
 
 
 def test_a_heartbeat_that_fails_fills_no_log(tmp_path: Path) -> None:
-    told = run(IMPORT + FAILED_CALLBACK, str(tmp_path))
+    answer = run(IMPORT + FAILED_CALLBACK, str(tmp_path))
 
-    assert "a heartbeat" not in told
-    assert "somebody else's" in told
+    assert "a heartbeat" not in answer
+    assert "somebody else's" in answer

@@ -22,7 +22,7 @@ def test_several_proxies_and_parameters() -> None:
 
 
 @pytest.mark.parametrize(
-    ("url", "told"),
+    ("url", "answer"),
     [
         ("kafka://host:8081", "rocketmq://host:8081"),
         ("rocketmq://host", "'host' is not host:port"),
@@ -52,8 +52,8 @@ def test_several_proxies_and_parameters() -> None:
         ("rocketmq://host:8081?look_every=0", "above 0"),
     ],
 )
-def test_a_wrong_url_tells_what_is_allowed(url: str, told: str) -> None:
+def test_a_wrong_url_tells_what_is_allowed(url: str, answer: str) -> None:
     with pytest.raises(ValueError) as error:
         parse_url(url)
-    assert told in str(error.value)
+    assert answer in str(error.value)
     assert "secret" not in str(error.value)

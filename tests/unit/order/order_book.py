@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, Final
 
-from common.crash_points import nothing_happens
+from common.crash_points import no_crash
 from common.database import Database
 from order_srv.adapters.cart_repository import CartRepository
 from order_srv.adapters.goods_repository import GoodsRepository
@@ -41,7 +41,7 @@ class OrderBook:
 
     def __init__(self, database: Database) -> None:
         self.database = database
-        self.orders = Repository(database, return_after=timedelta(), reached=nothing_happens)
+        self.orders = Repository(database, return_after=timedelta(), crash_hook=no_crash)
         self.goods = GoodsRepository(database)
         self.carts = CartRepository(database)
         self.queries = Queries(database)

@@ -57,7 +57,7 @@ def after_refusal_of(inventory: Inventory, *skus: str) -> StockClient:
 
 
 def look(client: StockClient, quantities: dict[str, int]) -> None:
-    client.refuse_what_is_short(quantities, Deadline.after(PATIENCE))
+    client.reject_known_shortage(quantities, Deadline.after(PATIENCE))
 
 
 def test_what_was_not_short_lately_is_not_looked_at() -> None:
@@ -128,7 +128,7 @@ def test_what_is_still_short_stays_looked_at(monkeypatch: pytest.MonkeyPatch) ->
     for _ in range(3):
         now[0] += stock_client._SHORT_FOR_S * 0.9
         with pytest.raises(FailedPrecondition):
-            client.refuse_what_is_short({"tea": 1}, Deadline(now[0] + 1))
+            client.reject_known_shortage({"tea": 1}, Deadline(now[0] + 1))
     now[0] += stock_client._SHORT_FOR_S
-    client.refuse_what_is_short({"tea": 1}, Deadline(now[0] + 1))
+    client.reject_known_shortage({"tea": 1}, Deadline(now[0] + 1))
     assert len(inventory.asked) == 3

@@ -171,7 +171,7 @@ SOLD, RETURNED = stock_pb.SALE_STATE_SOLD, stock_pb.SALE_STATE_RETURNED
 
 
 @pytest.mark.parametrize(
-    ("state", "its_sale", "told"),
+    ("state", "its_sale", "answer"),
     [
         (pb.ORDER_STATE_UNPAID, sale(SOLD), ""),
         (pb.ORDER_STATE_FINISHED, sale(SOLD), ""),
@@ -186,8 +186,8 @@ SOLD, RETURNED = stock_pb.SALE_STATE_SOLD, stock_pb.SALE_STATE_RETURNED
     ],
 )
 def test_an_order_and_its_sale_that_do_not_fit_are_a_fault(
-    state: Any, its_sale: stock_pb.Sale | None, told: str
+    state: Any, its_sale: stock_pb.Sale | None, answer: str
 ) -> None:
     found = fault(order(state), its_sale)
-    assert told in found
-    assert bool(found) == bool(told)
+    assert answer in found
+    assert bool(found) == bool(answer)

@@ -128,10 +128,10 @@ def test_a_terminal_shows_loads_and_figures() -> None:
 
 
 @pytest.mark.parametrize(
-    ("value", "told"), [(12345.6, "12,346"), (99.96, "100.0"), (5.556, "5.56"), (0.4449, "0.445"), (0, "0")]
+    ("value", "answer"), [(12345.6, "12,346"), (99.96, "100.0"), (5.556, "5.56"), (0.4449, "0.445"), (0, "0")]
 )
-def test_a_number_has_three_digits_or_so(value: float, told: str) -> None:
-    assert rounded(value) == told
+def test_a_number_has_three_digits_or_so(value: float, answer: str) -> None:
+    assert rounded(value) == answer
 
 
 def test_a_part_that_is_measured_again_replaces_what_was_there(tmp_path: Path) -> None:
@@ -158,10 +158,10 @@ def test_each_part_is_written_when_it_is_done(tmp_path: Path, capsys: pytest.Cap
     assert (tmp_path / "new" / "cluster.md").read_text().count("![") == 2
     assert sorted(path.name for path in (tmp_path / "new").iterdir()) == ["cluster", "cluster.json", "cluster.md"]
     assert written.tell()
-    told = capsys.readouterr().out
-    assert "missed: Sell ÷ empty call" in told
-    assert "written: stock, ways" in told
-    assert "no plots" not in told
+    answer = capsys.readouterr().out
+    assert "missed: Sell ÷ empty call" in answer
+    assert "written: stock, ways" in answer
+    assert "no plots" not in answer
 
 
 def test_a_part_of_an_earlier_run_stays_until_it_is_measured_anew(tmp_path: Path) -> None:
@@ -181,9 +181,9 @@ def test_books_that_do_not_balance_are_told_and_so_is_that_nothing_was_measured(
     written = output(tmp_path)
     written.add("stock", part(faults=("one unit is gone",)))
     assert not written.tell()
-    told = capsys.readouterr().out
-    assert "one unit is gone" in told
-    assert "the books do NOT balance" in told
+    answer = capsys.readouterr().out
+    assert "one unit is gone" in answer
+    assert "the books do NOT balance" in answer
 
 
 def test_a_run_that_is_killed_while_it_writes_leaves_the_report_that_was_there(

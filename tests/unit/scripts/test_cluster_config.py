@@ -22,7 +22,7 @@ from order_srv.settings import OrderSettings
 from scripts.cluster.cluster import Cluster
 from scripts.cluster.ports import DEFAULT_BASE, Ports, PortTaken, check_free
 from scripts.cluster.program import CannotRun, Program
-from scripts.cluster.services import settings_of_surroundings
+from scripts.cluster.services import settings_from_environment
 from scripts.cluster.supervision import Supervisor, configuration, make_socket_folder, socket_folder
 from scripts.cluster.topics import TYPES
 from tests.unit.scripts.cluster_machine import Machine
@@ -88,8 +88,8 @@ def test_a_taken_port_is_named_with_who_has_it() -> None:
 
 
 def test_the_programs_listen_on_different_ports_which_are_all_the_clusters(cluster: Cluster) -> None:
-    told = [port for each in cluster.programs for port in each.ports]
-    assert sorted(told) == sorted(every_port(cluster.ports))
+    answer = [port for each in cluster.programs for port in each.ports]
+    assert sorted(answer) == sorted(every_port(cluster.ports))
 
 
 def parsed(text: str, folder: Path) -> configparser.RawConfigParser:
@@ -173,13 +173,13 @@ def test_the_database_is_set_up_as_in_containers(cluster: Cluster) -> None:
 
 def test_settings_of_the_broker_go_over_the_clusters_own(machine: Machine, tmp_path: Path) -> None:
     other = Cluster(tmp_path / "other", Ports.block(DEFAULT_BASE), broker={"transactionTimeOut": "2000"})
-    told = lines(program(other, "rocketmq-broker").files["broker.conf"])  # the last of two counts, there as here
-    assert told["transactionTimeOut"] == "2000"
+    answer = lines(program(other, "rocketmq-broker").files["broker.conf"])  # the last of two counts, there as here
+    assert answer["transactionTimeOut"] == "2000"
 
 
 @pytest.fixture
 def no_settings(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in settings_of_surroundings():
+    for name in settings_from_environment():
         monkeypatch.delenv(name)
 
 
@@ -235,7 +235,7 @@ def test_settings_of_the_surroundings_are_for_all_replicas_but_for_the_ports(
     monkeypatch.setenv("ORDER_PAY_WITHIN", "3")
     monkeypatch.setenv("ORDER_LISTEN", "127.0.0.1:50051")
     monkeypatch.setenv("INVENTORY_METRICS_LISTEN", "127.0.0.1:9464")
-    assert settings_of_surroundings() == {"ORDER_PAY_WITHIN": "3"}
+    assert settings_from_environment() == {"ORDER_PAY_WITHIN": "3"}
 
 
 def test_topics_have_the_type_that_the_order_service_sends() -> None:

@@ -179,13 +179,13 @@ def test_an_older_go_brings_a_newer_one_which_can_be_run(machine: Machine, tmp_p
     (brought / "bin").mkdir(parents=True)
     (brought / "bin" / "go").write_text("#!/bin/sh\necho go version go1.22.12 linux/amd64\n")
     (brought / "bin" / "go").chmod(0o444)  # so are all files of a module
-    told = json.dumps({"Dir": str(brought)})
+    answer = json.dumps({"Dir": str(brought)})
     old = machine.has(
         "go",
         script=f"""case "$*" in
             version) echo go version go1.19.8 linux/amd64;;
             "env GOOS GOARCH") printf 'linux\\namd64\\n';;
-            "mod download -json golang.org/toolchain@v0.0.1-go{NEWER_GO}.linux-amd64") echo '{told}';;
+            "mod download -json golang.org/toolchain@v0.0.1-go{NEWER_GO}.linux-amd64") echo '{answer}';;
             *) exit 1;;
         esac""",
     )

@@ -32,7 +32,7 @@ from common.messaging.port import (
 from common.messaging.rocketmq.dead_letters import DeadLetters, dead_letter_topic, note_of_replay
 from common.messaging.rocketmq.native.consumer import Consumer, Subscription
 from common.messaging.rocketmq.native.library import load
-from common.messaging.rocketmq.native.membership import Keeper, Member
+from common.messaging.rocketmq.native.membership import ConnectionMonitor, Member
 from common.messaging.rocketmq.native.producer import Sending
 from common.messaging.rocketmq.native.url import NativeOptions, parse_url
 
@@ -71,7 +71,7 @@ class NativeBroker(Broker):
         self._instance = uuid4().hex[:12]  # of this object: a second one in the process gets connections of its own
         self._hops = Hops(clock, level_step)
         self._closing = Event()
-        self._keeper = Keeper(
+        self._monitor = ConnectionMonitor(
             client, nameservers=nameservers, every=options.look_every.total_seconds(), closing=self._closing
         )
         self._checkers: dict[str, tuple[str, Checker]] = {}
@@ -82,7 +82,7 @@ class NativeBroker(Broker):
             prefix=topic_prefix,
             timeout_ms=int(options.timeout.total_seconds() * 1000),
             checkers=self._checkers,
-            failed=self._keeper.look_now,
+            failed=self._monitor.check_now,
         )
         self._dead_letters = DeadLetters(next(iter(nameservers)))
         self._consumers: dict[tuple[str, str], Consumer] = {}
@@ -134,7 +134,7 @@ class NativeBroker(Broker):
         self._checkers[self._prefix + topic] = (topic, checker)
 
     def on_reachable(self, listener: Callable[[bool], None]) -> None:
-        self._keeper.on_reachable(listener)
+        self._monitor.on_reachable(listener)
 
     def start(self) -> None:
         self._not_started()
@@ -149,7 +149,7 @@ class NativeBroker(Broker):
             for consumer in self._consumers.values():
                 consumer.start()
             asked = [Member(topic, topic, consumes=False, instance=self._instance) for topic in self._checkers]
-            self._keeper.start([*asked, *(consumer.member for consumer in self._consumers.values())])
+            self._monitor.start([*asked, *(consumer.member for consumer in self._consumers.values())])
 
     def _not_started(self) -> None:
         if self._started:
@@ -163,7 +163,7 @@ class NativeBroker(Broker):
     def _make_place_for_dead_letters(self, consumer_group: str) -> None:
         """RocketMQ makes this topic itself when it gives up the first message: so nobody expects to have to make it."""
         try:
-            self._dead_letters.make_place(consumer_group)
+            self._dead_letters.ensure_topic(consumer_group)
         except MessagingError as error:
             log.warning("the topic for dead letters could not be made", group=consumer_group, error=str(error))
 
@@ -192,7 +192,7 @@ class NativeBroker(Broker):
         with self._state:
             if self._started:
                 _at_once([consumer.close for consumer in self._consumers.values()])
-            self._keeper.close()
+            self._monitor.close()
             self._sending.close()
 
 

@@ -16,7 +16,7 @@ from common.messaging.delay_levels import pause_before_retry
 from common.messaging.long_delays import FOR_GROUP, Arrival, Hop, Hops
 from common.messaging.port import BrokerUnavailable, Delivery, Handler, Message
 from common.messaging.retries import one_line
-from common.messaging.rocketmq.dead_letters import dead_letter_topic, grave
+from common.messaging.rocketmq.dead_letters import dead_letter_properties, dead_letter_topic
 from common.messaging.rocketmq.messages import TRY
 from common.messaging.rocketmq.native.membership import Member
 from common.messaging.rocketmq.native.messages import Arrived, arrived
@@ -91,7 +91,7 @@ class Subscription:
             text = one_line(error)
             log.warning("handler failed", topic=self.topic, key=came.message.key, attempt=came.attempt, error=text)
             if came.attempt >= self.tries:
-                grave_of_it = came.properties | grave(came.attempt, text)
+                grave_of_it = came.properties | dead_letter_properties(came.attempt, text)
                 self._send(dead_letter_topic(self.consumer_group), came.message, grave_of_it)
             else:
                 pause = self.hops.first(pause_before_retry(came.attempt, self.retry_after))

@@ -43,7 +43,7 @@ class Member:
     instance: str
 
 
-class Keeper:
+class ConnectionMonitor:
     """See the module. Tells when the brokers are cut off, and when they are back.
 
     Args:
@@ -92,7 +92,7 @@ class Keeper:
             self._closing.wait(_PAUSE_WHILE_AWAY_S)
         self._thread.start()
 
-    def look_now(self) -> None:
+    def check_now(self) -> None:
         """Something could not be sent: look at once."""
         self._look_now.set()
 

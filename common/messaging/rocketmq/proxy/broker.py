@@ -32,9 +32,9 @@ from common.messaging.port import (
     Resolution,
 )
 from common.messaging.rocketmq.dead_letters import DeadLetters, dead_letter_topic, note_of_replay
-from common.messaging.rocketmq.proxy.check_backs import Questions
+from common.messaging.rocketmq.proxy.check_backs import CheckBackWorkers
 from common.messaging.rocketmq.proxy.client import Receiver, Sender, check, configuration, start
-from common.messaging.rocketmq.proxy.connection import Connection, Keeper
+from common.messaging.rocketmq.proxy.connection import Connection, ConnectionMonitor
 from common.messaging.rocketmq.proxy.consumer import Subscription
 from common.messaging.rocketmq.proxy.handler import Handling
 from common.messaging.rocketmq.proxy.producer import Sending
@@ -67,12 +67,12 @@ class RocketmqBroker(Broker):
         self._prefix = topic_prefix
         self._configuration = configuration(proxies, options.timeout)
         self._hops = Hops(clock, longest_step(options.longest_delay))
-        self._keeper = Keeper(options.look_every.total_seconds())
+        self._monitor = ConnectionMonitor(options.look_every.total_seconds())
         self._connection = Connection("sender", self._make_sender)
-        self._sending = Sending(self._sender, self._keeper.look_now)
+        self._sending = Sending(self._sender, self._monitor.check_now)
         self._dead_letters = DeadLetters(options.nameserver)
         self._checkers: dict[str, tuple[str, Checker]] = {}
-        self._questions = Questions(self._checkers, self._sending)
+        self._questions = CheckBackWorkers(self._checkers, self._sending)
         self._subscriptions: dict[tuple[str, str], Subscription] = {}
         self._receivers: list[Connection[Receiver]] = []
         self._opening = Lock()
@@ -125,7 +125,7 @@ class RocketmqBroker(Broker):
             threads=self._options.handlers,
             lease=self._options.lease,
             work=handling,
-            failed=self._keeper.look_now,
+            failed=self._monitor.check_now,
         )
 
     def answer_check_backs(self, topic: str, checker: Checker) -> None:
@@ -135,7 +135,7 @@ class RocketmqBroker(Broker):
         self._checkers[self._prefix + topic] = (topic, checker)
 
     def on_reachable(self, listener: Callable[[bool], None]) -> None:
-        self._keeper.on_reachable(listener)
+        self._monitor.on_reachable(listener)
 
     def start(self) -> None:
         self._not_started()
@@ -146,7 +146,7 @@ class RocketmqBroker(Broker):
             self._make_place_for_dead_letters(self._consumer_group(topic, group))
         for connection in self._receivers:
             _patiently(connection.open)
-            self._keeper.add(connection)
+            self._monitor.add(connection)
         self._was_there = True
         for subscription in self._subscriptions.values():
             subscription.start()
@@ -172,7 +172,7 @@ class RocketmqBroker(Broker):
                     raise BrokerUnavailable("the broker is closed")
                 if not self._opened:
                     self._connection.open()
-                    self._keeper.add(self._connection)
+                    self._monitor.add(self._connection)
                     self._opened = True
         return self._connection.client
 
@@ -186,7 +186,7 @@ class RocketmqBroker(Broker):
     def _make_place_for_dead_letters(self, consumer_group: str) -> None:
         """RocketMQ makes this topic itself when it gives up the first message: so nobody expects to have to make it."""
         try:
-            self._dead_letters.make_place(consumer_group)
+            self._dead_letters.ensure_topic(consumer_group)
         except MessagingError as error:
             log.warning("the topic for dead letters could not be made", group=consumer_group, error=str(error))
 
@@ -246,7 +246,7 @@ class RocketmqBroker(Broker):
         self._questions.close()
         self._sending.finish(self._options.timeout.total_seconds())
         with self._opening:  # or a call would open it behind our back
-            self._keeper.close()
+            self._monitor.close()
 
 
 def _patiently(connect: Callable[[], object]) -> None:

@@ -21,7 +21,7 @@ MOST_WAITING: Final = 1000
 _THREADS: Final = 4
 
 
-class Questions:
+class CheckBackWorkers:
     """Takes questions, and has the topics' checkers answer them.
 
     Args:

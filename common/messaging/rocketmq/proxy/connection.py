@@ -94,7 +94,7 @@ def _is_surely_known(client: Client) -> bool:
     return is_known(client) or (time.monotonic() - before < _AT_ONCE_S and is_known(client))
 
 
-class Keeper:
+class ConnectionMonitor:
     """Looks after the connections of a broker in one thread, and tells when they are cut off and when they are back.
 
     Args:
@@ -121,7 +121,7 @@ class Keeper:
     def on_reachable(self, listener: Callable[[bool], None]) -> None:
         self._listeners.append(listener)
 
-    def look_now(self) -> None:
+    def check_now(self) -> None:
         """A call has failed: look at once whether the proxy is there."""
         self._look_now.set()
 

@@ -11,7 +11,7 @@ from common.messaging.delay_levels import pause_before_retry
 from common.messaging.long_delays import Arrival, Hop, Hops
 from common.messaging.port import Delivery, Handler, Message
 from common.messaging.retries import one_line
-from common.messaging.rocketmq.dead_letters import GIVEN_UP_BY_THE_BROKER, dead_letter_topic, grave
+from common.messaging.rocketmq.dead_letters import GIVEN_UP_BY_THE_BROKER, dead_letter_properties, dead_letter_topic
 from common.messaging.rocketmq.messages import first_id, properties_of, to_port
 from common.messaging.rocketmq.proxy.consumer import Held
 from common.messaging.rocketmq.proxy.producer import Sending
@@ -90,7 +90,7 @@ class Handling:
     def _handle(self, held: Held, message: Message) -> None:
         attempt = held.message.delivery_attempt
         if attempt > self._tries:  # no handler came to an end with it: its process died each time
-            self._bury(held, message, attempt - 1, GIVEN_UP_BY_THE_BROKER)
+            self._dead_letter(held, message, attempt - 1, GIVEN_UP_BY_THE_BROKER)
             return
         try:
             self._handler(Delivery(message, first_id(held.message), attempt))
@@ -98,13 +98,15 @@ class Handling:
             text = one_line(error)
             log.warning("handler failed", topic=self._topic, key=message.key, attempt=attempt, error=text)
             if attempt >= self._tries:
-                self._bury(held, message, attempt, text)
+                self._dead_letter(held, message, attempt, text)
             else:
                 held.again_after(pause_before_retry(attempt, self._retry_after))
         else:
             held.done()
 
-    def _bury(self, held: Held, message: Message, attempts: int, error: str) -> None:
+    def _dead_letter(self, held: Held, message: Message, attempts: int, error: str) -> None:
         log.error("dead letter", topic=self._topic, group=self._group, key=message.key, attempts=attempts, error=error)
-        self._sending.at_once(self._graves, message, {**properties_of(held.message), **grave(attempts, error)})
+        self._sending.at_once(
+            self._graves, message, {**properties_of(held.message), **dead_letter_properties(attempts, error)}
+        )
         held.done()

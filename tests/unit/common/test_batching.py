@@ -6,7 +6,7 @@ from threading import Event, current_thread
 
 import pytest
 
-from common.batching import Merging
+from common.batching import GroupCommit
 from common.errors import Unavailable
 from tests.support.services import PATIENCE, wait_until
 
@@ -34,7 +34,7 @@ class Work:
 
 def merged(work: Work, numbers: Sequence[int], most: int = 64) -> list["Future[int]"]:
     """The outcomes of `numbers`, all wanted while 0 was being carried out."""
-    merging: Merging[int, int] = Merging(work, for_all=Unavailable, most=most)
+    merging: GroupCommit[int, int] = GroupCommit(work, shared_errors=Unavailable, most=most)
     with ThreadPoolExecutor(len(numbers) + 1) as pool:
         first = pool.submit(merging, 0)
         assert work.begun.wait(PATIENCE)
@@ -49,7 +49,7 @@ def merged(work: Work, numbers: Sequence[int], most: int = 64) -> list["Future[i
 
 def test_a_lone_call_is_carried_out_in_its_own_thread() -> None:
     work = Work()
-    merging: Merging[int, int] = Merging(work, for_all=Unavailable)
+    merging: GroupCommit[int, int] = GroupCommit(work, shared_errors=Unavailable)
 
     assert (merging(3), merging(4)) == (6, 8)
 
@@ -101,7 +101,7 @@ def test_what_is_everybodys_trouble_is_told_to_all_and_not_tried_again() -> None
 
 def test_after_trouble_the_next_is_carried_out() -> None:
     work = Work()
-    merging: Merging[int, int] = Merging(work, for_all=Unavailable)
+    merging: GroupCommit[int, int] = GroupCommit(work, shared_errors=Unavailable)
     work.fails = lambda numbers: ValueError("bad")
     with pytest.raises(ValueError, match="bad"):
         merging(1)
@@ -135,7 +135,7 @@ def test_who_calls_from_within_what_it_carries_out_does_not_wait_for_itself() ->
     def double(numbers: Sequence[int]) -> list[int]:
         return [2 * number if number < 10 else merging(number - 10) for number in numbers]
 
-    merging: Merging[int, int] = Merging(double, for_all=Unavailable)
+    merging: GroupCommit[int, int] = GroupCommit(double, shared_errors=Unavailable)
 
     assert merging(13) == 6
     assert merging(2) == 4

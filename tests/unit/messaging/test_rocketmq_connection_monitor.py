@@ -10,7 +10,7 @@ import pytest
 
 from common.messaging.port import BrokerUnavailable
 from common.messaging.rocketmq.proxy.client import Sender
-from common.messaging.rocketmq.proxy.connection import Connection, Keeper
+from common.messaging.rocketmq.proxy.connection import Connection, ConnectionMonitor
 from tests.contract.messaging.harness import wait_until
 
 OFTEN_S = 0.02
@@ -78,33 +78,33 @@ def proxy() -> Proxy:
 
 
 @pytest.fixture
-def keeper() -> Iterator[Keeper]:
-    made = Keeper(OFTEN_S)
+def monitor() -> Iterator[ConnectionMonitor]:
+    made = ConnectionMonitor(OFTEN_S)
     yield made
     made.close()
 
 
-def kept(keeper: Keeper, proxy: Proxy) -> Connection[Sender]:
+def kept(monitor: ConnectionMonitor, proxy: Proxy) -> Connection[Sender]:
     connection = Connection("test", proxy.make)
     connection.open()
-    keeper.add(connection)
+    monitor.add(connection)
     return connection
 
 
-def test_a_client_that_is_known_is_kept(keeper: Keeper, proxy: Proxy) -> None:
-    connection, told = kept(keeper, proxy), list[bool]()
-    keeper.on_reachable(told.append)
+def test_a_client_that_is_known_is_kept(monitor: ConnectionMonitor, proxy: Proxy) -> None:
+    connection, answer = kept(monitor, proxy), list[bool]()
+    monitor.on_reachable(answer.append)
 
     looked = Event()
     proxy.made[0].sync_setting_req = lambda endpoints: looked.set()  # type: ignore[assignment, return-value, method-assign]
     assert looked.wait(5)
 
     assert connection.client is cast("Sender", proxy.made[0])
-    assert told == []
+    assert answer == []
 
 
-def test_a_proxy_that_came_back_without_a_word_gets_a_new_client(keeper: Keeper, proxy: Proxy) -> None:
-    connection = kept(keeper, proxy)
+def test_a_proxy_that_came_back_without_a_word_gets_a_new_client(monitor: ConnectionMonitor, proxy: Proxy) -> None:
+    connection = kept(monitor, proxy)
 
     proxy.known.clear()  # it forgot, and is there
 
@@ -112,62 +112,64 @@ def test_a_proxy_that_came_back_without_a_word_gets_a_new_client(keeper: Keeper,
     wait_until(lambda: connection.client is cast("Sender", proxy.made[1]), "the new client")
 
 
-def test_a_proxy_that_takes_settings_and_never_answers_is_no_proxy(keeper: Keeper, proxy: Proxy) -> None:
-    kept(keeper, proxy)
+def test_a_proxy_that_takes_settings_and_never_answers_is_no_proxy(monitor: ConnectionMonitor, proxy: Proxy) -> None:
+    kept(monitor, proxy)
 
     proxy.silent = True
 
     wait_until(lambda: len(proxy.made) > 1, "a new client")
 
 
-def test_while_it_is_away_calls_fail_and_it_is_told_once(keeper: Keeper, proxy: Proxy) -> None:
-    told: list[bool] = []
-    keeper.on_reachable(told.append)
-    connection = kept(keeper, proxy)
+def test_while_it_is_away_calls_fail_and_it_is_told_once(monitor: ConnectionMonitor, proxy: Proxy) -> None:
+    answer: list[bool] = []
+    monitor.on_reachable(answer.append)
+    connection = kept(monitor, proxy)
 
     proxy.kill()
-    wait_until(lambda: told == [False], "told that it is cut off")
+    wait_until(lambda: answer == [False], "told that it is cut off")
     with pytest.raises(BrokerUnavailable, match="cut off"):
         _ = connection.client
     wait_until(lambda: proxy.tries_while_down >= 2, "that it is tried again")
     proxy.up = True
 
-    wait_until(lambda: told == [False, True], "told that it is back")
+    wait_until(lambda: answer == [False, True], "told that it is back")
     assert connection.client is cast("Sender", proxy.made[-1])
 
 
-def test_calls_that_fail_do_not_hurry_it_while_it_is_away(keeper: Keeper, proxy: Proxy) -> None:
-    told: list[bool] = []
-    keeper.on_reachable(told.append)
-    kept(keeper, proxy)
+def test_calls_that_fail_do_not_hurry_it_while_it_is_away(monitor: ConnectionMonitor, proxy: Proxy) -> None:
+    answer: list[bool] = []
+    monitor.on_reachable(answer.append)
+    kept(monitor, proxy)
     proxy.kill()
-    wait_until(lambda: told == [False], "told that it is cut off")
+    wait_until(lambda: answer == [False], "told that it is cut off")
 
     for _ in range(1000):
-        keeper.look_now()
+        monitor.check_now()
     wait_until(lambda: proxy.tries_while_down >= 3, "that it is tried again")
 
     assert proxy.tries_while_down < 10
 
 
-def test_one_of_two_that_is_away_means_cut_off_and_the_other_is_looked_after(keeper: Keeper, proxy: Proxy) -> None:
-    told: list[bool] = []
-    keeper.on_reachable(told.append)
+def test_one_of_two_that_is_away_means_cut_off_and_the_other_is_looked_after(
+    monitor: ConnectionMonitor, proxy: Proxy
+) -> None:
+    answer: list[bool] = []
+    monitor.on_reachable(answer.append)
     other = Proxy()
-    kept(keeper, proxy)
-    second = kept(keeper, other)
+    kept(monitor, proxy)
+    second = kept(monitor, other)
 
     proxy.kill()
-    wait_until(lambda: told == [False], "told that it is cut off")
+    wait_until(lambda: answer == [False], "told that it is cut off")
     other.known.clear()
 
     wait_until(lambda: len(other.made) == 2, "a new client of the other")
     wait_until(lambda: second.client is cast("Sender", other.made[1]), "the new client of the other")
-    assert told == [False]
+    assert answer == [False]
 
 
-def test_a_client_that_cannot_be_made_for_any_reason_does_not_end_it(keeper: Keeper, proxy: Proxy) -> None:
-    connection = kept(keeper, proxy)
+def test_a_client_that_cannot_be_made_for_any_reason_does_not_end_it(monitor: ConnectionMonitor, proxy: Proxy) -> None:
+    connection = kept(monitor, proxy)
     make, failed = proxy.make, Event()
 
     def fail() -> Sender:
@@ -183,18 +185,20 @@ def test_a_client_that_cannot_be_made_for_any_reason_does_not_end_it(keeper: Kee
 
 
 def test_close_stops_every_client(proxy: Proxy) -> None:
-    keeper = Keeper(OFTEN_S)
-    kept(keeper, proxy)
+    monitor = ConnectionMonitor(OFTEN_S)
+    kept(monitor, proxy)
     proxy.known.clear()
     wait_until(lambda: len(proxy.made) == 2, "a new client")
 
-    keeper.close()
+    monitor.close()
 
     assert [client.stopped for client in proxy.made] == [True, True]
 
 
-def test_a_client_that_can_not_be_replaced_is_not_handed_out_while_it_is_stopped(keeper: Keeper, proxy: Proxy) -> None:
-    connection = kept(keeper, proxy)
+def test_a_client_that_can_not_be_replaced_is_not_handed_out_while_it_is_stopped(
+    monitor: ConnectionMonitor, proxy: Proxy
+) -> None:
+    connection = kept(monitor, proxy)
     proxy.odd = True
     proxy.kill()
 

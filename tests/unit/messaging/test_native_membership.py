@@ -10,7 +10,7 @@ import pytest
 
 from common.messaging.port import BrokerUnavailable
 from common.messaging.rocketmq.native import membership as keeper_module
-from common.messaging.rocketmq.native.membership import Keeper, Member
+from common.messaging.rocketmq.native.membership import ConnectionMonitor, Member
 from common.messaging.rocketmq.remoting import Answer, Queue, TopicMissing
 from tests.support.redis_server import wait_until
 
@@ -65,25 +65,27 @@ class Cluster:
 
 
 @pytest.fixture
-def make(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[Cluster], Keeper]]:
-    made: list[tuple[Keeper, Event]] = []
+def make(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[Cluster], ConnectionMonitor]]:
+    made: list[tuple[ConnectionMonitor, Event]] = []
 
-    def keeper(cluster: Cluster) -> Keeper:
+    def monitor(cluster: Cluster) -> ConnectionMonitor:
         monkeypatch.setattr(keeper_module, "queues", cluster.queues)
         monkeypatch.setattr(keeper_module, "connected", cluster.connected)
         monkeypatch.setattr(keeper_module, "_PATIENCE_AT_START_S", 1.0)
         monkeypatch.setattr(keeper_module, "_PAUSE_WHILE_AWAY_S", 0.001)
         closing = Event()
-        made.append((Keeper(cluster, nameservers=["one:9876", "two:9876"], every=0.01, closing=closing), closing))
+        made.append(
+            (ConnectionMonitor(cluster, nameservers=["one:9876", "two:9876"], every=0.01, closing=closing), closing)
+        )
         return made[-1][0]
 
-    yield keeper
+    yield monitor
     for each, closing in made:
         closing.set()
         each.close()
 
 
-def test_start_announces_whom_the_broker_does_not_know(make: Callable[[Cluster], Keeper]) -> None:
+def test_start_announces_whom_the_broker_does_not_know(make: Callable[[Cluster], ConnectionMonitor]) -> None:
     cluster = Cluster("test-halves", "test-messages")
     cluster.known.add(CONSUMER.instance)
 
@@ -92,12 +94,12 @@ def test_start_announces_whom_the_broker_does_not_know(make: Callable[[Cluster],
     assert cluster.announced == [PRODUCER.instance]
 
 
-def test_start_fails_where_a_topic_is_missing_and_names_it(make: Callable[[Cluster], Keeper]) -> None:
+def test_start_fails_where_a_topic_is_missing_and_names_it(make: Callable[[Cluster], ConnectionMonitor]) -> None:
     with pytest.raises(TopicMissing, match="test-messages"):
         make(Cluster("test-halves")).start([PRODUCER, CONSUMER])
 
 
-def test_start_fails_where_no_broker_is(make: Callable[[Cluster], Keeper]) -> None:
+def test_start_fails_where_no_broker_is(make: Callable[[Cluster], ConnectionMonitor]) -> None:
     cluster = Cluster("test-halves")
     cluster.away = "broker:10911"
 
@@ -105,7 +107,7 @@ def test_start_fails_where_no_broker_is(make: Callable[[Cluster], Keeper]) -> No
         make(cluster).start([PRODUCER])
 
 
-def test_start_fails_where_the_broker_does_not_listen(make: Callable[[Cluster], Keeper]) -> None:
+def test_start_fails_where_the_broker_does_not_listen(make: Callable[[Cluster], ConnectionMonitor]) -> None:
     cluster = Cluster("test-halves")
     cluster.listens = False
 
@@ -113,21 +115,21 @@ def test_start_fails_where_the_broker_does_not_listen(make: Callable[[Cluster], 
         make(cluster).start([PRODUCER])
 
 
-def test_broker_goes_on_being_looked_at_without_any_name_server(make: Callable[[Cluster], Keeper]) -> None:
+def test_broker_goes_on_being_looked_at_without_any_name_server(make: Callable[[Cluster], ConnectionMonitor]) -> None:
     cluster = Cluster("test-halves")
-    told: list[bool] = []
-    keeper = make(cluster)
-    keeper.on_reachable(told.append)
-    keeper.start([PRODUCER])
+    answer: list[bool] = []
+    monitor = make(cluster)
+    monitor.on_reachable(answer.append)
+    monitor.start([PRODUCER])
 
     cluster.away = "all name servers"
     cluster.known.clear()
 
     wait_until(lambda: cluster.announced == [PRODUCER.instance] * 2, "announced again")
-    wait_until(lambda: told in ([], [False, True]), "told nothing, or that it is back")
+    wait_until(lambda: answer in ([], [False, True]), "told nothing, or that it is back")
 
 
-def test_second_name_server_is_asked_when_the_first_is_away(make: Callable[[Cluster], Keeper]) -> None:
+def test_second_name_server_is_asked_when_the_first_is_away(make: Callable[[Cluster], ConnectionMonitor]) -> None:
     cluster = Cluster("test-halves")
     cluster.away = "one:9876"
 
@@ -136,23 +138,23 @@ def test_second_name_server_is_asked_when_the_first_is_away(make: Callable[[Clus
     assert cluster.announced == [PRODUCER.instance]
 
 
-def test_broker_that_comes_back_is_told_of_us_and_others_of_both(make: Callable[[Cluster], Keeper]) -> None:
+def test_broker_that_comes_back_is_told_of_us_and_others_of_both(make: Callable[[Cluster], ConnectionMonitor]) -> None:
     cluster = Cluster("test-halves")
-    told: list[bool] = []
-    keeper = make(cluster)
-    keeper.on_reachable(told.append)
-    keeper.start([PRODUCER])
+    answer: list[bool] = []
+    monitor = make(cluster)
+    monitor.on_reachable(answer.append)
+    monitor.start([PRODUCER])
 
     cluster.away = "broker:10911"
-    wait_until(lambda: told == [False], "told that it is away")
+    wait_until(lambda: answer == [False], "told that it is away")
     cluster.known.clear()
     cluster.away = None
 
-    wait_until(lambda: told == [False, True], "told that it is back")
+    wait_until(lambda: answer == [False, True], "told that it is back")
     assert cluster.announced == [PRODUCER.instance] * 2
 
 
-def test_broker_that_was_away_unseen_is_told_of_us_as_well(make: Callable[[Cluster], Keeper]) -> None:
+def test_broker_that_was_away_unseen_is_told_of_us_as_well(make: Callable[[Cluster], ConnectionMonitor]) -> None:
     cluster = Cluster("test-halves")
     make(cluster).start([PRODUCER])
 
@@ -162,16 +164,16 @@ def test_broker_that_was_away_unseen_is_told_of_us_as_well(make: Callable[[Clust
 
 
 def test_answer_that_nobody_expects_does_not_stop_the_keeper(
-    make: Callable[[Cluster], Keeper], monkeypatch: pytest.MonkeyPatch
+    make: Callable[[Cluster], ConnectionMonitor], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     cluster = Cluster("test-halves")
-    told: list[bool] = []
-    keeper = make(cluster)
-    keeper.on_reachable(told.append)
-    keeper.start([PRODUCER])
+    answer: list[bool] = []
+    monitor = make(cluster)
+    monitor.on_reachable(answer.append)
+    monitor.start([PRODUCER])
 
     with monkeypatch.context() as broken:
         broken.setattr(cluster, "topics", None)
-        wait_until(lambda: told == [False], "told that it is not well")
+        wait_until(lambda: answer == [False], "told that it is not well")
 
-    wait_until(lambda: told == [False, True], "told that it is well again")
+    wait_until(lambda: answer == [False, True], "told that it is well again")

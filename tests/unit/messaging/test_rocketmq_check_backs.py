@@ -9,7 +9,7 @@ import pytest
 
 from common.messaging.port import Message, Resolution
 from common.messaging.rocketmq.messages import to_client
-from common.messaging.rocketmq.proxy.check_backs import MOST_WAITING, Questions
+from common.messaging.rocketmq.proxy.check_backs import MOST_WAITING, CheckBackWorkers
 from tests.contract.messaging.harness import wait_until
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ class Desk:
         self.answered: list[tuple[str, Resolution]] = []
         self._lock = Lock()
         sending = cast("Sending", SimpleNamespace(answer=self._answer))
-        self.questions = Questions({"p-orders": ("orders", self._check)}, sending)
+        self.questions = CheckBackWorkers({"p-orders": ("orders", self._check)}, sending)
         self.questions.start()
 
     def ask(self, key: str) -> None:

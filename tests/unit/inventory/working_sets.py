@@ -4,7 +4,7 @@ from datetime import UTC, datetime, timedelta
 from itertools import count
 from typing import Final
 
-from inventory_srv.domain.changes import AdjustStock, Reback, Sell, SetStock, Sheet
+from inventory_srv.domain.changes import AdjustStock, Reback, Sell, SetStock, WorkingSet
 from inventory_srv.domain.records import Line, Stock
 
 START: Final = datetime(2026, 1, 1, tzinfo=UTC)
@@ -13,9 +13,9 @@ LATER: Final = START + timedelta(minutes=1)
 _numbers = count(1)
 
 
-def sheet_with(**available: int) -> Sheet:
+def sheet_with(**available: int) -> WorkingSet:
     """A sheet with these stocks, none of it sold, each in version 1."""
-    return Sheet([Stock(sku, units, 0, 1, START) for sku, units in available.items()])
+    return WorkingSet([Stock(sku, units, 0, 1, START) for sku, units in available.items()])
 
 
 def sell(order_sn: str, *lines: tuple[str, int]) -> Sell:
@@ -36,6 +36,6 @@ def adjust(sku: str, delta: int, *, request_id: str | None = None, reason: str =
     return AdjustStock(request_id or f"adjust-{next(_numbers)}", sku, delta, reason)
 
 
-def units(sheet: Sheet, sku: str) -> tuple[int, int]:
+def units(working_set: WorkingSet, sku: str) -> tuple[int, int]:
     """What is available and what is sold."""
-    return sheet.stocks[sku].available, sheet.stocks[sku].sold
+    return working_set.stocks[sku].available, working_set.stocks[sku].sold
