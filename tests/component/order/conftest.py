@@ -42,7 +42,7 @@ def open_services(engine: str, tmp_path: Path, holds: Holds) -> Iterator[Open]:
     with ExitStack() as stack:
 
         def start(settings: dict[str, Any] | None = None, **parts: Any) -> Services:
-            return stack.enter_context(running_services(tmp_path, settings, **{"reached": holds, **parts}))
+            return stack.enter_context(running_services(tmp_path, settings, **{"crash_hook": holds, **parts}))
 
         yield start
         holds.let_all_go()

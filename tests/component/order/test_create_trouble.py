@@ -96,7 +96,7 @@ def test_an_inventory_that_does_not_answer_in_time_is_unclear_and_its_stock_come
     open_services: Open, point: str
 ) -> None:
     inventory_holds = Holds()
-    services = open_services({"creating_grace": GRACE}, inventory_parts={"reached": inventory_holds})
+    services = open_services({"creating_grace": GRACE}, inventory_parts={"crash_hook": inventory_holds})
     user, sku = services.new_user(), services.new_sku(10)
     hold = inventory_holds.at(point)
 

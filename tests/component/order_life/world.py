@@ -233,7 +233,7 @@ class World:
         goods, carts = GoodsRepository(database), CartRepository(database)
         stock = StockClient(self.inventory)  # type: ignore[arg-type]  # what the client calls of a stub
         common: dict[str, Any] = {"orders": orders, "clock": self.clock}
-        watched: dict[str, Any] = {**common, "reached": self.crash_hook}
+        watched: dict[str, Any] = {**common, "crash_hook": self.crash_hook}
         self.create_order = CreateOrder(
             **watched, goods=goods, carts=carts, stock=stock, broker=broker, pay_within=PAY_WITHIN, waiters=1
         )
