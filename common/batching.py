@@ -1,8 +1,8 @@
-"""Carries out together what several threads want at the same moment.
+"""Group commit: calls that arrive while one is running are executed together, as the next batch.
 
-There is no thread of its own and no timer. Who comes first carries out what is there, which is his own; those who come
-meanwhile wait, and then the first of them carries out what all of them want. So a lone call costs what it would cost by
-itself, in its own thread, and under load the many share one transaction: its statements, its commit, its flush.
+There is no thread of its own and no timer. The first caller executes its own item at once. Callers that arrive while it
+does so wait; then the first of them executes all that wait. So a lone call costs what it would cost without batching,
+in its own thread, and under load many calls share one transaction: its statements, its commit, its flush.
 """
 
 from collections import deque
@@ -10,105 +10,110 @@ from collections.abc import Callable, Sequence
 from threading import Lock, get_ident
 from typing import Final, Generic, TypeVar
 
-Wanted = TypeVar("Wanted")
-Outcome = TypeVar("Outcome")
+Item = TypeVar("Item")
+Result = TypeVar("Result")
 
-_MOST: Final = 64
+_LARGEST_BATCH: Final = 64
 
 
 class NotBatchable(Exception):
-    """These can't be carried out together; each has to be tried alone."""
+    """These items can't be executed together: each is executed again, alone."""
 
 
-class _Waiting(Generic[Wanted, Outcome]):
-    """What one thread wants, and what became of it."""
+class _Call(Generic[Item, Result]):
+    """One caller's item, and its result or error once it is known."""
 
-    __slots__ = ("error", "outcome", "told", "wanted")
+    __slots__ = ("error", "item", "result", "woken")
 
-    def __init__(self, wanted: Wanted) -> None:
-        self.wanted = wanted
-        self.outcome: list[Outcome] = []  # one, once it is known
+    def __init__(self, item: Item) -> None:
+        self.item = item
+        self.result: list[Result] = []  # one, once it is known
         self.error: Exception | None = None
-        self.told = Lock()  # held until there is news: the cheapest thing to wait for
-        self.told.acquire()
+        self.woken = Lock()  # held until its caller may go on: the cheapest thing to wait for
+        self.woken.acquire()
 
 
-class GroupCommit(Generic[Wanted, Outcome]):
-    """Callable by any thread; returns or raises what became of what it wanted.
+class GroupCommit(Generic[Item, Result]):
+    """Executes items in batches; any thread may submit one.
 
     Args:
-        carry_out: Does all or nothing of what it is given, and returns one outcome for each.
+        execute: Executes all items of a batch or none of them, and returns one result for each.
         shared_errors: Errors that every member of a batch shares, such as a database out of reach. Any other error may
-            be due to one member: each is then carried out alone, in its own thread.
-        most: How many are carried out together.
+            be due to one member: each is then executed alone, in its own thread.
+        largest_batch: How many items a batch has at most.
     """
 
     def __init__(
         self,
-        carry_out: Callable[[Sequence[Wanted]], Sequence[Outcome]],
+        execute: Callable[[Sequence[Item]], Sequence[Result]],
         *,
         shared_errors: type[Exception] | tuple[type[Exception], ...],
-        most: int = _MOST,
+        largest_batch: int = _LARGEST_BATCH,
     ) -> None:
-        self._carry_out = carry_out
+        self._execute = execute
         self._shared_errors = shared_errors
-        self._most = most
-        self._waiting: deque[_Waiting[Wanted, Outcome]] = deque()
-        self._at_work = False
-        self._worker = 0  # the thread that carries out
-        self._changing = Lock()
+        self._largest_batch = largest_batch
+        self._waiting: deque[_Call[Item, Result]] = deque()
+        self._busy = False
+        self._leader = 0  # the thread that executes a batch
+        self._mutex = Lock()
 
-    def __call__(self, wanted: Wanted) -> Outcome:
-        if self._worker == get_ident():  # from within what it carries out: it would wait for itself
-            return self._carry_out([wanted])[0]
-        mine: _Waiting[Wanted, Outcome] = _Waiting(wanted)
-        with self._changing:
-            self._waiting.append(mine)
-            my_turn = not self._at_work
-            self._at_work = True
-        if not my_turn:
-            mine.told.acquire()  # somebody carried it out, or it is this thread's turn
-        if not mine.outcome and mine.error is None:
-            self._take_turn()
-        if mine.outcome:
-            return mine.outcome[0]
-        assert mine.error is not None
-        if isinstance(mine.error, NotBatchable):
-            return self._carry_out([wanted])[0]
-        raise mine.error
+    def submit(self, item: Item) -> Result:
+        """Execute an item, perhaps together with others, and wait for its result.
+
+        Raises:
+            Exception: What `execute` raised for this item alone, or a shared error of its batch.
+        """
+        if self._leader == get_ident():  # called by `execute` itself: it would wait for its own end
+            return self._execute([item])[0]
+        call: _Call[Item, Result] = _Call(item)
+        with self._mutex:
+            self._waiting.append(call)
+            leads = not self._busy
+            self._busy = True
+        if not leads:
+            call.woken.acquire()  # it was executed, or this thread leads the next batch
+        if not call.result and call.error is None:
+            self._lead_batch()
+        if call.result:
+            return call.result[0]
+        assert call.error is not None
+        if isinstance(call.error, NotBatchable):
+            return self._execute([item])[0]
+        raise call.error
 
     def __len__(self) -> int:
-        """How many wait for their turn."""
+        """How many calls wait for the next batch."""
         return len(self._waiting)
 
-    def _take_turn(self) -> None:
-        """Carry out what waits; this thread's own is the first of it."""
-        with self._changing:
-            batch = [self._waiting.popleft() for _ in range(min(self._most, len(self._waiting)))]
-        self._worker = get_ident()
+    def _lead_batch(self) -> None:
+        """Execute what waits (this thread's own item comes first), and wake the leader of the next batch."""
+        with self._mutex:
+            batch = [self._waiting.popleft() for _ in range(min(self._largest_batch, len(self._waiting)))]
+        self._leader = get_ident()
         try:
-            self._tell(batch)
+            self._execute_batch(batch)
         finally:
-            self._worker = 0
-            with self._changing:
-                self._at_work = bool(self._waiting)
-                following = self._waiting[0] if self._waiting else None
-            if following is not None:
-                following.told.release()
-            for waiting in batch[1:]:
-                waiting.told.release()
+            self._leader = 0
+            with self._mutex:
+                self._busy = bool(self._waiting)
+                next_leader = self._waiting[0] if self._waiting else None
+            if next_leader is not None:
+                next_leader.woken.release()
+            for call in batch[1:]:
+                call.woken.release()
 
-    def _tell(self, batch: Sequence[_Waiting[Wanted, Outcome]]) -> None:
+    def _execute_batch(self, batch: Sequence[_Call[Item, Result]]) -> None:
         try:
-            outcomes = self._carry_out([waiting.wanted for waiting in batch])
+            results = self._execute([call.item for call in batch])
         except Exception as error:  # noqa: BLE001 - raised again in each thread that waits
             alone = len(batch) > 1 and not isinstance(error, self._shared_errors)
-            for waiting in batch:
-                waiting.error = NotBatchable() if alone else error
+            for call in batch:
+                call.error = NotBatchable() if alone else error
         except BaseException:
-            for waiting in batch:
-                waiting.error = NotBatchable()  # this thread is being ended; the others are not
+            for call in batch:
+                call.error = NotBatchable()  # this thread is being ended; the others are not
             raise
         else:
-            for waiting, outcome in zip(batch, outcomes, strict=True):
-                waiting.outcome.append(outcome)
+            for call, result in zip(batch, results, strict=True):
+                call.result.append(result)

@@ -46,7 +46,7 @@ class GoodsRepository:
 
     def find(self, skus: Collection[str]) -> dict[str, Goods]:
         """The entries of these skus; those that are not in the book are left out."""
-        found = self._found(skus)
+        found = self._found.submit(skus)
         return {sku: found[sku] for sku in skus if sku in found}
 
     def _found_together(self, wanted: Sequence[Collection[str]]) -> list[Mapping[str, Goods]]:

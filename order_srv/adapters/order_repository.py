@@ -107,7 +107,7 @@ class Repository:
 
     def earlier_order(self, user_id: int, request_id: str) -> EarlierOrder | None:
         """Look a request up."""
-        return self._earlier((user_id, request_id))
+        return self._earlier.submit((user_id, request_id))
 
     def _earlier_together(self, requests: Sequence[tuple[int, str]]) -> list[EarlierOrder | None]:
         with self._database.reading():

@@ -82,7 +82,7 @@ class OrderWriter:
             CommitUnknown: It may or may not be written.
             DatabaseUnavailable: It is not written.
         """
-        return self._merged(wanted)
+        return self._merged.submit(wanted)
 
     def together(self, wanted: Sequence[Wanted]) -> list[State | None]:
         """Carry out what came at the same moment, in one transaction, all or nothing.

@@ -79,7 +79,7 @@ class StockClient:
         if not suspects:
             return
         try:
-            available = self.looked(_Look(suspects, deadline))
+            available = self.looked.submit(_Look(suspects, deadline))
         except grpc.RpcError:
             return  # the sell will tell
         short = {sku: available[sku] for sku in suspects if sku in available and available[sku] < quantities[sku]}
