@@ -129,7 +129,7 @@ def build(
         cache=stocks,
         crash_hook=crash_hook,
     )
-    broker.subscribe(TOPIC, GROUP, OrderRebackConsumer(writer, crash_hook=crash_hook))
+    broker.subscribe(TOPIC, GROUP, OrderRebackConsumer(writer, crash_hook=crash_hook).handle)
     return InventoryService(
         server=_server(settings, InventoryServicer(writer, Queries(database, stocks), Audit(database)), broker),
         database=database,

@@ -1,4 +1,4 @@
-"""The door of topic `order_reback`: an order is over, its stock comes back."""
+"""The entrypoint of topic `order_reback`: an order is over, its stock comes back."""
 
 import json
 import re
@@ -49,7 +49,7 @@ class OrderRebackConsumer:
         self._patience = patience.total_seconds()
         self._crash_hook = crash_hook
 
-    def __call__(self, delivery: Delivery) -> None:
+    def handle(self, delivery: Delivery) -> None:
         """Handle one delivery.
 
         Raises:

@@ -1,4 +1,4 @@
-"""The gRPC door: translates a request, calls one use case, translates what it says.
+"""The gRPC entrypoint: translates a request, calls one use case, translates its answer.
 
 Field rules, deadlines and errors are the interceptor's (`common.rpc.interceptor`).
 """

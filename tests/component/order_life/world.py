@@ -222,7 +222,7 @@ class World:
         self.inventory = kind(writer, Queries(database), self.weather.call)
         self._audit = Audit(database)
         broker = ScriptedBroker(self.engine)
-        broker.subscribe(TOPIC, GROUP, OrderRebackConsumer(writer))
+        broker.subscribe(TOPIC, GROUP, OrderRebackConsumer(writer).handle)
         broker.start()
 
     def _open_order(self, repository: type[Repository]) -> None:
