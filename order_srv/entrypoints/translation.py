@@ -5,6 +5,7 @@ from typing import Final
 
 from google.protobuf.timestamp_pb2 import Timestamp
 
+from common.currencies import is_currency
 from common.errors import InvalidArgument, Violation
 from order_srv.adapters.cart_repository import CartItem
 from order_srv.domain.order import CloseCause, Event, Order, Outcome, Payment, Recipient, State
@@ -99,6 +100,8 @@ def to_event(event: Event) -> pb.OrderEvent:
 
 
 def from_goods(goods: pb.Goods) -> Goods:
+    if not is_currency(goods.currency):
+        raise _invalid("goods.currency", "must be an ISO 4217 currency code, such as EUR")
     return Goods(
         sku=goods.sku,
         name=goods.name,
@@ -139,8 +142,7 @@ def _paid_time(stamp: Timestamp) -> datetime:
     try:
         return stamp.ToDatetime(UTC)
     except ValueError:
-        text = "must be a time: 0 to 999,999,999 nanos"
-        raise InvalidArgument(f"paid_time: {text}", violations=[Violation("paid_time", text)]) from None
+        raise _invalid("paid_time", "must be a time: 0 to 999,999,999 nanos") from None
 
 
 def from_state(state: pb.OrderState.ValueType) -> State | None:
@@ -155,3 +157,8 @@ def from_outcome(outcome: pb.PaymentOutcome.ValueType) -> Outcome | None:
 
 def _close_cause(cause: CloseCause | None) -> pb.CloseCause.ValueType:
     return pb.CloseCause.Value(f"CLOSE_CAUSE_{cause}" if cause else "CLOSE_CAUSE_UNSPECIFIED")
+
+
+def _invalid(field: str, rule: str) -> InvalidArgument:
+    """The error for a field that breaks a rule which the proto can't express."""
+    return InvalidArgument(f"{field}: {rule}", violations=[Violation(field, rule)])

@@ -59,6 +59,8 @@ GOODS: list[Case] = [
     ("PutGoods", goods(currency="eur"), "goods.currency"),
     ("PutGoods", goods(currency="EUR\n"), "goods.currency"),
     ("PutGoods", goods(currency="ÄÖÜ"), "goods.currency"),
+    ("PutGoods", goods(currency="ABC"), "goods.currency"),
+    ("PutGoods", goods(currency="XAU"), "goods.currency"),
     ("BatchGetGoods", pb.BatchGetGoodsRequest(), "skus"),
     ("BatchGetGoods", pb.BatchGetGoodsRequest(skus=["tea"] * 1001), "skus"),
     ("BatchGetGoods", pb.BatchGetGoodsRequest(skus=["tea", ""]), "skus[1]"),

@@ -39,7 +39,7 @@ def test_the_exact_payment_pays_its_order(services: Services) -> None:
     assert services.own_steps(order.order_sn)[-1] == "PAID"
 
 
-@pytest.mark.parametrize(("difference", "currency"), [(-1, "EUR"), (1, "EUR"), (0, "USD")])
+@pytest.mark.parametrize(("difference", "currency"), [(-1, "EUR"), (1, "EUR"), (0, "USD"), (0, "ABC")])
 def test_a_payment_of_something_else_is_to_be_refunded_and_the_order_waits_on(
     services: Services, difference: int, currency: str
 ) -> None:

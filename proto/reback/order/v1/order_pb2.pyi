@@ -223,7 +223,7 @@ class Goods(_message.Message):
     price_cents: _builtins.int
     """The price of one unit, 0 to 10^11 minor units; absent: not for sale yet."""
     currency: _builtins.str
-    """ISO 4217, e.g. `EUR`."""
+    """An ISO 4217 currency, e.g. `EUR`; a code without minor units, e.g. `XAU`, is refused."""
     on_sale: _builtins.bool
     """Whether it may be ordered."""
     @_builtins.property
@@ -948,7 +948,7 @@ class PayOrderRequest(_message.Message):
     """The payment's number at whoever took the money; makes the call repeatable."""
     amount_cents: _builtins.int
     currency: _builtins.str
-    """ISO 4217, e.g. `EUR`."""
+    """An ISO 4217 code, e.g. `EUR`. One that is not on the list is accepted here: money that came is recorded."""
     pay_type: _builtins.str
     """Free text of up to 32 characters, e.g. `card`."""
     @_builtins.property
