@@ -1,8 +1,8 @@
 """On which CPU a service runs, and how: on one, for as long as it lives, where a thread that wakes another goes on.
 
 Python runs one thread of a process at a time. Where the threads that take turns are on several CPUs, each turn wakes a
-CPU that has gone to sleep, and calls take two to three times as long (docs/decisions.md). So a process is kept to one,
-and more CPUs are used by more replicas.
+CPU that has gone to sleep, and calls take two to three times as long (docs/decisions/processes.md). So a process is
+kept to one, and more CPUs are used by more replicas.
 
 There Linux would let each thread that is woken interrupt the one that wakes it, only to find that this one still has
 Python's lock: two switches for nothing, three times a call. Threads of the class SCHED_BATCH don't interrupt.
