@@ -15,7 +15,7 @@ from rich.console import Console
 
 from common.rpc.errors import to_domain_error
 from scripts.bench.harness.loaders import Loaders, LoadFailed
-from scripts.bench.harness.testbed import Options, Site
+from scripts.bench.harness.testbed import Options, Testbed
 from scripts.bench.harness.worlds import CLIENTS, CLUSTER, EMBEDDED, OFFICIAL, WORLDS, World, open_world
 from scripts.bench.parts.catalog import PARTS, Part
 from scripts.bench.report.output import Output
@@ -133,13 +133,13 @@ def _measure_part(console: Console, options: Options, part: Part, world: World, 
     began = time.monotonic()
     with (
         Loaders(options.processes) as loaders,
-        Site(part.name, world, folder, loaders=loaders, console=console, options=options) as site,
+        Testbed(part.name, world, folder, loaders=loaders, console=console, options=options) as testbed,
     ):
-        part.run(site)
+        part.run(testbed)
         if part.checks_books:
-            site.check_books("in the end")
-        site.note_memory()
-    report = of_part(facts, options, time.monotonic() - began, site.results)
+            testbed.check_books("in the end")
+        testbed.note_memory()
+    report = of_part(facts, options, time.monotonic() - began, testbed.results)
     for table in console_tables(report, f"{part.name}: {in_words(facts)}"):
         console.print(table)
     return report

@@ -64,7 +64,7 @@ class Costs:
 
 
 @dataclass(frozen=True)
-class Site:
+class Deployment:
     """What is bought, and what orders are like.
 
     Attributes:
@@ -117,42 +117,44 @@ def shards_met(shards: int, lines: int) -> float:
     return shards * (1 - (1 - 1 / shards) ** lines)
 
 
-def needs(costs: Costs, rate: float, site: Site) -> list[Need]:
+def needs(costs: Costs, rate: float, deployment: Deployment) -> list[Need]:
     """How many of each kind so many orders a second ask for.
 
     A stock shard is a database with a Redis and replicas of inventory; each shard that an order meets sells its part.
     """
 
     def enough(name: str, each: float, cores: float) -> Need:
-        count = math.ceil(rate * each / (cores * site.share) - _ROUNDING)
+        count = math.ceil(rate * each / (cores * deployment.share) - _ROUNDING)
         return Need(name, max(1, count), cores, each, rate)
 
     def stock_shards(met: float) -> list[Need]:
         return [
             enough("stock shards (Redis)", costs.redis * met, 1.0),
-            enough("stock shards (MariaDB)", costs.inventory_db * met, site.cores),
+            enough("stock shards (MariaDB)", costs.inventory_db * met, deployment.cores),
         ]
 
     shards = 1
-    while shards < max(need.count for need in stock_shards(shards_met(shards, site.lines))):
+    while shards < max(need.count for need in stock_shards(shards_met(shards, deployment.lines))):
         shards += 1
-    met = shards_met(shards, site.lines)
+    met = shards_met(shards, deployment.lines)
     return [
-        enough("order_srv", costs.order_srv, site.service_cores),
-        enough("inventory_srv", costs.inventory_srv * met, site.service_cores),
+        enough("order_srv", costs.order_srv, deployment.service_cores),
+        enough("inventory_srv", costs.inventory_srv * met, deployment.service_cores),
         *(replace(need, count=shards) for need in stock_shards(met)),
-        enough("order shards (MariaDB)", costs.order_db, site.cores),
-        enough("RocketMQ brokers", costs.rocketmq, site.cores),
+        enough("order shards (MariaDB)", costs.order_db, deployment.cores),
+        enough("RocketMQ brokers", costs.rocketmq, deployment.cores),
     ]
 
 
-def limits(costs: Costs, site: Site) -> dict[str, float]:
+def limits(costs: Costs, deployment: Deployment) -> dict[str, float]:
     """Up to how many orders a second one of each kind is enough, the lowest first."""
-    carried = {need.name: need.cores * site.share / need.each for need in needs(costs, 1.0, site)}
+    carried = {need.name: need.cores * deployment.share / need.each for need in needs(costs, 1.0, deployment)}
     return dict(sorted(carried.items(), key=lambda kind: kind[1]))
 
 
-def waits(costs: Costs, found: Sequence[Need], rate: float, site: Site, orders: int = _ORDERS) -> list[float]:
+def waits(
+    costs: Costs, found: Sequence[Need], rate: float, deployment: Deployment, orders: int = _ORDERS
+) -> list[float]:
     """Seconds that each of some orders takes, sorted: through one queue after the other, first come, first served.
 
     Its arrivals are at random moments, and what it asks of a program varies as widely as an exponential does.
@@ -166,7 +168,7 @@ def waits(costs: Costs, found: Sequence[Need], rate: float, site: Site, orders: 
     for need in found:
         now = _through(now, need, chance)
     # Commits one after the other: the order is written, sold, opened; a hop to each program and back.
-    apart = 3 * costs.commit + len(found) * site.hop
+    apart = 3 * costs.commit + len(found) * deployment.hop
     return sorted(ended - start + apart for ended, start in zip(now, began, strict=True))
 
 
@@ -237,7 +239,7 @@ def simulate(
         costs = read_costs(known)
     except ValueError as error:
         raise typer.BadParameter(str(error), param_hint="--report") from error
-    site, console = Site(lines=lines, cores=cores), Console(highlight=False, width=150)
+    deployment, console = Deployment(lines=lines, cores=cores), Console(highlight=False, width=150)
     machine_cores = known["parts"]["costs"]["machine"]["cores"]
     predicted, measured = one_machine(costs, machine_cores), read_measured(known)
     console.print(
@@ -245,14 +247,14 @@ def simulate(
         f" measured {measured:,.0f} ({predicted / measured - 1:+.0%})"
     )
     table = Table(
-        title=f"{lines} lines an order, machines of {cores} cores, each program at most {site.share:.0%} busy"
+        title=f"{lines} lines an order, machines of {cores} cores, each program at most {deployment.share:.0%} busy"
     )
-    sized = {rate: needs(costs, rate, site) for rate in RATES}
+    sized = {rate: needs(costs, rate, deployment) for rate in RATES}
     for heading in ("orders a second", *(need.name for need in sized[RATES[0]]), "busiest", "p50 ms", "p99 ms"):
         table.add_column(heading, justify="right")
     curves: dict[str, list[Point]] = {"p50": [], "p99": []}
     for rate, found in sized.items():
-        took = waits(costs, found, rate, site)
+        took = waits(costs, found, rate, deployment)
         p50, p99 = percentile(took, 0.5) * _MS, percentile(took, 0.99) * _MS
         busiest = max(found, key=lambda need: need.busy)
         counts = [f"{need.count:,}" for need in found]
@@ -260,7 +262,7 @@ def simulate(
         curves["p50"].append(Point(rate, p50))
         curves["p99"].append(Point(rate, p99))
     console.print(table)
-    enough = ", ".join(f"{name} {rate:,.0f}" for name, rate in limits(costs, site).items())
+    enough = ", ".join(f"{name} {rate:,.0f}" for name, rate in limits(costs, deployment).items())
     console.print(f"one of each is enough for so many orders a second: {enough}")
     if publish:
         _draw(_plots(sized, curves), known["parts"]["costs"]["machine"])

@@ -65,7 +65,7 @@ class Plan:
         rate: Calls a second, each due at its own moment; 0: the next one when one is answered.
         lines: Of how many neighbouring skus each order, sale or batch is.
         expect: The code with which calls are to end.
-        addresses: Whom to call, `host:port`, the connections in turn; empty: the site knows.
+        addresses: Whom to call, `host:port`, the connections in turn; empty: the testbed knows.
         apart: Whether each address is asked for one sku alone: the first address for the first sku, and so on.
         key: Makes the calls' keys (order_sn, request_id) its own; unlike that of any other plan.
         begin_at: When to begin, by the machine's clock, in seconds since 1970.

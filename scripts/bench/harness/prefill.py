@@ -62,11 +62,11 @@ _ORDER_EVENT: Final = (
 
 
 def sku_names(count: int, family: str = "sku") -> tuple[str, ...]:
-    """The names of the skus that `Filling.skus` makes."""
+    """The names of the skus that `Prefill.skus` makes."""
     return tuple(f"{family}-{number:07}" for number in range(count))
 
 
-class Filling:
+class Prefill:
     """What was put into the two databases so far.
 
     Attributes:

@@ -25,7 +25,7 @@ class _Seen:
     latencies: "array[float]" = field(default_factory=lambda: array("d"))
 
 
-class Tally:
+class Recorder:
     """Takes in what is measured round by round."""
 
     def __init__(self) -> None:

@@ -83,7 +83,7 @@ class Replicas:
 
     @contextmanager
     def one_more(self, service: str, settings: Mapping[str, str], *, found: bool) -> Iterator[str]:
-        """Another replica with settings of its own; see `Site.replica`."""
+        """Another replica with settings of its own; see `Testbed.replica`."""
         nobody = {} if found else {f"{service.upper()}_DISCOVERY_URL": f"static://?inventory-srv={self._inventory()}"}
         replica = self._start(service, {**nobody, **settings}, found=found)
         try:

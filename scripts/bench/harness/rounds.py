@@ -5,8 +5,8 @@ from typing import Final
 
 from scripts.bench.harness.figures import Figure, Load, Spread, Target
 from scripts.bench.harness.load import Measured, Plan
-from scripts.bench.harness.recorder import Tally
-from scripts.bench.harness.testbed import Site
+from scripts.bench.harness.recorder import Recorder
+from scripts.bench.harness.testbed import Testbed
 
 _RATE: Final = "a second"
 
@@ -15,28 +15,28 @@ class Rounds:
     """Goes round by round, and has the books checked after each.
 
     ```python
-    rounds = Rounds(site)
+    rounds = Rounds(testbed)
     for _ in rounds:
-        rounds.loads({EMPTY: site.full_speed(Kind.EMPTY), HOT: site.full_speed(Kind.SELL, (HOT_SKU,))})
+        rounds.loads({EMPTY: testbed.full_speed(Kind.EMPTY), HOT: testbed.full_speed(Kind.SELL, (HOT_SKU,))})
     rounds.tell()
     rounds.ratio("Sell ÷ empty call", HOT, EMPTY, Target(at_least=0.5, aim=0.7))
     ```
 
     Args:
-        site: Where it takes place.
+        testbed: Where it takes place.
         count: How many rounds; 0: as many as were chosen.
         books: Whether to check the books after each round.
 
     Attributes:
-        tally: What was measured.
+        recorder: What was measured.
         number: Of the round, from 1.
     """
 
-    def __init__(self, site: Site, count: int = 0, *, books: bool = True) -> None:
-        self.tally = Tally()
+    def __init__(self, testbed: Testbed, count: int = 0, *, books: bool = True) -> None:
+        self.recorder = Recorder()
         self.number = 0
-        self._site = site
-        self._count = count or site.options.rounds
+        self._testbed = testbed
+        self._count = count or testbed.options.rounds
         self._books = books
 
     def __iter__(self) -> Iterator[int]:
@@ -44,14 +44,14 @@ class Rounds:
             self.number = number
             yield number
             if self._books:
-                self._site.check_books(f"round {number}")
+                self._testbed.check_books(f"round {number}")
 
     def load(self, name: str, plan: Plan) -> Measured:
         """Carry out a plan, and note what was measured as this name's in this round."""
-        measured = self._site.load(plan)
-        self.tally.take(name, plan.how, measured)
-        p99 = self.tally.p99(name).values[-1]
-        self._site.say(f"  round {self.number}, {name}: {measured.rate:,.0f} a second, p99 {p99:.1f} ms")
+        measured = self._testbed.load(plan)
+        self.recorder.take(name, plan.how, measured)
+        p99 = self.recorder.p99(name).values[-1]
+        self._testbed.say(f"  round {self.number}, {name}: {measured.rate:,.0f} a second, p99 {p99:.1f} ms")
         return measured
 
     def loads(self, plans: Mapping[str, Plan]) -> None:
@@ -63,33 +63,33 @@ class Rounds:
 
     def note(self, name: str, value: float) -> None:
         """Note any other value of this round."""
-        self.tally.note(name, value)
+        self.recorder.note(name, value)
 
     def tell(self) -> list[Load]:
         """Put every load among the results."""
-        told = [self.tally.load(self._site.part, name) for name in self.tally.loads]
-        self._site.results.loads += told
+        told = [self.recorder.load(self._testbed.part, name) for name in self.recorder.loads]
+        self._testbed.results.loads += told
         return told
 
     def rate(self, name: str, target: Target | None = None) -> Figure:
         """Put a load's calls a second among the figures."""
-        return self._figure(name, self.tally.spread(name), _RATE, target)
+        return self._figure(name, self.recorder.spread(name), _RATE, target)
 
     def value(self, name: str, unit: str, target: Target | None = None) -> Figure:
         """Put a noted value among the figures."""
-        return self._figure(name, self.tally.spread(name), unit, target)
+        return self._figure(name, self.recorder.spread(name), unit, target)
 
     def ratio(self, name: str, above: str, below: str, target: Target | None = None) -> Figure:
         """Put the ratio of two loads' calls a second, or of two values, among the figures: one a round."""
-        return self._figure(name, self.tally.ratio(above, below), "", target)
+        return self._figure(name, self.recorder.ratio(above, below), "", target)
 
     def latency_ratio(self, name: str, above: str, below: str, target: Target | None = None) -> Figure:
         """Put the ratio of two loads' median latencies among the figures: one a round."""
-        return self._figure(name, self.tally.latency_ratio(above, below), "", target)
+        return self._figure(name, self.recorder.latency_ratio(above, below), "", target)
 
     def p99(self, name: str, load: str, target: Target | None = None) -> Figure:
         """Put a load's 99th percentile among the figures."""
-        return self._figure(name, self.tally.p99(load), "ms", target)
+        return self._figure(name, self.recorder.p99(load), "ms", target)
 
     def _figure(self, name: str, spread: Spread, unit: str, target: Target | None) -> Figure:
-        return self._site.figure(name, spread, unit, target=target)
+        return self._testbed.figure(name, spread, unit, target=target)

@@ -85,7 +85,7 @@ class Results:
     faults: list[str] = field(default_factory=list)
 
 
-class Site:
+class Testbed:
     """A context manager that starts services and leaves nothing running.
 
     Attributes:
@@ -346,24 +346,24 @@ class Site:
 class Running:
     """A load that goes on."""
 
-    def __init__(self, site: Site, plan: Plan, shares: Loading, *, counts: bool) -> None:
-        self._site = site
+    def __init__(self, testbed: Testbed, plan: Plan, shares: Loading, *, counts: bool) -> None:
+        self._testbed = testbed
         self._plan = plan
         self._shares = shares
         self._counts = counts
-        self._taken = site.processor_seconds()
+        self._taken = testbed.processor_seconds()
 
     def result(self) -> Measured:
         """Wait for the end; what was seen by all of them together."""
         together = Measured()
         for each in self._shares.result():
             together.add(each, one_after_the_other=False)
-        for who, seconds in self._site.processor_seconds().items():
+        for who, seconds in self._testbed.processor_seconds().items():
             together.cpu[who] = seconds - self._taken[who]
         if self._counts:
-            self._site.sold(self._plan, together.answered)
+            self._testbed.sold(self._plan, together.answered)
         if together.failures:
-            self._site.say(f"  calls that failed: {dict(together.failures)}")
+            self._testbed.say(f"  calls that failed: {dict(together.failures)}")
         return together
 
 

@@ -4,7 +4,7 @@ from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from typing import Final
 
-from scripts.bench.harness.testbed import Site
+from scripts.bench.harness.testbed import Testbed
 from scripts.bench.harness.worlds import CLUSTER, WORLDS
 from scripts.bench.parts.callers import callers
 from scripts.bench.parts.commits import commits
@@ -18,7 +18,7 @@ from scripts.bench.parts.messages import messages
 from scripts.bench.parts.reads import reads
 from scripts.bench.parts.stock import alone, replicas, stock
 from scripts.bench.parts.unpaid import due_at_once, lateness
-from scripts.bench.strategies.parts import ways_hot, ways_killed, ways_many, ways_two
+from scripts.bench.strategies.parts import strategies_hot, strategies_killed, strategies_many, strategies_two
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,7 @@ class Part:
     """
 
     name: str
-    run: Callable[[Site], None]
+    run: Callable[[Testbed], None]
     worlds: Collection[str] = WORLDS
     by_default: bool = True
     checks_books: bool = True
@@ -64,8 +64,8 @@ PARTS: Final = (
     Part("growthlines", growth_lines, by_default=False),
     Part("growthreplicas", growth_replicas, worlds=[CLUSTER], by_default=False),
     Part("growthledger", growth_ledger, by_default=False),
-    Part("wayshot", ways_hot, worlds=[CLUSTER], by_default=False),
-    Part("waysmany", ways_many, worlds=[CLUSTER], by_default=False),
-    Part("waystwo", ways_two, worlds=[CLUSTER], by_default=False),
-    Part("wayskilled", ways_killed, worlds=[CLUSTER], by_default=False),
+    Part("wayshot", strategies_hot, worlds=[CLUSTER], by_default=False),
+    Part("waysmany", strategies_many, worlds=[CLUSTER], by_default=False),
+    Part("waystwo", strategies_two, worlds=[CLUSTER], by_default=False),
+    Part("wayskilled", strategies_killed, worlds=[CLUSTER], by_default=False),
 )

@@ -13,7 +13,7 @@ import pymysql
 from common.database.mysql.url import parse_mysql_url
 from scripts.bench.harness.figures import percentile
 from scripts.bench.harness.rounds import Rounds
-from scripts.bench.harness.testbed import Site
+from scripts.bench.harness.testbed import Testbed
 from scripts.bench.harness.worlds import CLUSTER
 
 _A_ROUND: Final = 200
@@ -21,25 +21,25 @@ _BLOCK: Final = b"x" * 4096
 _MS: Final = 1000.0
 
 
-def commits(site: Site) -> None:
+def commits(testbed: Testbed) -> None:
     """Commit one row at a time, one after the other: a database can't be faster than its disk for a lone caller."""
-    kinds: dict[str, Callable[[Site], list[float]]] = {"fsync of 4 KB": _fsync, "SQLite": _sqlite}
-    if site.world.name == CLUSTER:
+    kinds: dict[str, Callable[[Testbed], list[float]]] = {"fsync of 4 KB": _fsync, "SQLite": _sqlite}
+    if testbed.world.name == CLUSTER:
         kinds["MariaDB"] = _mariadb
-    rounds = Rounds(site, books=False)
+    rounds = Rounds(testbed, books=False)
     for number in rounds:
         for name, measure in kinds.items():
-            took = sorted(measure(site))
+            took = sorted(measure(testbed))
             rounds.note(f"{name}, p50", percentile(took, 0.5) * _MS)
             rounds.note(f"{name}, p99", percentile(took, 0.99) * _MS)
-            site.say(f"  round {number}, {name}: p50 {percentile(took, 0.5) * _MS:.2f} ms")
+            testbed.say(f"  round {number}, {name}: p50 {percentile(took, 0.5) * _MS:.2f} ms")
     for name in kinds:
         rounds.value(f"{name}, p50", "ms")
         rounds.value(f"{name}, p99", "ms")
 
 
-def _fsync(site: Site) -> list[float]:
-    file = site.folder / "fsync.bin"
+def _fsync(testbed: Testbed) -> list[float]:
+    file = testbed.folder / "fsync.bin"
     descriptor = os.open(file, os.O_CREAT | os.O_WRONLY | os.O_APPEND)
     try:
         return _timed(partial(_append, descriptor))
@@ -53,9 +53,9 @@ def _append(descriptor: int) -> None:
     os.fsync(descriptor)
 
 
-def _sqlite(site: Site) -> list[float]:
+def _sqlite(testbed: Testbed) -> list[float]:
     """As the services set it: a write-ahead log, and every commit on the disk before it is answered."""
-    file = site.folder / "commits.db"
+    file = testbed.folder / "commits.db"
     with closing(sqlite3.connect(file, isolation_level=None)) as connection:
         connection.execute("PRAGMA journal_mode = wal")
         connection.execute("PRAGMA synchronous = full")
@@ -63,8 +63,8 @@ def _sqlite(site: Site) -> list[float]:
         return _timed(lambda: connection.execute("INSERT INTO committed (name) VALUES ('a row')"))
 
 
-def _mariadb(site: Site) -> list[float]:
-    url = parse_mysql_url(site.database_url("inventory"))
+def _mariadb(testbed: Testbed) -> list[float]:
+    url = parse_mysql_url(testbed.database_url("inventory"))
     with pymysql.connect(
         host=url.host, port=url.port, user=url.user, password=url.password, database=url.name, autocommit=True
     ) as connection:

@@ -6,7 +6,7 @@ from typing import Final
 from scripts.bench.harness.figures import Target
 from scripts.bench.harness.load import Kind
 from scripts.bench.harness.rounds import Rounds
-from scripts.bench.harness.testbed import Site
+from scripts.bench.harness.testbed import Testbed
 from scripts.bench.parts.stock import EMPTY, distribution
 
 CREATE: Final = "CreateOrder"
@@ -18,17 +18,19 @@ _LONGER: Final = 4
 """Times as long as at full speed: of some hundred calls the 99th percentile would be the second or third worst."""
 
 
-def create(site: Site) -> None:
+def create(testbed: Testbed) -> None:
     """Create orders as fast as the callers can, and at half of that rate."""
-    site.load(replace(site.full_speed(Kind.CREATE, site.skus), seconds=_WARM_UP_S))
-    rounds = Rounds(site)
+    testbed.load(replace(testbed.full_speed(Kind.CREATE, testbed.skus), seconds=_WARM_UP_S))
+    rounds = Rounds(testbed)
     for _ in rounds:
-        rounds.loads({EMPTY: site.full_speed(Kind.EMPTY), CREATE: site.full_speed(Kind.CREATE, site.skus)})
-        half = rounds.tally.spread(CREATE).values[-1] * _HALF
-        paced = site.paced(Kind.CREATE, site.skus, half)
+        rounds.loads({EMPTY: testbed.full_speed(Kind.EMPTY), CREATE: testbed.full_speed(Kind.CREATE, testbed.skus)})
+        half = rounds.recorder.spread(CREATE).values[-1] * _HALF
+        paced = testbed.paced(Kind.CREATE, testbed.skus, half)
         rounds.load(_AT_HALF, replace(paced, seconds=_LONGER * paced.seconds))
     rounds.tell()
     rounds.rate(CREATE)
     rounds.ratio("CreateOrder ÷ empty call", CREATE, EMPTY)
     rounds.p99("CreateOrder at half of its most, p99", _AT_HALF, Target(at_most=60, aim=30))
-    site.plot(distribution("latency-create", [rounds.tally.load(site.part, name) for name in (CREATE, _AT_HALF)]))
+    testbed.plot(
+        distribution("latency-create", [rounds.recorder.load(testbed.part, name) for name in (CREATE, _AT_HALF)])
+    )

@@ -8,7 +8,7 @@ from reback.order.v1.order_pb2 import Goods, PutGoodsRequest
 from scripts.bench.harness.figures import Target
 from scripts.bench.harness.load import Kind
 from scripts.bench.harness.rounds import Rounds
-from scripts.bench.harness.testbed import Site
+from scripts.bench.harness.testbed import Testbed
 from scripts.lib.goods_file import Entry
 from scripts.lib.seeding import seed
 
@@ -19,20 +19,23 @@ _REFUSED: Final = "FAILED_PRECONDITION"
 _FLASH: Final = f"CreateOrder, {WISHES:,} for {UNITS} units"
 
 
-def flash(site: Site) -> None:
+def flash(testbed: Testbed) -> None:
     """Let 10,000 callers create an order for one of 100 units, a thousand at once."""
-    rounds = Rounds(site)
+    rounds = Rounds(testbed)
     for number in rounds:
         sku = f"flash-{number}"
         goods = Goods(sku=sku, name="Flash", price_cents=100, currency="EUR", on_sale=True)
-        seed(site.shop, [Entry(PutGoodsRequest(goods=goods), SetStockRequest(sku=sku, quantity=UNITS, reason="bench"))])
-        plan = site.full_speed(Kind.CREATE, (sku,), callers=_UNDER_WAY)
+        seed(
+            testbed.shop,
+            [Entry(PutGoodsRequest(goods=goods), SetStockRequest(sku=sku, quantity=UNITS, reason="bench"))],
+        )
+        plan = testbed.full_speed(Kind.CREATE, (sku,), callers=_UNDER_WAY)
         measured = rounds.load(_FLASH, replace(plan, count=WISHES, warm_up=0.0))
         refused = measured.failures[_REFUSED]
         rounds.note("units sold", measured.answered)
         rounds.note("told neither", measured.calls - measured.answered - refused)
         rounds.note("all were told after", measured.seconds)
-        site.say(f"  round {number}: {measured.answered} sold, {refused:,} refused after {measured.seconds:.1f} s")
+        testbed.say(f"  round {number}: {measured.answered} sold, {refused:,} refused after {measured.seconds:.1f} s")
     rounds.tell()
     rounds.value("units sold", "", Target(at_least=UNITS, at_most=UNITS))
     rounds.value("told neither", "calls", Target(at_most=0))

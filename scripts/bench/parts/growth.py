@@ -7,11 +7,11 @@ from typing import Final
 from scripts.bench.harness.figures import Axis, Plot, Point, Series, Target
 from scripts.bench.harness.load import Kind, Plan
 from scripts.bench.harness.prefill import sku_names
-from scripts.bench.harness.recorder import Tally
-from scripts.bench.harness.testbed import Site
+from scripts.bench.harness.recorder import Recorder
+from scripts.bench.harness.testbed import Testbed
 from scripts.bench.parts.growth_ledger import read_ledger
 from scripts.bench.parts.growth_sweep import time_sweeps
-from scripts.bench.parts.growth_testbed import Ground, Place, cost_of
+from scripts.bench.parts.growth_testbed import GrowthTestbed, Place, cost_of
 
 SKUS: Final = (1_000, 10_000, 100_000, 1_000_000)
 WAITING: Final = (1_000, 10_000, 100_000, 1_000_000)
@@ -28,99 +28,103 @@ _SKUS_OF_A_LOAD: Final = 20_000  # others each time: more than it calls
 _NOTHING_LOST: Final = Target(at_least=0.9, aim=1.0)
 
 
-def growth_skus(site: Site) -> None:
+def growth_skus(testbed: Testbed) -> None:
     """Sell over a thousand to a million skus, and read them."""
-    with Ground(site) as ground:
-        counts = _up_to(SKUS, site)
-        places = {count: ground.place(f"skus{count}") for count in counts}
+    with GrowthTestbed(testbed) as growth:
+        counts = _up_to(SKUS, testbed)
+        places = {count: growth.place(f"skus{count}") for count in counts}
         for count, place in places.items():
-            site.say(f"  {count:,} skus: filled in {place.timed(lambda: place.filling.skus(count)):.0f} s")  # noqa: B023
-        tally = Tally()
-        for number, (count, place) in _in_turns(site, places):
+            testbed.say(f"  {count:,} skus: filled in {place.timed(lambda: place.prefill.skus(count)):.0f} s")  # noqa: B023
+        recorder = Recorder()
+        for number, (count, place) in _in_turns(testbed, places):
             skus = _some_of(count, number)
-            ground.take(tally, f"Sell over {count:,} skus", place, _full_speed(site, Kind.SELL, skus))
-            ground.take(tally, f"GetStock over {count:,} skus", place, _full_speed(site, Kind.GET, skus))
-        _tell(site, tally)
+            growth.measure(recorder, f"Sell over {count:,} skus", place, _full_speed(testbed, Kind.SELL, skus))
+            growth.measure(recorder, f"GetStock over {count:,} skus", place, _full_speed(testbed, Kind.GET, skus))
+        _tell(testbed, recorder)
         for call in ("Sell", "GetStock"):
-            _tell_ratio(site, tally, f"{call} over {{:,}} skus", counts, _NOTHING_LOST if call == "Sell" else None)
-        series = [_series(tally, f"{call} over {{:,}} skus", call, counts) for call in ("Sell", "GetStock")]
-        site.plot(_plot("growth-skus", "Calls a second by how many skus there are", "skus", series))
+            _tell_ratio(
+                testbed, recorder, f"{call} over {{:,}} skus", counts, _NOTHING_LOST if call == "Sell" else None
+            )
+        series = [_series(recorder, f"{call} over {{:,}} skus", call, counts) for call in ("Sell", "GetStock")]
+        testbed.plot(_plot("growth-skus", "Calls a second by how many skus there are", "skus", series))
 
 
-def growth_waiting(site: Site) -> None:
+def growth_waiting(testbed: Testbed) -> None:
     """Create orders while ten thousand to a million others wait for their payment, and sweep."""
-    with Ground(site, {"ORDER_SWEEP_EVERY": "3600"}) as ground:  # the sweeps are ours
-        counts = _up_to(WAITING, site)
-        places = {count: ground.place(f"waiting{count}") for count in counts}
+    with GrowthTestbed(testbed, {"ORDER_SWEEP_EVERY": "3600"}) as growth:  # the sweeps are ours
+        counts = _up_to(WAITING, testbed)
+        places = {count: growth.place(f"waiting{count}") for count in counts}
         for count, place in places.items():
-            place.filling.skus(_FEW_SKUS)
-            took = place.timed(lambda: place.filling.sales(count, waiting=True))  # noqa: B023 - called at once
-            site.say(f"  {count:,} orders: filled in {took:.0f} s")
-        tally, name = Tally(), "CreateOrder, {:,} others waiting"
-        for _, (count, place) in _in_turns(site, places):
-            ground.take(tally, name.format(count), place, _full_speed(site, Kind.CREATE, sku_names(_FEW_SKUS)))
-        _tell(site, tally)
-        _tell_ratio(site, tally, name, counts[1:] or counts, _NOTHING_LOST)  # from ten thousand on
-        series = [_series(tally, name, "CreateOrder", counts)]
-        site.plot(_plot("growth-waiting", "Orders a second by how many others wait", "orders that wait", series))
-        time_sweeps(site, places)
+            place.prefill.skus(_FEW_SKUS)
+            took = place.timed(lambda: place.prefill.sales(count, waiting=True))  # noqa: B023 - called at once
+            testbed.say(f"  {count:,} orders: filled in {took:.0f} s")
+        recorder, name = Recorder(), "CreateOrder, {:,} others waiting"
+        for _, (count, place) in _in_turns(testbed, places):
+            growth.measure(recorder, name.format(count), place, _full_speed(testbed, Kind.CREATE, sku_names(_FEW_SKUS)))
+        _tell(testbed, recorder)
+        _tell_ratio(testbed, recorder, name, counts[1:] or counts, _NOTHING_LOST)  # from ten thousand on
+        series = [_series(recorder, name, "CreateOrder", counts)]
+        testbed.plot(_plot("growth-waiting", "Orders a second by how many others wait", "orders that wait", series))
+        time_sweeps(testbed, places)
 
 
-def growth_lines(site: Site) -> None:
+def growth_lines(testbed: Testbed) -> None:
     """Sales and orders of one line to a hundred."""
     calls = {"Sell": Kind.SELL, "CreateOrder": Kind.CREATE}
-    with Ground(site) as ground:
-        place = ground.place("lines")
-        place.filling.skus(_FEW_SKUS)
-        tally, name = Tally(), "{}, {} lines"
-        for _, (lines, _place) in _in_turns(site, dict.fromkeys(LINES, place)):
+    with GrowthTestbed(testbed) as growth:
+        place = growth.place("lines")
+        place.prefill.skus(_FEW_SKUS)
+        recorder, name = Recorder(), "{}, {} lines"
+        for _, (lines, _place) in _in_turns(testbed, dict.fromkeys(LINES, place)):
             for call, kind in calls.items():
-                plan = _full_speed(site, kind, sku_names(_FEW_SKUS), lines)
-                ground.take(tally, name.format(call, lines), place, plan)
-        _tell(site, tally)
-        series = [_series(tally, name.replace("{}", call, 1), call, LINES) for call in calls]
-        site.plot(_plot("growth-lines", "Calls a second by lines an order", "lines an order", series))
+                plan = _full_speed(testbed, kind, sku_names(_FEW_SKUS), lines)
+                growth.measure(recorder, name.format(call, lines), place, plan)
+        _tell(testbed, recorder)
+        series = [_series(recorder, name.replace("{}", call, 1), call, LINES) for call in calls]
+        testbed.plot(_plot("growth-lines", "Calls a second by lines an order", "lines an order", series))
 
 
-def growth_replicas(site: Site) -> None:
+def growth_replicas(testbed: Testbed) -> None:
     """One replica of each service, and two, on the same machine."""
     calls = {"Sell over 1,000 skus": Kind.SELL, "CreateOrder": Kind.CREATE}
-    with Ground(site) as ground:
-        places = {count: ground.place(f"replicas{count}", replicas=count) for count in REPLICAS}
+    with GrowthTestbed(testbed) as growth:
+        places = {count: growth.place(f"replicas{count}", replicas=count) for count in REPLICAS}
         for place in places.values():
-            place.filling.skus(_FEW_SKUS)
-        tally, name = Tally(), "{}, replicas: {}"
-        for _, (count, place) in _in_turns(site, places):
+            place.prefill.skus(_FEW_SKUS)
+        recorder, name = Recorder(), "{}, replicas: {}"
+        for _, (count, place) in _in_turns(testbed, places):
             for call, kind in calls.items():
-                ground.take(tally, name.format(call, count), place, _full_speed(site, kind, sku_names(_FEW_SKUS)))
-        _tell(site, tally)
+                growth.measure(
+                    recorder, name.format(call, count), place, _full_speed(testbed, kind, sku_names(_FEW_SKUS))
+                )
+        _tell(testbed, recorder)
         for call in calls:
-            _tell_ratio(site, tally, name.replace("{}", call, 1), REPLICAS, None)
-        series = [_series(tally, name.replace("{}", call, 1), call, REPLICAS) for call in calls]
-        site.plot(_plot("growth-replicas", "Calls a second by replicas", "replicas", series, log=False))
+            _tell_ratio(testbed, recorder, name.replace("{}", call, 1), REPLICAS, None)
+        series = [_series(recorder, name.replace("{}", call, 1), call, REPLICAS) for call in calls]
+        testbed.plot(_plot("growth-replicas", "Calls a second by replicas", "replicas", series, log=False))
 
 
-def growth_ledger(site: Site) -> None:
+def growth_ledger(testbed: Testbed) -> None:
     """Read and audit a ledger of ten thousand to a million movements."""
-    with Ground(site) as ground:
-        places = {count: ground.place(f"ledger{count}") for count in _up_to(LEDGER, site)}
+    with GrowthTestbed(testbed) as growth:
+        places = {count: growth.place(f"ledger{count}") for count in _up_to(LEDGER, testbed)}
         for count, place in places.items():
-            place.filling.skus(1, "hot")
-            place.filling.sales(count, "hot")
-            place.filling.skus(_FEW_SKUS)
-            place.filling.sales(count)
-        read_ledger(site, places)
+            place.prefill.skus(1, "hot")
+            place.prefill.sales(count, "hot")
+            place.prefill.skus(_FEW_SKUS)
+            place.prefill.sales(count)
+        read_ledger(testbed, places)
 
 
-def _up_to(counts: Sequence[int], site: Site) -> tuple[int, ...]:
+def _up_to(counts: Sequence[int], testbed: Testbed) -> tuple[int, ...]:
     """Those that the curves go up to."""
-    return tuple(count for count in counts if count <= site.options.largest)
+    return tuple(count for count in counts if count <= testbed.options.largest)
 
 
-def _in_turns(site: Site, places: Mapping[int, Place]) -> Iterator[tuple[int, tuple[int, Place]]]:
+def _in_turns(testbed: Testbed, places: Mapping[int, Place]) -> Iterator[tuple[int, tuple[int, Place]]]:
     """Every place once a round, beginning with another each time: the largest is mostly followed by the smallest."""
     each = list(places.items())
-    for number in range(site.options.rounds):
+    for number in range(testbed.options.rounds):
         first = number % len(each)
         for place in each[first:] + each[:first]:
             yield number, place
@@ -132,30 +136,30 @@ def _some_of(count: int, number: int) -> tuple[str, ...]:
     return names if count <= _SKUS_OF_A_LOAD else tuple(Random(number).sample(names, _SKUS_OF_A_LOAD))  # noqa: S311
 
 
-def _full_speed(site: Site, kind: Kind, skus: Sequence[str], lines: int = 1) -> Plan:
+def _full_speed(testbed: Testbed, kind: Kind, skus: Sequence[str], lines: int = 1) -> Plan:
     callers = _CREATORS if kind is Kind.CREATE else _SELLERS
-    seconds = site.options.seconds
+    seconds = testbed.options.seconds
     return Plan(kind, tuple(skus), range(1, 101), callers, _CONNECTIONS, _WARM_UP_S, seconds, lines=lines)
 
 
-def _tell(site: Site, tally: Tally) -> None:
-    site.results.loads.extend(tally.load(site.part, name) for name in tally.loads)
-    for name in tally.loads:
-        spread = tally.spread(name)
-        site.figure(name, spread, "a second", len(spread.values))
+def _tell(testbed: Testbed, recorder: Recorder) -> None:
+    testbed.results.loads.extend(recorder.load(testbed.part, name) for name in recorder.loads)
+    for name in recorder.loads:
+        spread = recorder.spread(name)
+        testbed.figure(name, spread, "a second", len(spread.values))
 
 
-def _tell_ratio(site: Site, tally: Tally, name: str, counts: Sequence[int], target: Target | None) -> None:
+def _tell_ratio(testbed: Testbed, recorder: Recorder, name: str, counts: Sequence[int], target: Target | None) -> None:
     """Of the largest to the smallest; nothing where the curve is cut so short that it has one point."""
     if len(counts) == 1:
         return
     least, most = name.format(counts[0]), name.format(counts[-1])
-    site.figure(f"{most} ÷ {least}", tally.ratio(most, least), "", target=target)
-    site.figure(f"processor time: {most} ÷ {least}", tally.ratio(cost_of(most), cost_of(least)), "")
+    testbed.figure(f"{most} ÷ {least}", recorder.ratio(most, least), "", target=target)
+    testbed.figure(f"processor time: {most} ÷ {least}", recorder.ratio(cost_of(most), cost_of(least)), "")
 
 
-def _series(tally: Tally, name: str, title: str, counts: Sequence[int]) -> Series:
-    return Series(title, tuple(Point.of(count, tally.spread(name.format(count))) for count in counts))
+def _series(recorder: Recorder, name: str, title: str, counts: Sequence[int]) -> Series:
+    return Series(title, tuple(Point.of(count, recorder.spread(name.format(count))) for count in counts))
 
 
 def _plot(name: str, title: str, over: str, series: Sequence[Series], *, log: bool = True) -> Plot:

@@ -8,7 +8,7 @@ from typing import Final
 from common import paging
 from reback.inventory.v1.inventory_pb2 import AuditStockRequest, ListMovementsRequest
 from scripts.bench.harness.figures import Axis, Plot, Point, Series, Spread, Target
-from scripts.bench.harness.testbed import Site
+from scripts.bench.harness.testbed import Testbed
 from scripts.bench.parts.growth_testbed import Place
 
 _CALLS: Final = 50
@@ -23,7 +23,7 @@ _WITHIN_A_DEADLINE: Final = Target(at_most=10_000)
 """Milliseconds: what a call without a deadline of its own is given."""
 
 
-def read_ledger(site: Site, places: Mapping[int, Place]) -> None:
+def read_ledger(testbed: Testbed, places: Mapping[int, Place]) -> None:
     """Time pages of movements, and of the audit, in ledgers of one sku and of a thousand of such lengths."""
     curves: dict[str, dict[int, Spread]] = {}
     for count, place in places.items():
@@ -36,12 +36,12 @@ def read_ledger(site: Site, places: Mapping[int, Place]) -> None:
     for name, curve in curves.items():
         for count, spread in curve.items():
             target = _WITHIN_A_DEADLINE if name.startswith("Audit") else None
-            site.figure(f"{name}, {count:,} movements", spread, "ms", target=target)
+            testbed.figure(f"{name}, {count:,} movements", spread, "ms", target=target)
     series = [
         Series(name, tuple(Point.of(count, each) for count, each in curve.items())) for name, curve in curves.items()
     ]
     axes = Axis("movements", log=True), Axis("a page", "ms", log=True)
-    site.plot(Plot("growth-ledger", "A page by how long the ledger is", "lines", *axes, tuple(series)))
+    testbed.plot(Plot("growth-ledger", "A page by how long the ledger is", "lines", *axes, tuple(series)))
 
 
 def _reads(place: Place) -> Mapping[str, Callable[[], object]]:

@@ -9,7 +9,7 @@ from common.crash_points import no_crash
 from order_srv.adapters.order_repository import Repository
 from reback.inventory.v1.inventory_pb2 import RebackRequest
 from scripts.bench.harness.figures import Axis, Plot, Point, Series, Spread
-from scripts.bench.harness.testbed import Site
+from scripts.bench.harness.testbed import Testbed
 from scripts.bench.parts.growth_testbed import Place
 from scripts.lib.shop import PATIENCE_S
 
@@ -21,7 +21,7 @@ _OLDEST: Final = f"SELECT order_sn FROM orders WHERE state = 'UNPAID' ORDER BY o
 _MAKE_DUE: Final = "UPDATE orders SET expire_time = 1 WHERE order_sn = ?"
 
 
-def time_sweeps(site: Site, places: Mapping[int, Place]) -> None:
+def time_sweeps(testbed: Testbed, places: Mapping[int, Place]) -> None:
     """Time rounds in which nothing is due, and pages of orders that are."""
     quiet: dict[int, Spread] = {}
     closing: dict[int, Spread] = {}
@@ -29,14 +29,14 @@ def time_sweeps(site: Site, places: Mapping[int, Place]) -> None:
         orders = Repository(place.order, return_after=timedelta(), crash_hook=no_crash)
         quiet[count] = Spread.of(_quiet_round(place, orders) for _ in range(_QUIET_ROUNDS))
         closing[count] = Spread.of(_page(place, orders) for _ in range(_PAGES))
-        site.figure(f"sweep with nothing due, {count:,} orders waiting", quiet[count], "ms")
-        site.figure(f"closing {_PAGE} that are due, {count:,} orders waiting", closing[count], "ms")
+        testbed.figure(f"sweep with nothing due, {count:,} orders waiting", quiet[count], "ms")
+        testbed.figure(f"closing {_PAGE} that are due, {count:,} orders waiting", closing[count], "ms")
     series = [
         Series(name, tuple(Point.of(count, spread) for count, spread in found.items()))
         for name, found in (("nothing due", quiet), (f"{_PAGE} due", closing))
     ]
     axes = Axis("orders that wait", log=True), Axis("a sweep", "ms", log=True)
-    site.plot(Plot("growth-sweep", "A sweep by how many orders wait", "lines", *axes, tuple(series)))
+    testbed.plot(Plot("growth-sweep", "A sweep by how many orders wait", "lines", *axes, tuple(series)))
 
 
 def _quiet_round(place: Place, orders: Repository) -> float:

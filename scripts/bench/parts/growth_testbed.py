@@ -17,10 +17,10 @@ import psutil
 from common.database import Database
 from scripts.bench.harness.load import Kind, Measured, Plan
 from scripts.bench.harness.loaders import Loaders
-from scripts.bench.harness.prefill import Filling
-from scripts.bench.harness.recorder import Tally
+from scripts.bench.harness.prefill import Prefill
+from scripts.bench.harness.recorder import Recorder
 from scripts.bench.harness.replicas import cpu_in_turn
-from scripts.bench.harness.testbed import Site, share
+from scripts.bench.harness.testbed import Testbed, share
 from scripts.bench.harness.worlds import World
 from scripts.lib.audit import audit
 from scripts.lib.services import Service
@@ -49,7 +49,7 @@ class Place:
     Attributes:
         folder: Where they run.
         inventory, order: Their databases, for what has no RPC.
-        filling: What puts rows into them.
+        prefill: What puts rows into them.
         shop: A client of both services.
 
     Args:
@@ -82,7 +82,7 @@ class Place:
                 self._start("order_srv", settings)
             self.inventory = self._database(opening, "inventory")
             self.order = self._database(opening, "order")
-            self.filling = Filling(self.inventory, self.order)
+            self.prefill = Prefill(self.inventory, self.order)
             inventories, orders = self.addresses(Kind.SELL), self.addresses(Kind.CREATE)
             self.shop = opening.enter_context(Shop(f"ipv4:{','.join(inventories)}", f"ipv4:{','.join(orders)}"))
             self._open = opening.pop_all()
@@ -125,7 +125,7 @@ class Place:
             time.sleep(_LOOK_EVERY_S)
         faults = [f"stock, sales and movements differ: {each}" for each in audit(self.shop).differences]
         ((sold,),), ((held,),) = _rows(self.inventory, _UNITS_SOLD), _rows(self.order, _UNITS_OF_ORDERS)
-        without_order = self._sold_directly + self.filling.sold_without_order
+        without_order = self._sold_directly + self.prefill.sold_without_order
         if int(sold or 0) != int(held or 0) + without_order:
             faults.append(f"{sold} units are sold, but orders hold {held} and {without_order} were sold without one")
         return faults
@@ -150,16 +150,16 @@ class Place:
                 service.kill()
 
 
-class Ground:
+class GrowthTestbed:
     """The places of one part, and what loads them; a context manager that checks the books of each in the end.
 
     Args:
-        site: Where figures and faults are noted; its world is where the places are.
+        testbed: Where figures and faults are noted; its world is where the places are.
         settings: Variables for the services of every place.
     """
 
-    def __init__(self, site: Site, settings: Mapping[str, str] | None = None) -> None:
-        self._site = site
+    def __init__(self, testbed: Testbed, settings: Mapping[str, str] | None = None) -> None:
+        self._testbed = testbed
         self._settings = settings or {}
         self._open = ExitStack()
         self._places: dict[str, Place] = {}
@@ -170,7 +170,7 @@ class Ground:
             _ROOM.mkdir(parents=True, exist_ok=True)
             room = opening.enter_context(tempfile.TemporaryDirectory(prefix="growth-", dir=_ROOM))
             self._room = Path(room).absolute()
-            self._loaders = Loaders(self._site.options.processes)
+            self._loaders = Loaders(self._testbed.options.processes)
             opening.enter_context(self._loaders)
             self._open = opening.pop_all()
         return self
@@ -188,11 +188,11 @@ class Ground:
     def place(self, name: str, *, replicas: int = 1) -> Place:
         """Both services on new databases, until the end."""
         folder = self._room / f"{self._room.name.replace('-', '_')}_{name}"
-        place = Place(self._site.world, folder, replicas=replicas, settings=self._settings)
+        place = Place(self._testbed.world, folder, replicas=replicas, settings=self._settings)
         self._places[name] = self._open.enter_context(place)
         return place
 
-    def take(self, tally: Tally, name: str, place: Place, plan: Plan) -> None:
+    def measure(self, recorder: Recorder, name: str, place: Place, plan: Plan) -> None:
         """Load a place at full speed and note what was seen, and what it cost services and engines.
 
         Raises:
@@ -204,20 +204,20 @@ class Ground:
             measured.cpu[who] = seconds - before[who]
         if measured.failures:
             raise RuntimeError(f"calls failed: {name}: {dict(measured.failures)}")
-        tally.take(name, plan.how, measured)
+        recorder.take(name, plan.how, measured)
         cost = (measured.cpu["service"] + measured.cpu["engines"]) / measured.calls * _MICROSECONDS
-        tally.note(cost_of(name), cost)
-        self._site.say(f"  {name}: {measured.rate:,.0f} a second, {cost:,.0f} µs of processor time a call")
+        recorder.note(cost_of(name), cost)
+        self._testbed.say(f"  {name}: {measured.rate:,.0f} a second, {cost:,.0f} µs of processor time a call")
 
     def _processor_seconds(self, place: Place) -> dict[str, float]:
         """What the services of a place and the engines have taken so far."""
         services = [psutil.Process(pid) for pids in place.pids().values() for pid in pids]
-        found = {"service": services, "engines": list(self._site.world.engines())}
+        found = {"service": services, "engines": list(self._testbed.world.engines())}
         return {who: sum(map(_seconds, processes)) for who, processes in found.items()}
 
     def _load(self, place: Place, plan: Plan) -> Measured:
         self._loads += 1
-        count, begin_at = self._site.options.processes, time.time() + _BEGIN_AFTER_S
+        count, begin_at = self._testbed.options.processes, time.time() + _BEGIN_AFTER_S
         parts = [
             replace(
                 plan,
@@ -237,8 +237,8 @@ class Ground:
 
     def _check(self, name: str, place: Place) -> None:
         faults = place.faults()
-        self._site.results.faults += [f"{self._site.part}, {name}: {fault}" for fault in faults]
-        self._site.say(f"  {name}: books {f'{len(faults)} FAULTS' if faults else 'balance'}")
+        self._testbed.results.faults += [f"{self._testbed.part}, {name}: {fault}" for fault in faults]
+        self._testbed.say(f"  {name}: books {f'{len(faults)} FAULTS' if faults else 'balance'}")
 
 
 def cost_of(name: str) -> str:

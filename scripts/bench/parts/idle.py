@@ -5,24 +5,24 @@ from typing import Final
 
 from scripts.bench.harness.figures import Target
 from scripts.bench.harness.rounds import Rounds
-from scripts.bench.harness.testbed import Site
+from scripts.bench.harness.testbed import Testbed
 
 _IDLE_S: Final = 5.0
 
 
-def idle(site: Site) -> None:
+def idle(testbed: Testbed) -> None:
     """Start, and wait while nobody calls: how soon they are ready, and how much of a core they take all the same."""
-    rounds = Rounds(site, 1)
+    rounds = Rounds(testbed, 1)
     for _ in rounds:
-        before = site.processor_seconds()
+        before = testbed.processor_seconds()
         began = time.monotonic()
         time.sleep(_IDLE_S)
         took = time.monotonic() - began
-        for who, seconds in site.processor_seconds().items():
+        for who, seconds in testbed.processor_seconds().items():
             rounds.note(who, 100 * (seconds - before[who]) / took)
-    started = site.started_in()
+    started = testbed.started_in()
     for name, seconds in started.items():
-        site.figure(f"{name} ready in", seconds, "s")
-    site.figure("both ready, one after the other", sum(started.values()), "s", target=Target(at_most=3))
-    site.figure("both services idle, share of a core", rounds.tally.spread("service"), "%")
-    site.figure("engines idle, share of a core", rounds.tally.spread("engines"), "%")
+        testbed.figure(f"{name} ready in", seconds, "s")
+    testbed.figure("both ready, one after the other", sum(started.values()), "s", target=Target(at_most=3))
+    testbed.figure("both services idle, share of a core", rounds.recorder.spread("service"), "%")
+    testbed.figure("engines idle, share of a core", rounds.recorder.spread("engines"), "%")

@@ -11,7 +11,7 @@ import grpc
 from scripts.bench.harness.figures import Axis, Plot, Point, Series, Target
 from scripts.bench.harness.load import Kind, Plan
 from scripts.bench.harness.replicas import INVENTORY, ORDER
-from scripts.bench.harness.testbed import SOLD_OUT, Site
+from scripts.bench.harness.testbed import SOLD_OUT, Testbed
 
 _SAMPLES: Final = 20
 _A_SAMPLE_AT_LEAST: Final = 5_000  # calls: each load takes a moment to begin
@@ -24,44 +24,44 @@ _FLAT: Final = Target(at_most=10)
 """Percent that a service may hold more in the end than after a quarter of the calls."""
 
 
-def memory(site: Site) -> None:
+def memory(testbed: Testbed) -> None:
     """Very many calls of every sort to each service, and what it holds as they go on."""
     held: dict[str, list[tuple[int, float]]] = {}
     done: Counter[str] = Counter()
-    for turn in _turns(site):
+    for turn in _turns(testbed):
         for service, plans in turn.items():
-            done[f"{service}_srv"] += sum(site.load(plan).calls for plan in plans)
-        for name, size in site.resident().items():
+            done[f"{service}_srv"] += sum(testbed.load(plan).calls for plan in plans)
+        for name, size in testbed.resident().items():
             held.setdefault(name, []).append((done[name], size / _MEGABYTE))
         told = ", ".join(f"{name} {seen[-1][1]:.0f} MB after {done[name]:,} calls" for name, seen in held.items())
-        site.say(f"  {told}")
+        testbed.say(f"  {told}")
     for name, seen in held.items():
         sizes = [size for _, size in seen]
-        site.figure(f"{name}, resident, most in {done[name]:,} calls", max(sizes), "MB", len(sizes), _LARGEST)
+        testbed.figure(f"{name}, resident, most in {done[name]:,} calls", max(sizes), "MB", len(sizes), _LARGEST)
         grown = 100 * (sizes[-1] / sizes[len(sizes) // 4] - 1)
-        site.figure(f"{name}, more in the end than after a quarter", grown, "%", len(sizes), _FLAT)
+        testbed.figure(f"{name}, more in the end than after a quarter", grown, "%", len(sizes), _FLAT)
     series = tuple(Series(name, tuple(Point(calls, size) for calls, size in seen)) for name, seen in held.items())
     axes = Axis("calls"), Axis("resident memory", "MB")
-    site.plot(Plot("memory", "What memory a service holds", "lines", *axes, series))
+    testbed.plot(Plot("memory", "What memory a service holds", "lines", *axes, series))
 
 
-def _turns(site: Site) -> Iterator[Mapping[str, list[Plan]]]:
+def _turns(testbed: Testbed) -> Iterator[Mapping[str, list[Plan]]]:
     """The loads of each service between two samples, so that its calls are as many as were chosen."""
-    calls = site.options.calls
+    calls = testbed.options.calls
     samples = max(_FEWEST_SAMPLES, min(_SAMPLES, calls // _A_SAMPLE_AT_LEAST))
     a_sample = calls // samples
-    create = site.full_speed(Kind.CREATE, site.skus, callers=_CREATORS)
-    refused = replace(site.full_speed(Kind.SELL, (SOLD_OUT,)), expect=grpc.StatusCode.FAILED_PRECONDITION)
+    create = testbed.full_speed(Kind.CREATE, testbed.skus, callers=_CREATORS)
+    refused = replace(testbed.full_speed(Kind.SELL, (SOLD_OUT,)), expect=grpc.StatusCode.FAILED_PRECONDITION)
     shares: Mapping[str, list[tuple[int, Plan]]] = {
         INVENTORY: [
-            (5, site.full_speed(Kind.EMPTY)),
-            (7, site.full_speed(Kind.GET, site.skus)),
-            (5, site.full_speed(Kind.SELL, site.skus)),
+            (5, testbed.full_speed(Kind.EMPTY)),
+            (7, testbed.full_speed(Kind.GET, testbed.skus)),
+            (5, testbed.full_speed(Kind.SELL, testbed.skus)),
             (3, refused),
         ],
         ORDER: [
-            (15, replace(site.full_speed(Kind.EMPTY), addresses=site.orders)),
-            (4, site.full_speed(Kind.LIST_ORDERS, users=create.users)),
+            (15, replace(testbed.full_speed(Kind.EMPTY), addresses=testbed.orders)),
+            (4, testbed.full_speed(Kind.LIST_ORDERS, users=create.users)),
             (1, create),
         ],
     }

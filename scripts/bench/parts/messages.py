@@ -16,7 +16,7 @@ from scripts.bench.harness.figures import Target
 from scripts.bench.harness.load import Kind
 from scripts.bench.harness.replicas import ORDER, cpu_in_turn
 from scripts.bench.harness.rounds import Rounds
-from scripts.bench.harness.testbed import Site
+from scripts.bench.harness.testbed import Testbed
 from scripts.bench.harness.worlds import CLUSTER, Servers
 from scripts.bench.parts.create import CREATE
 from scripts.cluster.topics import make_topics
@@ -32,20 +32,20 @@ _KEY: Final = "01M0000000000000000000000"  # as long as an order's number
 _BODY: Final = b'{"order_sn": "%b", "cause": "create", "sent_time": "2026-01-01T00:00:00.000000+00:00"}' % _KEY.encode()
 
 
-def messages(site: Site) -> None:
+def messages(testbed: Testbed) -> None:
     """Create orders, and in turns send nothing but an order's messages, from a process of its own."""
-    url = _url_of(site)
-    rounds = Rounds(site)
+    url = _url_of(testbed)
+    rounds = Rounds(testbed)
     as_the_order_service = (cpu_in_turn(ORDER, 0), _NOWHERE)
     with ProcessPoolExecutor(1, get_context("spawn"), keep_to_one_cpu, as_the_order_service) as process:
 
         def send() -> None:
-            rate = process.submit(send_bare, url, _PREFIX, site.options.seconds).result()
+            rate = process.submit(send_bare, url, _PREFIX, testbed.options.seconds).result()
             rounds.note(_BARE, rate)
-            site.say(f"  round {rounds.number}, {_BARE}: {rate:,.0f} a second")
+            testbed.say(f"  round {rounds.number}, {_BARE}: {rate:,.0f} a second")
 
         def create() -> None:
-            rounds.load(CREATE, site.full_speed(Kind.CREATE, site.skus, callers=_CALLERS))
+            rounds.load(CREATE, testbed.full_speed(Kind.CREATE, testbed.skus, callers=_CALLERS))
 
         for number in rounds:
             for measure in (send, create) if number % 2 else (create, send):
@@ -53,16 +53,16 @@ def messages(site: Site) -> None:
     rounds.tell()
     rounds.value(_BARE, "a second")
     rounds.rate(CREATE)
-    target = Target(at_least=0.4, aim=0.7) if site.world.name == CLUSTER else None
+    target = Target(at_least=0.4, aim=0.7) if testbed.world.name == CLUSTER else None
     rounds.ratio("CreateOrder ÷ bare messages", CREATE, _BARE, target)
 
 
-def _url_of(site: Site) -> str:
+def _url_of(testbed: Testbed) -> str:
     """The broker that the services use; nobody else has these topics."""
-    if isinstance(site.world, Servers):
-        make_topics(site.world.cluster.ports, _PREFIX)
-        return site.world.broker_url
-    return f"embedded:///{site.folder}/bare.db"
+    if isinstance(testbed.world, Servers):
+        make_topics(testbed.world.cluster.ports, _PREFIX)
+        return testbed.world.broker_url
+    return f"embedded:///{testbed.folder}/bare.db"
 
 
 def send_bare(url: str, prefix: str, seconds: float, threads: int = THREADS) -> float:

@@ -6,7 +6,7 @@ from typing import Final
 
 from scripts.bench.harness.load import Kind, Plan
 from scripts.bench.harness.rounds import Rounds
-from scripts.bench.harness.testbed import HOT, Site
+from scripts.bench.harness.testbed import HOT, Testbed
 from scripts.bench.harness.worlds import Servers
 
 EMPTY: Final = "empty call"
@@ -14,21 +14,23 @@ _SKUS_A_BATCH: Final = 100
 _CACHES: Final = {"no cache": "", "cache": "prefix=reads:", "cache of 1 s": "prefix=reads1:&expiry=1"}
 
 
-def reads(site: Site) -> None:
+def reads(testbed: Testbed) -> None:
     """Read one stock, and many at once, with and without the cache."""
     plans = {
-        "GetStock of one hot sku": site.full_speed(Kind.GET, (HOT,)),
-        f"GetStock of {len(site.skus):,} skus": site.full_speed(Kind.GET, site.skus),
-        f"BatchGetStocks of {_SKUS_A_BATCH}": site.full_speed(Kind.BATCH_GET, site.skus, lines=_SKUS_A_BATCH),
+        "GetStock of one hot sku": testbed.full_speed(Kind.GET, (HOT,)),
+        f"GetStock of {len(testbed.skus):,} skus": testbed.full_speed(Kind.GET, testbed.skus),
+        f"BatchGetStocks of {_SKUS_A_BATCH}": testbed.full_speed(Kind.BATCH_GET, testbed.skus, lines=_SKUS_A_BATCH),
     }
-    rounds = Rounds(site)
+    rounds = Rounds(testbed)
     with ExitStack() as started:
         addresses = {
-            name: started.enter_context(site.replica("inventory", {"INVENTORY_CACHE_URL": _url(site, parameters)}))
+            name: started.enter_context(
+                testbed.replica("inventory", {"INVENTORY_CACHE_URL": _url(testbed, parameters)})
+            )
             for name, parameters in _CACHES.items()
         }
         for _ in rounds:
-            rounds.loads({EMPTY: site.full_speed(Kind.EMPTY)} | _at_each(plans, addresses))
+            rounds.loads({EMPTY: testbed.full_speed(Kind.EMPTY)} | _at_each(plans, addresses))
     rounds.tell()
     for what in plans:
         rounds.ratio(f"{what}: cache ÷ none", f"{what}, cache", f"{what}, no cache")
@@ -43,10 +45,10 @@ def _at_each(plans: dict[str, Plan], addresses: dict[str, str]) -> dict[str, Pla
     }
 
 
-def _url(site: Site, parameters: str) -> str:
+def _url(testbed: Testbed, parameters: str) -> str:
     if not parameters:
         return "none://"
-    if isinstance(site.world, Servers):
-        return f"{site.world.cluster.redis_url}?{parameters}"
+    if isinstance(testbed.world, Servers):
+        return f"{testbed.world.cluster.redis_url}?{parameters}"
     _, _, local = parameters.partition("&")  # within one process there is nobody to be told apart from
     return f"local://?{local}"

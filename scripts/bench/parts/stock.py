@@ -8,7 +8,7 @@ import grpc
 from scripts.bench.harness.figures import Axis, Load, Plot, Point, Series, Target
 from scripts.bench.harness.load import Kind, Plan
 from scripts.bench.harness.rounds import Rounds
-from scripts.bench.harness.testbed import HOT, SOLD_OUT, Site
+from scripts.bench.harness.testbed import HOT, SOLD_OUT, Testbed
 
 EMPTY: Final = "empty call"
 SELL_HOT: Final = "Sell, one hot sku"
@@ -23,66 +23,66 @@ _APART: Final = "Sell, two skus, a replica each"
 _HALF: Final = 0.5
 
 
-def sell_many(site: Site) -> str:
+def sell_many(testbed: Testbed) -> str:
     """The name of the load that sells all skus but the hot one."""
-    return f"Sell, {len(site.skus):,} skus"
+    return f"Sell, {len(testbed.skus):,} skus"
 
 
-def stock(site: Site) -> None:
+def stock(testbed: Testbed) -> None:
     """Sell and read as fast as the callers can, beside an empty call through the same interceptors."""
-    many, get_hot = sell_many(site), f"{GET}, one hot sku"
-    rounds = Rounds(site)
+    many, get_hot = sell_many(testbed), f"{GET}, one hot sku"
+    rounds = Rounds(testbed)
     for _ in rounds:
         rounds.loads(
             {
-                EMPTY: site.full_speed(Kind.EMPTY),
-                SELL_HOT: site.full_speed(Kind.SELL, (HOT,)),
-                many: site.full_speed(Kind.SELL, site.skus),
-                REFUSED: _refused(site),
-                GET: site.full_speed(Kind.GET, site.skus),
-                get_hot: site.full_speed(Kind.GET, (HOT,)),
+                EMPTY: testbed.full_speed(Kind.EMPTY),
+                SELL_HOT: testbed.full_speed(Kind.SELL, (HOT,)),
+                many: testbed.full_speed(Kind.SELL, testbed.skus),
+                REFUSED: _refused(testbed),
+                GET: testbed.full_speed(Kind.GET, testbed.skus),
+                get_hot: testbed.full_speed(Kind.GET, (HOT,)),
             }
         )
-        half = rounds.tally.spread(SELL_HOT).values[-1] * _HALF
-        rounds.load(AT_HALF, site.paced(Kind.SELL, (HOT,), half))
+        half = rounds.recorder.spread(SELL_HOT).values[-1] * _HALF
+        rounds.load(AT_HALF, testbed.paced(Kind.SELL, (HOT,), half))
     rounds.tell()
     rounds.ratio("Sell of one hot sku ÷ empty call", SELL_HOT, EMPTY, Target(at_least=0.5, aim=0.7))
-    rounds.ratio(f"Sell over {len(site.skus):,} skus ÷ empty call", many, EMPTY, Target(at_least=0.45, aim=0.65))
+    rounds.ratio(f"Sell over {len(testbed.skus):,} skus ÷ empty call", many, EMPTY, Target(at_least=0.45, aim=0.65))
     rounds.ratio("refused for lack of stock ÷ empty call", REFUSED, EMPTY, Target(at_least=0.65, aim=0.85))
     rounds.ratio("GetStock ÷ empty call", GET, EMPTY)
     rounds.ratio("GetStock of one hot sku ÷ empty call", get_hot, EMPTY)
     rounds.p99("Sell at half of its most, p99", AT_HALF, Target(at_most=20, aim=10))
-    site.plot(
-        distribution("latency-stock", [rounds.tally.load(site.part, name) for name in (EMPTY, SELL_HOT, AT_HALF)])
+    testbed.plot(
+        distribution("latency-stock", [rounds.recorder.load(testbed.part, name) for name in (EMPTY, SELL_HOT, AT_HALF)])
     )
 
 
-def alone(site: Site) -> None:
+def alone(testbed: Testbed) -> None:
     """One caller with nobody beside it: what merging costs who has nobody to be merged with."""
-    rounds = Rounds(site)
-    with site.replica("inventory", {"INVENTORY_BATCH": "1"}) as unmerged:
+    rounds = Rounds(testbed)
+    with testbed.replica("inventory", {"INVENTORY_BATCH": "1"}) as unmerged:
         for _ in rounds:
-            one = site.full_speed(Kind.SELL, site.skus, callers=1)
-            rounds.loads({_ALONE: _at(one, site.inventories[0]), _ALONE_UNMERGED: _at(one, unmerged)})
+            one = testbed.full_speed(Kind.SELL, testbed.skus, callers=1)
+            rounds.loads({_ALONE: _at(one, testbed.inventories[0]), _ALONE_UNMERGED: _at(one, unmerged)})
     rounds.tell()
     target = Target(at_most=1.1, aim=1)
     rounds.latency_ratio("lone Sell: merging ÷ INVENTORY_BATCH=1, p50", _ALONE, _ALONE_UNMERGED, target)
 
 
-def replicas(site: Site) -> None:
+def replicas(testbed: Testbed) -> None:
     """Two replicas of inventory together, beside one of them alone, and beside two that sell a sku each."""
-    many = sell_many(site)
-    rounds = Rounds(site)
-    with site.replica("inventory", {}, found=True) as second:
-        first = next(address for address in site.inventories if address != second)
+    many = sell_many(testbed)
+    rounds = Rounds(testbed)
+    with testbed.replica("inventory", {}, found=True) as second:
+        first = next(address for address in testbed.inventories if address != second)
         both = (first, second)
         for _ in rounds:
-            hot, wide = site.full_speed(Kind.SELL, (HOT,)), site.full_speed(Kind.SELL, site.skus)
+            hot, wide = testbed.full_speed(Kind.SELL, (HOT,)), testbed.full_speed(Kind.SELL, testbed.skus)
             rounds.loads(
                 {
                     _ONE: _at(hot, first),
                     _TWO: _at(hot, *both),
-                    _APART: replace(_at(hot, *both), skus=(HOT, site.skus[0]), apart=True),
+                    _APART: replace(_at(hot, *both), skus=(HOT, testbed.skus[0]), apart=True),
                     f"{many}, one replica": _at(wide, first),
                     f"{many}, two replicas": _at(wide, *both),
                 }
@@ -91,7 +91,7 @@ def replicas(site: Site) -> None:
     rounds.ratio("two replicas together ÷ one, hot sku", _TWO, _ONE, Target(at_least=0.9, aim=1.1))
     rounds.ratio("two replicas, a sku each ÷ one replica, hot sku", _APART, _ONE)
     rounds.ratio("two replicas together, hot sku ÷ a sku each", _TWO, _APART)
-    name = f"two replicas together ÷ one, {len(site.skus):,} skus"
+    name = f"two replicas together ÷ one, {len(testbed.skus):,} skus"
     rounds.ratio(name, f"{many}, two replicas", f"{many}, one replica")
 
 
@@ -105,8 +105,8 @@ def distribution(name: str, loads: list[Load]) -> Plot:
     return Plot(name, "How long a call takes", "percentiles", x, y, series)
 
 
-def _refused(site: Site) -> Plan:
-    return replace(site.full_speed(Kind.SELL, (SOLD_OUT,)), expect=grpc.StatusCode.FAILED_PRECONDITION)
+def _refused(testbed: Testbed) -> Plan:
+    return replace(testbed.full_speed(Kind.SELL, (SOLD_OUT,)), expect=grpc.StatusCode.FAILED_PRECONDITION)
 
 
 def _at(plan: Plan, *addresses: str) -> Plan:

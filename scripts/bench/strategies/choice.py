@@ -12,7 +12,7 @@ from scripts.bench.strategies.no_lock import NoLock
 from scripts.bench.strategies.redis_lock import RedisLock
 from scripts.bench.strategies.redis_stock import RedisStock
 from scripts.bench.strategies.row_lock import RowLock
-from scripts.bench.strategies.strategy import Way
+from scripts.bench.strategies.strategy import Strategy
 from scripts.bench.strategies.thread_lock import ThreadLock
 from scripts.bench.strategies.version import Version
 
@@ -30,7 +30,7 @@ class Choice:
     """
 
     title: str
-    make: Callable[[Database, Redis, str], Way]
+    make: Callable[[Database, Redis, str], Strategy]
     keeps: tuple[bool, bool] = (True, True)
 
 

@@ -48,7 +48,7 @@ _OF_THE_SMALL: Final = Tables(
 )
 
 
-class Stand:
+class Fixture:
     """What sells.
 
     Attributes:
@@ -101,7 +101,7 @@ class Stand:
 
 
 @contextmanager
-def small_stand(name: str, world: Servers, units: Mapping[str, int], replicas: int) -> Iterator[Stand]:
+def small_fixture(name: str, world: Servers, units: Mapping[str, int], replicas: int) -> Iterator[Fixture]:
     """One of the small ways on a database and keys of its own, for the length of a `with` block.
 
     Args:
@@ -120,20 +120,20 @@ def small_stand(name: str, world: Servers, units: Mapping[str, int], replicas: i
         make_tables(database)
         stock_up(database, units)
     settings = {
-        "WAY_NAME": name,
-        "WAY_DATABASE_URL": url,
-        "WAY_REDIS_URL": world.cluster.redis_url,
-        "WAY_PREFIX": f"{folder.name}:",
+        "STRATEGY_NAME": name,
+        "STRATEGY_DATABASE_URL": url,
+        "STRATEGY_REDIS_URL": world.cluster.redis_url,
+        "STRATEGY_PREFIX": f"{folder.name}:",
     }
     services = [
-        Service(_SERVER, folder, folder / f"{number}.log", settings | {"WAY_CPU": cpu_of(number)})
+        Service(_SERVER, folder, folder / f"{number}.log", settings | {"STRATEGY_CPU": cpu_of(number)})
         for number in range(replicas)
     ]
     try:
         for service in services:
             service.start()
-        stand = Stand(name, [service.address for service in services], url, _OF_THE_SMALL, units)
-        yield stand
+        fixture = Fixture(name, [service.address for service in services], url, _OF_THE_SMALL, units)
+        yield fixture
         for service in services:
             service.stop()
     finally:

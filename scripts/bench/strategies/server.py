@@ -1,6 +1,6 @@
 """`python -m scripts.bench.strategies.server`: one way of selling behind the real `Sell`, server and interceptor.
 
-What to serve is said by `WAY_…` variables, as Reback's services are told theirs.
+What to serve is said by `STRATEGY_…` variables, as Reback's services are told theirs.
 """
 
 from collections import Counter
@@ -22,7 +22,7 @@ from inventory_srv.domain.errors import DifferentContent
 from reback.inventory.v1 import inventory_pb2 as pb
 from reback.inventory.v1 import inventory_pb2_grpc
 from scripts.bench.strategies.choice import CHOICES
-from scripts.bench.strategies.strategy import Way
+from scripts.bench.strategies.strategy import Strategy
 
 _MORE_CONNECTIONS: Final = 16  # than threads, as Reback's inventory has
 
@@ -37,7 +37,7 @@ class Settings(BaseSettings):
         cpu: On which it runs, as of Reback's services: auto, any, or a number.
     """
 
-    model_config = SettingsConfigDict(env_prefix="WAY_")
+    model_config = SettingsConfigDict(env_prefix="STRATEGY_")
 
     name: str
     database_url: str
@@ -51,8 +51,8 @@ class Settings(BaseSettings):
 class Servicer(inventory_pb2_grpc.InventoryServiceServicer):
     """`Sell` alone."""
 
-    def __init__(self, way: Way) -> None:
-        self._way = way
+    def __init__(self, strategy: Strategy) -> None:
+        self._strategy = strategy
 
     def Sell(self, request: pb.SellRequest, context: grpc.ServicerContext) -> pb.Sale:  # noqa: N802, ARG002 the proto's
         wanted: Counter[str] = Counter()
@@ -60,25 +60,25 @@ class Servicer(inventory_pb2_grpc.InventoryServiceServicer):
             wanted[line.sku] += line.quantity
         lines = dict(sorted(wanted.items()))
         try:
-            self._way.sell(request.order_sn, lines)
+            self._strategy.sell(request.order_sn, lines)
         except peewee.IntegrityError:  # the sale is there: its row has the order_sn as key
             raise DifferentContent("order_sn", request.order_sn) from None
         sold = [pb.SaleLine(sku=sku, quantity=units) for sku, units in lines.items()]
         return pb.Sale(order_sn=request.order_sn, state=pb.SALE_STATE_SOLD, lines=sold)
 
 
-class WayService:
+class StrategyService:
     """A way, its engines and its server."""
 
     def __init__(self, settings: Settings) -> None:
         self._database = Database(settings.database_url, connections=settings.threads + _MORE_CONNECTIONS)
         self._redis = redis.Redis.from_url(settings.redis_url)
-        self._way = CHOICES[settings.name].make(self._database, self._redis, settings.prefix)
+        self._strategy = CHOICES[settings.name].make(self._database, self._redis, settings.prefix)
         self._server = Server("inventory", settings.listen, threads=settings.threads)
         self._server.add(
             "reback.inventory.v1.InventoryService",
             inventory_pb2_grpc.add_InventoryServiceServicer_to_server,
-            Servicer(self._way),  # type: ignore[abstract]  # the other calls are UNIMPLEMENTED
+            Servicer(self._strategy),  # type: ignore[abstract]  # the other calls are UNIMPLEMENTED
         )
 
     @property
@@ -90,17 +90,17 @@ class WayService:
 
     def stop(self) -> None:
         self._server.drain()
-        self._way.close()
+        self._strategy.close()
         self._redis.close()
         self._database.close()
 
 
 def main() -> None:
-    set_up_logs("way")
+    set_up_logs("strategy")
     stop_signal = StopSignal()
     settings = Settings()  # type: ignore[call-arg]  # the environment gives them
     keep_to_one_cpu(settings.cpu, settings.listen)
-    serve("way", "WAY_LISTEN", WayService(settings), stop_signal)
+    serve("strategy", "STRATEGY_LISTEN", StrategyService(settings), stop_signal)
 
 
 if __name__ == "__main__":

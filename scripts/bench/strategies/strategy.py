@@ -29,7 +29,7 @@ _SALE: Final = """
 _READ: Final = "SELECT available, version FROM stock WHERE sku = ?"
 
 
-class Way(Protocol):
+class Strategy(Protocol):
     """A way of selling; its `sell` is called by many threads at once."""
 
     def sell(self, order_sn: str, lines: Lines) -> None:

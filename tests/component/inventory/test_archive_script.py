@@ -11,7 +11,7 @@ import pytest
 import inventory_srv.bootstrap
 import order_srv.bootstrap
 from common.database import Database, to_micros
-from scripts.bench.harness.prefill import Filling
+from scripts.bench.harness.prefill import Prefill
 from tests.support.databases import url_of
 from tests.unit.inventory.working_sets import START
 
@@ -24,9 +24,9 @@ def databases(engine: str, tmp_path: Path) -> Iterator[dict[str, Database]]:
     found = {name: Database(url_of(tmp_path, name)) for name in ("inventory", "order", "archive")}
     found["inventory"].migrate(inventory_srv.bootstrap.MIGRATIONS)
     found["order"].migrate(order_srv.bootstrap.MIGRATIONS)
-    filling = Filling(found["inventory"], found["order"])
-    filling.skus(5)
-    filling.sales(10, waiting=True)
+    prefill = Prefill(found["inventory"], found["order"])
+    prefill.skus(5)
+    prefill.sales(10, waiting=True)
     long_ago = (to_micros(START) - 90 * 86_400 * 1_000_000,)
 
     def age() -> None:

@@ -7,7 +7,7 @@ from typing import Final
 import pytest
 
 from inventory_srv.domain.records import SaleState
-from scripts.bench.harness.prefill import Filling, sku_names
+from scripts.bench.harness.prefill import Prefill, sku_names
 from tests.component.inventory.shop import Shop
 from tests.support.query_plans import count_rows, dear_plans, plan_of
 from tests.unit.inventory.working_sets import adjust, reback, sell
@@ -21,9 +21,9 @@ LATER: Final = datetime(2100, 1, 1, tzinfo=UTC)
 @pytest.fixture
 def shop(shop: Shop) -> Shop:
     """A shop with so many rows that an engine gains by an index."""
-    filling = Filling(shop.database, shop.database)
-    filling.stock(SKUS)
-    filling.sales(SALES)
+    prefill = Prefill(shop.database, shop.database)
+    prefill.stock(SKUS)
+    prefill.sales(SALES)
     shop.database.write(lambda: shop.database.execute("INSERT INTO opening_balance SELECT sku, 0, 0, 0 FROM stock"))
     count_rows(shop.database, "stock", "sale", "sale_line", "movement", "opening_balance")
     return shop

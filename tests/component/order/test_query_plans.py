@@ -10,7 +10,7 @@ import pytest
 import inventory_srv.bootstrap
 from common.database import Database
 from order_srv.domain.order import CloseCause, Closing, Outcome, State
-from scripts.bench.harness.prefill import Filling
+from scripts.bench.harness.prefill import Prefill
 from tests.support.databases import url_of
 from tests.support.query_plans import count_rows, dear_plans, plan_of
 from tests.unit.order.order_book import NOW, OrderBook, order_book
@@ -32,9 +32,9 @@ def book(engine: str, tmp_path: Path) -> Iterator[OrderBook]:
     inventory = Database(url_of(tmp_path, "inventory"))
     inventory.migrate(inventory_srv.bootstrap.MIGRATIONS)
     with order_book(tmp_path) as opened:
-        filling = Filling(inventory, opened.database)
-        filling.skus(SKUS)
-        filling.sales(WAITING, waiting=True)
+        prefill = Prefill(inventory, opened.database)
+        prefill.skus(SKUS)
+        prefill.sales(WAITING, waiting=True)
         for _ in range(20):
             opened.add()
             opened.cancel(opened.unpaid())

@@ -5,13 +5,13 @@ from pathlib import Path
 
 import pytest
 
-from tests.component.strategies.tables import Shelf, open_shelf
+from tests.component.strategies.tables import Tables, open_tables
 from tests.support.engines import REDIS_URL
 
-collect_ignore = [] if REDIS_URL else ["test_ways_on_redis.py"]
+collect_ignore = [] if REDIS_URL else ["test_strategies_on_redis.py"]
 
 
 @pytest.fixture
-def shelf(engine: str, tmp_path: Path) -> Iterator[Shelf]:
-    with open_shelf(tmp_path) as opened:
+def tables(engine: str, tmp_path: Path) -> Iterator[Tables]:
+    with open_tables(tmp_path) as opened:
         yield opened

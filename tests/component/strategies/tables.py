@@ -15,7 +15,7 @@ from redis import Redis
 from common.database import Database
 from common.errors import DomainError
 from scripts.bench.strategies.choice import CHOICES
-from scripts.bench.strategies.strategy import Lines, Way, make_tables, stock_up
+from scripts.bench.strategies.strategy import Lines, Strategy, make_tables, stock_up
 from tests.support.databases import url_of
 from tests.support.engines import REDIS_URL
 
@@ -27,7 +27,7 @@ ON_REDIS = ["redis-lock", "redis-stock"] if REDIS_URL else []
 WITHOUT_REDIS = [name for name in CHOICES if not name.startswith("redis")]
 
 
-class Shelf:
+class Tables:
     """A database with the tables, and ways of selling on it."""
 
     def __init__(self, database: Database, opened: ExitStack) -> None:
@@ -42,13 +42,13 @@ class Shelf:
     def put(self, **units: int) -> None:
         stock_up(self.database, units)
 
-    def open(self, name: str) -> Way:
+    def open(self, name: str) -> Strategy:
         """A way, as its server opens it; another one of the same name is another replica."""
         return self.keep(CHOICES[name].make(self.database, self.redis, self.prefix))
 
-    def keep(self, way: Way) -> Way:
+    def keep(self, strategy: Strategy) -> Strategy:
         """The way, which is closed with the shelf."""
-        return self._opened.enter_context(closing(way))
+        return self._opened.enter_context(closing(strategy))
 
     def available(self, sku: str) -> int:
         ((available,),) = self._ask("SELECT available FROM stock WHERE sku = ?", sku)
@@ -72,32 +72,32 @@ def void(_: object) -> None:
 
 
 @contextmanager
-def open_shelf(folder: Path) -> Iterator[Shelf]:
+def open_tables(folder: Path) -> Iterator[Tables]:
     with closing(Database(url_of(folder, "ways"), connections=80)) as database:
         make_tables(database)
         with ExitStack() as opened:
-            shelf = Shelf(database, opened)
+            tables = Tables(database, opened)
             if REDIS_URL:
-                opened.callback(lambda: _forget(shelf))
-            yield shelf
+                opened.callback(lambda: _forget(tables))
+            yield tables
 
 
-def _forget(shelf: Shelf) -> None:
+def _forget(tables: Tables) -> None:
     with Redis.from_url(REDIS_URL) as client:
-        for key in client.scan_iter(f"{shelf.prefix}*"):
+        for key in client.scan_iter(f"{tables.prefix}*"):
             client.delete(key)
 
 
-def outcome(way: Way, order_sn: str, lines: Lines) -> DomainError | None:
+def outcome(strategy: Strategy, order_sn: str, lines: Lines) -> DomainError | None:
     """None: it sold; else why not."""
     try:
-        way.sell(order_sn, lines)
+        strategy.sell(order_sn, lines)
     except DomainError as refusal:
         return refusal
     return None
 
 
-def rush(ways: Sequence[Way], orders: Sequence[Lines], threads: int) -> Counter[type[DomainError] | None]:
+def rush(strategies: Sequence[Strategy], orders: Sequence[Lines], threads: int) -> Counter[type[DomainError] | None]:
     """Many callers at once, to these replicas in turn; how often each outcome came."""
     begin = threading.Barrier(threads)
 
@@ -105,7 +105,7 @@ def rush(ways: Sequence[Way], orders: Sequence[Lines], threads: int) -> Counter[
         begin.wait(PATIENCE)
         seen = []
         for number in range(thread, len(orders), threads):
-            refusal = outcome(ways[number % len(ways)], f"order-{number}", orders[number])
+            refusal = outcome(strategies[number % len(strategies)], f"order-{number}", orders[number])
             seen.append(None if refusal is None else type(refusal))
         return seen
 

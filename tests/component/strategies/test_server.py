@@ -8,8 +8,8 @@ import pytest
 from common.rpc.errors import to_domain_error
 from reback.inventory.v1 import inventory_pb2 as pb
 from reback.inventory.v1.inventory_pb2_grpc import InventoryServiceStub
-from scripts.bench.strategies.server import Settings, WayService
-from tests.component.strategies.tables import PATIENCE, Shelf
+from scripts.bench.strategies.server import Settings, StrategyService
+from tests.component.strategies.tables import PATIENCE, Tables
 from tests.support.databases import url_of
 
 
@@ -17,9 +17,9 @@ def request(order_sn: str, *lines: tuple[str, int]) -> pb.SellRequest:
     return pb.SellRequest(order_sn=order_sn, lines=[pb.SaleLine(sku=sku, quantity=units) for sku, units in lines])
 
 
-def test_a_way_answers_as_reback_does(shelf: Shelf, tmp_path: Path) -> None:
-    shelf.put(cup=3, tea=1)
-    service = WayService(
+def test_a_way_answers_as_reback_does(tables: Tables, tmp_path: Path) -> None:
+    tables.put(cup=3, tea=1)
+    service = StrategyService(
         Settings(name="conditional-update", database_url=url_of(tmp_path, "ways"), redis_url="redis://127.0.0.1:1/0")
     )
     service.start()
@@ -37,5 +37,5 @@ def test_a_way_answers_as_reback_does(shelf: Shelf, tmp_path: Path) -> None:
                 assert to_domain_error(error.value).reason == reason
     finally:
         service.stop()
-    assert shelf.sold() == {"cup": 2, "tea": 1}
-    assert shelf.available("cup") == 1
+    assert tables.sold() == {"cup": 2, "tea": 1}
+    assert tables.available("cup") == 1

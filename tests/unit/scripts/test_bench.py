@@ -10,7 +10,7 @@ from reback.order.v1 import order_pb2 as pb
 from scripts.bench.harness.books import fault
 from scripts.bench.harness.figures import Figure, Spread, Target, percentile
 from scripts.bench.harness.load import Kind, Measured, Plan, requests, requests_by_address
-from scripts.bench.harness.recorder import Tally
+from scripts.bench.harness.recorder import Recorder
 from scripts.bench.harness.testbed import share
 
 
@@ -67,19 +67,19 @@ def measured(*latencies: float, seconds: float = 1.0, failures: int = 0) -> Meas
 
 
 def test_a_ratio_is_made_within_each_round() -> None:
-    tally = Tally()
+    recorder = Recorder()
     for sold, empty in ((1, 2), (3, 4), (9, 10)):
-        tally.take("sell", "so", measured(*[0.1] * sold))
-        tally.take("empty", "so", measured(*[0.1] * empty))
-    assert tally.ratio("sell", "empty").values == (0.5, 0.75, 0.9)
-    assert tally.ratio("sell", "empty").median == 0.75
+        recorder.take("sell", "so", measured(*[0.1] * sold))
+        recorder.take("empty", "so", measured(*[0.1] * empty))
+    assert recorder.ratio("sell", "empty").values == (0.5, 0.75, 0.9)
+    assert recorder.ratio("sell", "empty").median == 0.75
 
 
 def test_a_load_has_its_rounds_side_by_side_and_its_latencies_together() -> None:
-    tally = Tally()
-    tally.take("sell", "64 callers", measured(0.003, 0.001, 0.002, seconds=2.0))
-    tally.take("sell", "64 callers", measured(0.005, seconds=1.0, failures=1))
-    load = tally.load("stock", "sell")
+    recorder = Recorder()
+    recorder.take("sell", "64 callers", measured(0.003, 0.001, 0.002, seconds=2.0))
+    recorder.take("sell", "64 callers", measured(0.005, seconds=1.0, failures=1))
+    load = recorder.load("stock", "sell")
     assert load.rate.values == (1.5, 1.0)
     assert load.p50.values == (2.0, 5.0)
     assert load.p999.values == (3.0, 5.0)
@@ -91,7 +91,7 @@ def test_a_load_has_its_rounds_side_by_side_and_its_latencies_together() -> None
 
 def test_a_load_of_which_no_call_succeeded_is_not_measured() -> None:
     with pytest.raises(RuntimeError, match="UNAVAILABLE"):
-        Tally().take("sell", "so", measured(failures=3))
+        Recorder().take("sell", "so", measured(failures=3))
 
 
 @pytest.mark.parametrize(("whole", "count"), [(64, 1), (64, 3), (10_000, 7), (1, 4)])

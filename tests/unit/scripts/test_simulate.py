@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from scripts.bench.simulate import Costs, Need, Site, limits, needs, one_machine, read_costs, shards_met, waits
+from scripts.bench.simulate import Costs, Deployment, Need, limits, needs, one_machine, read_costs, shards_met, waits
 
 COSTS = Costs(
     order_srv=0.002,
@@ -18,7 +18,7 @@ COSTS = Costs(
     load=0.0004,
     commit=0.001,
 )
-SITE = Site(lines=1, cores=8, share=0.5, hop=0.0)
+DEPLOYMENT = Deployment(lines=1, cores=8, share=0.5, hop=0.0)
 
 
 def count(found: list[Need], name: str) -> int:
@@ -38,20 +38,20 @@ def test_an_order_of_one_line_meets_one_shard_and_one_of_very_many_meets_all() -
 
 
 def test_every_kind_gets_as_many_as_keep_it_below_its_share() -> None:
-    found = needs(COSTS, 1000, SITE)
+    found = needs(COSTS, 1000, DEPLOYMENT)
 
     assert count(found, "order_srv") == 4
     assert count(found, "inventory_srv") == 1
     assert count(found, "stock shards (Redis)") == 1
     assert count(found, "stock shards (MariaDB)") == 1
-    assert all(need.busy <= SITE.share + 1e-9 for need in found)
-    assert count(needs(COSTS, 100_000, SITE), "order_srv") == 400
-    assert count(needs(COSTS, 100_000, SITE), "order shards") == 15
+    assert all(need.busy <= DEPLOYMENT.share + 1e-9 for need in found)
+    assert count(needs(COSTS, 100_000, DEPLOYMENT), "order_srv") == 400
+    assert count(needs(COSTS, 100_000, DEPLOYMENT), "order shards") == 15
 
 
 def test_orders_of_several_lines_cost_more_the_more_stock_shards_there_are() -> None:
-    single = needs(COSTS, 100_000, SITE)
-    several = needs(COSTS, 100_000, Site(lines=5, cores=8, share=0.5, hop=0.0))
+    single = needs(COSTS, 100_000, DEPLOYMENT)
+    several = needs(COSTS, 100_000, Deployment(lines=5, cores=8, share=0.5, hop=0.0))
 
     one_core = math.ceil(100_000 * COSTS.redis / 0.5)
     assert count(single, "stock shards (MariaDB)") == one_core > 10, "each has a Redis, which is full first"
@@ -65,7 +65,7 @@ def test_orders_of_several_lines_cost_more_the_more_stock_shards_there_are() -> 
 
 
 def test_the_next_limit_is_where_one_of_a_kind_is_as_busy_as_it_may_be() -> None:
-    assert limits(COSTS, SITE) == pytest.approx(
+    assert limits(COSTS, DEPLOYMENT) == pytest.approx(
         {
             "order_srv": 250,
             "inventory_srv": 1000,
@@ -77,13 +77,13 @@ def test_the_next_limit_is_where_one_of_a_kind_is_as_busy_as_it_may_be() -> None
         rel=1e-3,
     )
     stock_is_cheap = replace(COSTS, inventory_srv=0.00001)
-    assert list(limits(stock_is_cheap, SITE))[:2] == ["order_srv", "RocketMQ brokers"], "the next limit first"
+    assert list(limits(stock_is_cheap, DEPLOYMENT))[:2] == ["order_srv", "RocketMQ brokers"], "the next limit first"
 
 
 def test_waiting_in_one_queue_is_that_of_queueing_theory() -> None:
     half_busy = [Need("one", 1, 1.0, 0.001, 500)]
 
-    took = waits(COSTS, half_busy, 500, SITE, orders=60_000)
+    took = waits(COSTS, half_busy, 500, DEPLOYMENT, orders=60_000)
 
     apart = 3 * COSTS.commit
     assert sum(took) / len(took) - apart == pytest.approx(0.001 / (1 - 0.5), rel=0.08)  # M/M/1

@@ -3,28 +3,28 @@
 import pytest
 
 from inventory_srv.domain.records import SaleState
-from scripts.bench.harness.prefill import PLENTY, Filling, sku_names
+from scripts.bench.harness.prefill import PLENTY, Prefill, sku_names
 from tests.component.inventory.shop import Shop
 from tests.unit.inventory.working_sets import reback, sell
 
 
 def test_the_books_balance_however_often_more_is_put_in(shop: Shop) -> None:
-    filling = Filling(shop.database, shop.database)
+    prefill = Prefill(shop.database, shop.database)
     for skus, sales in ((20, 40), (20, 400), (20, 400)):
-        filling.stock(skus)
-        filling.sales(sales)
-    filling.stock(3, "other")
+        prefill.stock(skus)
+        prefill.sales(sales)
+    prefill.stock(3, "other")
 
     assert shop.audit.page(1000, "") == (23, [], "")
     assert [stock.sku for stock in shop.queries.list_stocks("sku-", 1000, "").rows] == list(sku_names(20))
     assert {shop.units(sku) for sku in sku_names(20)} == {(PLENTY - 20, 20)}
-    assert filling.sold_without_order == 400
+    assert prefill.sold_without_order == 400
 
 
 def test_sales_that_were_put_in_are_given_back_as_any(shop: Shop) -> None:
-    filling = Filling(shop.database, shop.database)
-    filling.stock(10)
-    filling.sales(30)
+    prefill = Prefill(shop.database, shop.database)
+    prefill.stock(10)
+    prefill.sales(30)
 
     given_back = shop.carry_out(reback("0-sku-0000000012"))
     shop.carry_out(sell("o1", ("sku-0000002", 5)))
@@ -38,8 +38,8 @@ def test_sales_that_were_put_in_are_given_back_as_any(shop: Shop) -> None:
 
 
 def test_sales_that_can_not_be_spread_evenly_are_refused(shop: Shop) -> None:
-    filling = Filling(shop.database, shop.database)
-    filling.stock(3)
+    prefill = Prefill(shop.database, shop.database)
+    prefill.stock(3)
 
     with pytest.raises(ValueError, match="can't be spread evenly over 3 skus"):
-        filling.sales(10)
+        prefill.sales(10)
