@@ -1,4 +1,4 @@
-"""The 18 fixed delays that RocketMQ knows, and the pauses between tries that follow them."""
+"""The 18 fixed delays that RocketMQ knows."""
 
 from datetime import timedelta
 
@@ -8,12 +8,3 @@ DELAY_LEVELS: tuple[timedelta, ...] = (
     *(timedelta(hours=hours) for hours in (1, 2)),
 )
 """1s 5s 10s 30s 1m … 10m 20m 30m 1h 2h: level 1 is the first."""
-
-
-def pause_before_retry(attempt: int, first: timedelta) -> timedelta:
-    """How long to wait after try number `attempt` (from 1) failed: `first`, then growing as the levels grow.
-
-    With `first` = 1 s these are the delay levels themselves. It never passes the longest level, unless `first` does.
-    """
-    level = DELAY_LEVELS[min(attempt, len(DELAY_LEVELS)) - 1]
-    return min(first * level.total_seconds(), max(DELAY_LEVELS[-1], first))

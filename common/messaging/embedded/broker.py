@@ -15,7 +15,6 @@ from pathlib import Path
 import structlog
 
 from common.clock import Clock
-from common.messaging.delay_levels import pause_before_retry
 from common.messaging.embedded.consumer import Consumer, micros, micros_since_epoch, moment_at
 from common.messaging.embedded.store import ASK_AGAIN, CHECK_BACK, NOBODY, Store, Taken
 from common.messaging.embedded.url import EmbeddedOptions
@@ -33,7 +32,7 @@ from common.messaging.port import (
     Message,
     Resolution,
 )
-from common.messaging.retries import one_line
+from common.messaging.retries import GiveUp, Handled, RetryAfter, RetryPolicy, one_line
 
 log = structlog.get_logger(__name__)
 
@@ -50,6 +49,7 @@ class EmbeddedBroker(Broker):
         self._prefix = topic_prefix
         self._clock = clock
         self._writer = Writer(path, options.busy_timeout.total_seconds())
+        self._retries = RetryPolicy(options.tries, options.retry_after)
         self._consumers: list[Consumer] = []
         self._watcher: Watcher | None = None
         self._closing = False
@@ -103,7 +103,7 @@ class EmbeddedBroker(Broker):
     def subscribe(self, topic: str, group: str, handler: Handler) -> None:
         if group == NOBODY or group.startswith("%"):
             raise ValueError(f"{group!r} can't be a group's name: it is empty, or begins with %")
-        work = partial(self._handle, topic, handler)
+        work = partial(self._handle, topic, group, handler)
         self._add_consumer(topic, group, self._options.handlers, self._options.tries, work)
 
     def answer_check_backs(self, topic: str, checker: Checker) -> None:
@@ -153,17 +153,15 @@ class EmbeddedBroker(Broker):
         self._writer.wake()
         self._watcher.start()
 
-    def _handle(self, topic: str, handler: Handler, taken: Taken) -> Write:
-        message = Message(topic, taken.key, taken.body)
-        try:
-            handler(Delivery(message, str(taken.id), taken.attempt))
-        except BaseException as error:  # noqa: BLE001 - whatever a handler raises means: again, later
-            text = one_line(error)
-            log.warning("handler failed", topic=topic, key=taken.key, attempt=taken.attempt, error=text)
-            if taken.attempt >= self._options.tries:
-                return self._dead(taken, text)
-            return self._later(taken, pause_before_retry(taken.attempt, self._options.retry_after))
-        return Write(Store.done, (taken.id, taken.queue, taken.token))
+    def _handle(self, topic: str, group: str, handler: Handler, taken: Taken) -> Write:
+        delivery = Delivery(Message(topic, taken.key, taken.body), str(taken.id), taken.attempt)
+        match self._retries.deliver(delivery, group, handler):
+            case Handled():
+                return Write(Store.done, (taken.id, taken.queue, taken.token))
+            case RetryAfter(pause):
+                return self._later(taken, pause)
+            case GiveUp(_, error):  # the entry itself has counted its attempts
+                return self._dead(taken, error)
 
     def _ask(self, topic: str, checker: Checker, taken: Taken) -> Write:
         resolution = self._answer(topic, checker, taken)

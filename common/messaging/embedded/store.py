@@ -17,6 +17,8 @@ import sqlite3
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+from common.messaging.retries import LAST_ATTEMPT_LOST
+
 NOBODY = ""
 CHECK_BACK = "%check-back"
 ASK_AGAIN = "%ask-again"
@@ -269,8 +271,7 @@ class Store:
         found = self.connection.execute(_TAKE, (queue, lease.now, lease.tick, longest, limit)).fetchall()
         spent = [row for row in found if lease.tries and row[3] >= lease.tries]
         if spent:
-            error = "its last handler never answered: that process died or was stopped"
-            self.bury([(error, lease.now, entry, queue, token) for entry, _, _, _, token in spent])
+            self.bury([(LAST_ATTEMPT_LOST, lease.now, entry, queue, token) for entry, _, _, _, token in spent])
             return self.take(queue, limit, lease)
         token = secrets.randbits(62)
         until = lease.tick + lease.length

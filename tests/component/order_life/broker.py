@@ -12,7 +12,6 @@ from enum import Enum
 from threading import Condition
 
 from common.clock import Clock
-from common.messaging.delay_levels import pause_before_retry
 from common.messaging.port import (
     Broker,
     BrokerUnavailable,
@@ -24,6 +23,7 @@ from common.messaging.port import (
     Message,
     Resolution,
 )
+from common.messaging.retries import pause_before_retry
 
 
 class Send(Enum):

@@ -10,6 +10,7 @@ import pytest
 from common.clock import ManualClock
 from common.messaging.long_delays import FOR_GROUP, Hop, Hops, level_step
 from common.messaging.port import BrokerUnavailable, Delivery, Handler, Message
+from common.messaging.retries import RetryPolicy
 from common.messaging.rocketmq.dead_letters import ATTEMPTS, ERROR
 from common.messaging.rocketmq.messages import BASE64, ID, TRY
 from common.messaging.rocketmq.native.consumer import Subscription
@@ -49,8 +50,7 @@ class Desk:
             group="order",
             consumer_group="test-messages-order",
             handler=handler or self.handled.append,
-            tries=3,
-            retry_after=timedelta(seconds=1),
+            retries=RetryPolicy(tries=3, first_pause=timedelta(seconds=1)),
             hops=self.hops,
             sending=cast("Sending", self.broker),
             closing=self.closing,

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, cast
 from common.clock import ManualClock
 from common.messaging.long_delays import FOR_GROUP, Hop, Hops, longest_step
 from common.messaging.port import BrokerUnavailable, Delivery, Message
+from common.messaging.retries import RetryPolicy
 from common.messaging.rocketmq.dead_letters import ATTEMPTS, ERROR
 from common.messaging.rocketmq.messages import ID, to_client
 from common.messaging.rocketmq.proxy.handler import Handling
@@ -71,8 +72,7 @@ class Desk:
             group="order",
             consumer_group="p-orders-order",
             handler=handler or self.handled.append,
-            tries=3,
-            retry_after=timedelta(seconds=1),
+            retries=RetryPolicy(tries=3, first_pause=timedelta(seconds=1)),
             hops=self.hops,
             sending=cast("Sending", self.broker),
             wait=self._wait,

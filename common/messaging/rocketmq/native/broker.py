@@ -29,6 +29,7 @@ from common.messaging.port import (
     MessagingError,
     Resolution,
 )
+from common.messaging.retries import RetryPolicy
 from common.messaging.rocketmq.dead_letters import DeadLetters, dead_letter_topic, note_of_replay
 from common.messaging.rocketmq.native.consumer import Consumer, Subscription
 from common.messaging.rocketmq.native.library import load
@@ -113,8 +114,7 @@ class NativeBroker(Broker):
             group=group,
             consumer_group=self._consumer_group(topic, group),
             handler=handler,
-            tries=self._options.tries,
-            retry_after=self._options.retry_after,
+            retries=RetryPolicy(self._options.tries, self._options.retry_after),
             hops=self._hops,
             sending=self._sending,
             closing=self._closing,

@@ -6,16 +6,14 @@ only then acknowledged.
 """
 
 from dataclasses import dataclass
-from datetime import timedelta
 from threading import Event
 from typing import Any, Final
 
 import structlog
 
-from common.messaging.delay_levels import pause_before_retry
 from common.messaging.long_delays import FOR_GROUP, Arrival, Hop, Hops
 from common.messaging.port import BrokerUnavailable, Delivery, Handler, Message
-from common.messaging.retries import one_line
+from common.messaging.retries import GiveUp, Handled, RetryAfter, RetryPolicy
 from common.messaging.rocketmq.dead_letters import dead_letter_properties, dead_letter_topic
 from common.messaging.rocketmq.messages import TRY
 from common.messaging.rocketmq.native.membership import Member
@@ -41,8 +39,7 @@ class Subscription:
         group: The port's name of the group.
         consumer_group: RocketMQ's name of it.
         handler: Who handles.
-        tries: After how many a message is a dead letter.
-        retry_after: The pause after the first failed try.
+        retries: Decides what follows a failure.
         hops: Plans delays.
         sending: Sends on.
         closing: Set when the broker closes.
@@ -53,8 +50,7 @@ class Subscription:
     group: str
     consumer_group: str
     handler: Handler
-    tries: int
-    retry_after: timedelta
+    retries: RetryPolicy
     hops: Hops
     sending: Sending
     closing: Event
@@ -85,18 +81,15 @@ class Subscription:
                 self._handle(came)
 
     def _handle(self, came: Arrived) -> None:
-        try:
-            self.handler(Delivery(came.message, came.message_id, came.attempt))
-        except BaseException as error:  # noqa: BLE001 - whatever a handler raises means: again, later
-            text = one_line(error)
-            log.warning("handler failed", topic=self.topic, key=came.message.key, attempt=came.attempt, error=text)
-            if came.attempt >= self.tries:
-                grave_of_it = came.properties | dead_letter_properties(came.attempt, text)
-                self._send(dead_letter_topic(self.consumer_group), came.message, grave_of_it)
-            else:
-                pause = self.hops.first(pause_before_retry(came.attempt, self.retry_after))
+        match self.retries.deliver(Delivery(came.message, came.message_id, came.attempt), self.group, self.handler):
+            case Handled():
+                pass
+            case RetryAfter(pause):
                 again = came.properties | {FOR_GROUP: self.group, TRY: str(came.attempt + 1)}
-                self._send(self.full_topic, came.message, again, pause)
+                self._send(self.full_topic, came.message, again, self.hops.first(pause))
+            case GiveUp(attempts, error):
+                properties = came.properties | dead_letter_properties(attempts, error)
+                self._send(dead_letter_topic(self.consumer_group), came.message, properties)
 
     def _send(self, topic: str, message: Message, properties: dict[str, str], hop: Hop | None = None) -> None:
         """Send on, however long the broker is away: until then the message is not acknowledged."""

@@ -31,6 +31,7 @@ from common.messaging.port import (
     MessagingError,
     Resolution,
 )
+from common.messaging.retries import RetryPolicy
 from common.messaging.rocketmq.dead_letters import DeadLetters, dead_letter_topic, note_of_replay
 from common.messaging.rocketmq.proxy.check_backs import CheckBackWorkers
 from common.messaging.rocketmq.proxy.client import Receiver, Sender, check, configuration, start
@@ -112,8 +113,7 @@ class RocketmqBroker(Broker):
             group=group,
             consumer_group=consumer_group,
             handler=handler,
-            tries=self._options.tries,
-            retry_after=self._options.retry_after,
+            retries=RetryPolicy(self._options.tries, self._options.retry_after),
             hops=self._hops,
             sending=self._sending,
             wait=self._closing.wait,

@@ -7,11 +7,10 @@ from typing import Final
 import structlog
 
 from common.errors import Unavailable
-from common.messaging.delay_levels import pause_before_retry
 from common.messaging.long_delays import Arrival, Hop, Hops
 from common.messaging.port import Delivery, Handler, Message
-from common.messaging.retries import one_line
-from common.messaging.rocketmq.dead_letters import GIVEN_UP_BY_THE_BROKER, dead_letter_properties, dead_letter_topic
+from common.messaging.retries import GiveUp, Handled, RetryAfter, RetryPolicy
+from common.messaging.rocketmq.dead_letters import dead_letter_properties, dead_letter_topic
 from common.messaging.rocketmq.messages import first_id, properties_of, to_port
 from common.messaging.rocketmq.proxy.consumer import Held
 from common.messaging.rocketmq.proxy.producer import Sending
@@ -30,8 +29,7 @@ class Handling:
         group: The port's.
         consumer_group: RocketMQ's.
         handler: What messages are for.
-        tries: After how many a message is a dead letter.
-        retry_after: The first pause.
+        retries: Decides what follows a failure.
         wait: Waits for so many seconds, or until the broker closes; whether it does.
     """
 
@@ -43,8 +41,7 @@ class Handling:
         group: str,
         consumer_group: str,
         handler: Handler,
-        tries: int,
-        retry_after: timedelta,
+        retries: RetryPolicy,
         hops: Hops,
         sending: Sending,
         wait: Callable[[float], bool],
@@ -54,8 +51,7 @@ class Handling:
         self._group = group
         self._graves = dead_letter_topic(consumer_group)
         self._handler = handler
-        self._tries = tries
-        self._retry_after = retry_after
+        self._retries = retries
         self._hops = hops
         self._sending = sending
         self._wait = wait
@@ -66,7 +62,7 @@ class Handling:
             self._work(held)
         except Unavailable as error:
             log.warning("a message can't be sent on now, and comes again", topic=self._topic, error=str(error))
-            held.again_after(self._retry_after)
+            held.again_after(self._retries.first_pause)
         except Exception:  # a bug must not end the thread
             log.exception("a message could not be worked on, and comes again", topic=self._topic)
             held.leave()
@@ -88,25 +84,13 @@ class Handling:
             self._handle(held, message)
 
     def _handle(self, held: Held, message: Message) -> None:
-        attempt = held.message.delivery_attempt
-        if attempt > self._tries:  # no handler came to an end with it: its process died each time
-            self._dead_letter(held, message, attempt - 1, GIVEN_UP_BY_THE_BROKER)
-            return
-        try:
-            self._handler(Delivery(message, first_id(held.message), attempt))
-        except BaseException as error:  # noqa: BLE001 - whatever a handler raises means: again, later
-            text = one_line(error)
-            log.warning("handler failed", topic=self._topic, key=message.key, attempt=attempt, error=text)
-            if attempt >= self._tries:
-                self._dead_letter(held, message, attempt, text)
-            else:
-                held.again_after(pause_before_retry(attempt, self._retry_after))
-        else:
-            held.done()
-
-    def _dead_letter(self, held: Held, message: Message, attempts: int, error: str) -> None:
-        log.error("dead letter", topic=self._topic, group=self._group, key=message.key, attempts=attempts, error=error)
-        self._sending.at_once(
-            self._graves, message, {**properties_of(held.message), **dead_letter_properties(attempts, error)}
-        )
-        held.done()
+        delivery = Delivery(message, first_id(held.message), held.message.delivery_attempt)
+        match self._retries.deliver(delivery, self._group, self._handler):
+            case Handled():
+                held.done()
+            case RetryAfter(pause):
+                held.again_after(pause)
+            case GiveUp(attempts, error):
+                properties = {**properties_of(held.message), **dead_letter_properties(attempts, error)}
+                self._sending.at_once(self._graves, message, properties)
+                held.done()
