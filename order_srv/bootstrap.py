@@ -18,7 +18,7 @@ from common.rpc.channel import open_channel
 from common.rpc.server import BROKER, Server
 from order_srv.adapters.cart_repository import CartRepository
 from order_srv.adapters.goods_repository import GoodsRepository
-from order_srv.adapters.order_repository import Repository
+from order_srv.adapters.order_repository import OrderRepository
 from order_srv.adapters.stock_client import SELL, StockClient
 from order_srv.domain.messages import ORDER_REBACK
 from order_srv.entrypoints import consumers
@@ -120,10 +120,10 @@ def build(
     discovery = discovery or open_discovery(settings.discovery_url)
     inventory = open_channel(discovery, INVENTORY, never_repeated=[SELL])
     stock = StockClient(InventoryServiceStub(inventory))
-    orders = Repository(database, return_after=settings.return_after, crash_hook=crash_hook)
+    orders = OrderRepository(database, return_after=settings.return_after, crash_hook=crash_hook)
     use_cases = _use_cases(settings, database, orders, stock, broker, clock, crash_hook)
     check_back = CheckBack(orders=orders, clock=clock, creating_grace=settings.creating_grace, crash_hook=crash_hook)
-    broker.answer_check_backs(ORDER_REBACK, check_back)
+    broker.answer_check_backs(ORDER_REBACK, check_back.answer)
     consumers.subscribe(broker, use_cases.close_order)
     sweeper = Sweeper(
         orders=orders,
@@ -152,7 +152,7 @@ def build(
 def _use_cases(  # noqa: PLR0917 - the parts of `build`, in its order
     settings: OrderSettings,
     database: Database,
-    orders: Repository,
+    orders: OrderRepository,
     stock: StockClient,
     broker: Broker,
     clock: Clock,

@@ -13,7 +13,7 @@ from inventory_srv.bootstrap import MIGRATIONS
 from inventory_srv.settings import InventorySettings
 from inventory_srv.use_cases.archive import Archive
 from order_srv.adapters.models import OrderRow
-from order_srv.domain.order import State
+from order_srv.domain.order_state import State
 from order_srv.settings import OrderSettings
 
 _SHORTEST: Final = timedelta(days=7)

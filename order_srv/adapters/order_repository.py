@@ -22,18 +22,10 @@ from order_srv.adapters.order_writer import Add, Close, Open, OrderWriter
 from order_srv.adapters.statements import ABANDONED, Statements
 from order_srv.crash_points import CrashPoint
 from order_srv.domain import refusal_codec
-from order_srv.domain.order import (
-    Cause,
-    CloseCause,
-    Closing,
-    Event,
-    Move,
-    Order,
-    Payment,
-    Request,
-    State,
-    move_for_check_back,
-)
+from order_srv.domain.order import Event, Order
+from order_srv.domain.order_request import RequestKey
+from order_srv.domain.order_state import Cause, CloseCause, Closing, Move, State, move_for_check_back
+from order_srv.domain.payment import Payment
 
 T = TypeVar("T")
 
@@ -71,7 +63,7 @@ class OwedReturn:
     tries: int
 
 
-class Repository:
+class OrderRepository:
     """Orders and payments.
 
     Args:
@@ -120,7 +112,7 @@ class Repository:
         }
         return [earlier.get(request) for request in requests]
 
-    def add(self, order: Order, request: Request) -> None:
+    def add(self, order: Order, request: RequestKey) -> None:
         """Write a new order down as CREATING.
 
         Raises:
@@ -128,7 +120,7 @@ class Repository:
             CommitUnknown: It may or may not be there.
         """
         try:
-            written = self.writer(Add(order, request))
+            written = self.writer.write(Add(order, request))
         except peewee.IntegrityError as error:  # another replica was faster
             raise RequestTaken from error
         if written is None:
@@ -300,7 +292,7 @@ class Repository:
 
     def _move_merged(self, order_sn: str, wanted: Open | Close) -> State | None:
         try:
-            return self.writer(wanted)
+            return self.writer.write(wanted)
         except DatabaseUnavailable:
             return self._told_after_trouble(lambda: self._statements.state(order_sn))
 

@@ -12,7 +12,9 @@ from datetime import datetime, timedelta
 from common.batching import GroupCommit, NotBatchable
 from common.database import Database, DatabaseUnavailable
 from order_srv.adapters.statements import Statements
-from order_srv.domain.order import Closing, Event, Order, Request, State
+from order_srv.domain.order import Event, Order
+from order_srv.domain.order_request import RequestKey
+from order_srv.domain.order_state import Closing, State
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,7 +22,7 @@ class Add:
     """A new order to write down."""
 
     order: Order
-    request: Request
+    request: RequestKey
 
     @property
     def order_sn(self) -> str:
@@ -69,9 +71,9 @@ class OrderWriter:
         self._database = database
         self._statements = Statements(database)
         self._return_after = return_after
-        self._merged = GroupCommit(self.together, shared_errors=DatabaseUnavailable)
+        self._merged = GroupCommit(self.write_batch, shared_errors=DatabaseUnavailable)
 
-    def __call__(self, wanted: Wanted) -> State | None:
+    def write(self, wanted: Wanted) -> State | None:
         """Carry it out.
 
         Returns:
@@ -84,7 +86,7 @@ class OrderWriter:
         """
         return self._merged.submit(wanted)
 
-    def together(self, wanted: Sequence[Wanted]) -> list[State | None]:
+    def write_batch(self, wanted: Sequence[Wanted]) -> list[State | None]:
         """Carry out what came at the same moment, in one transaction, all or nothing.
 
         Returns:
@@ -93,9 +95,9 @@ class OrderWriter:
         Raises:
             NotBatchable: Not all of several could be done, so that nothing is.
         """
-        return self._database.write(lambda: self._done_together(wanted))
+        return self._database.write(lambda: self._write_all(wanted))
 
-    def _done_together(self, wanted: Sequence[Wanted]) -> list[State | None]:
+    def _write_all(self, wanted: Sequence[Wanted]) -> list[State | None]:
         states: dict[str, State | None] = {}
         states |= dict.fromkeys(self._added([each for each in wanted if isinstance(each, Add)]), State.CREATING)
         states |= self._opened([each for each in wanted if isinstance(each, Open)])

@@ -4,7 +4,9 @@ from collections.abc import Iterable, Sequence
 
 from common.database import Database
 from order_srv.adapters.models import GoodsRow, OrderLineRow, OrderRow, PaymentRow
-from order_srv.domain.order import CloseCause, Line, Order, Outcome, Payment, Recipient, RefundReason, State
+from order_srv.domain.order import Line, Order, Recipient
+from order_srv.domain.order_state import CloseCause, State
+from order_srv.domain.payment import Outcome, Payment, RefundReason
 from order_srv.domain.pricing import Goods
 
 

@@ -21,18 +21,10 @@ from order_srv.adapters import rows
 from order_srv.adapters.models import OrderRow, PaymentRow
 from order_srv.domain import refusal_codec
 from order_srv.domain.errors import DifferentContent, OrderNotFound, state_forbids
-from order_srv.domain.order import (
-    Closing,
-    Event,
-    EventKind,
-    Order,
-    Outcome,
-    Payment,
-    RefundReason,
-    Request,
-    State,
-    outcome_of_payment,
-)
+from order_srv.domain.order import Event, EventKind, Order
+from order_srv.domain.order_request import RequestKey
+from order_srv.domain.order_state import Closing, State
+from order_srv.domain.payment import Outcome, Payment, RefundReason, outcome_of_payment
 
 ABANDONED: Final = "ABANDONED"
 """The failure_reason of an order whose creator never came back to it."""
@@ -69,7 +61,7 @@ class Statements:
         found = self._database.execute(asked, list(chain.from_iterable(requests))).fetchall()
         return {(user_id, request_id) for user_id, request_id in found}
 
-    def insert_orders(self, orders: Sequence[tuple[Order, Request]]) -> None:
+    def insert_orders(self, orders: Sequence[tuple[Order, RequestKey]]) -> None:
         lines = [
             (order.order_sn, line.sku, line.name, line.price_cents, line.quantity)
             for order, _ in orders
@@ -140,7 +132,11 @@ class Statements:
                 raise DifferentContent("payment_id", payment.payment_id)
             return earlier
         order = self._payable(payment.order_sn)
-        outcome, refund_reason = outcome_of_payment(order, payment.amount_cents, payment.currency)
+        outcome, refund_reason = outcome_of_payment(
+            State(order.state),
+            due=(order.total_cents, order.currency),
+            paid=(payment.amount_cents, payment.currency),
+        )
         now = payment.create_time
         if outcome is Outcome.APPLIED:
             changes = {"state": State.PAID, "pay_time": payment.paid_time}
@@ -196,14 +192,13 @@ class Statements:
         """Its rows as they are by now, held until the end of the transaction."""
         return self._database.select(self._database.locking(query))
 
-    def _payable(self, order_sn: str) -> Order:
+    def _payable(self, order_sn: str) -> OrderRow:
         row = self.order(order_sn)
         if row is None:
             raise OrderNotFound(order_sn)
-        order = rows.to_orders([row], [], [])[0]
-        if order.state is State.CREATING:
+        if row.state == State.CREATING:
             raise state_forbids(order_sn, State.CREATING)
-        return order
+        return row
 
     def _insert_payment(self, payment: Payment) -> None:
         row = PaymentRow.insert(
@@ -251,7 +246,7 @@ def _event_rows(steps: Sequence[tuple[str, Event]]) -> list[tuple[str, str, str,
     return [(order_sn, step.kind.value, step.detail, to_micros(step.time)) for order_sn, step in steps]
 
 
-def _order_row(order: Order, request: Request) -> tuple[Any, ...]:
+def _order_row(order: Order, request: RequestKey) -> tuple[Any, ...]:
     now = to_micros(order.create_time)
     who = order.recipient
     return (

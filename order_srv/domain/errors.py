@@ -9,7 +9,7 @@ from common.errors import (
     Unavailable,
     Violation,
 )
-from order_srv.domain.order import State
+from order_srv.domain.order_state import State
 
 
 class OrderNotFound(NotFound):

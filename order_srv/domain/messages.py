@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from common.messaging.port import Message
-from order_srv.domain.order import Cause, CloseCause, Closing
+from order_srv.domain.order_state import Cause, CloseCause, Closing
 
 ORDER_REBACK = "order_reback"
 ORDER_TIMEOUT = "order_timeout"

@@ -7,10 +7,10 @@ import structlog
 from common.clock import Clock
 from common.crash_points import CrashHook
 from common.messaging.port import Message, Resolution
-from order_srv.adapters.order_repository import Repository
+from order_srv.adapters.order_repository import OrderRepository
 from order_srv.crash_points import CrashPoint
 from order_srv.domain.messages import Reback
-from order_srv.domain.order import CloseCause, Closing, resolution
+from order_srv.domain.order_state import CloseCause, Closing, resolution
 
 _log = structlog.get_logger(__name__)
 
@@ -25,13 +25,15 @@ class CheckBack:
         crash_hook: Told when a crash point is reached.
     """
 
-    def __init__(self, *, orders: Repository, clock: Clock, creating_grace: timedelta, crash_hook: CrashHook) -> None:
+    def __init__(
+        self, *, orders: OrderRepository, clock: Clock, creating_grace: timedelta, crash_hook: CrashHook
+    ) -> None:
         self._orders = orders
         self._clock = clock
         self._creating_grace = creating_grace
         self._crash_hook = crash_hook
 
-    def __call__(self, message: Message) -> Resolution:
+    def answer(self, message: Message) -> Resolution:
         """Make the move that the question asks for, if any, and answer by the row.
 
         Raises:

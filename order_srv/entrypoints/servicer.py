@@ -66,7 +66,7 @@ class OrderServicer(OrderServiceServicer):
         return pb.DeleteCartItemsResponse()
 
     def CreateOrder(self, request: pb.CreateOrderRequest, context: Context) -> pb.Order:
-        return to.to_order(self._do.create_order(to.from_create_order(request), current_deadline()))
+        return to.to_order(self._do.create_order.execute(to.from_create_order(request), current_deadline()))
 
     def GetOrder(self, request: pb.GetOrderRequest, context: Context) -> pb.Order:
         return to.to_order(self._do.queries.order(request.user_id, request.order_sn))
@@ -87,7 +87,7 @@ class OrderServicer(OrderServiceServicer):
         return to.to_order(self._do.close_order.refund(request.order_sn, request.reason))
 
     def FinishOrder(self, request: pb.FinishOrderRequest, context: Context) -> pb.Order:
-        return to.to_order(self._do.finish_order(request.order_sn))
+        return to.to_order(self._do.finish_order.execute(request.order_sn))
 
     def ListPayments(self, request: pb.ListPaymentsRequest, context: Context) -> pb.ListPaymentsResponse:
         outcome = to.from_outcome(request.outcome)

@@ -12,7 +12,7 @@ import structlog
 from common.clock import Clock
 from common.crash_points import CrashHook
 from common.errors import Unavailable
-from order_srv.adapters.order_repository import OwedReturn, Repository
+from order_srv.adapters.order_repository import OrderRepository, OwedReturn
 from order_srv.adapters.stock_client import StockClient, StockUnclear
 from order_srv.crash_points import CrashPoint
 
@@ -44,7 +44,7 @@ class Sweeper:
     def __init__(
         self,
         *,
-        orders: Repository,
+        orders: OrderRepository,
         stock: StockClient,
         clock: Clock,
         every: timedelta,

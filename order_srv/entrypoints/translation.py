@@ -8,10 +8,11 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from common.currencies import is_currency
 from common.errors import InvalidArgument, Violation
 from order_srv.adapters.cart_repository import CartItem
-from order_srv.domain.order import CloseCause, Event, Order, Outcome, Payment, Recipient, State
+from order_srv.domain.order import Event, Order, Recipient
+from order_srv.domain.order_request import OrderRequest
+from order_srv.domain.order_state import CloseCause, State
+from order_srv.domain.payment import Outcome, Payment, PaymentNotice
 from order_srv.domain.pricing import Goods
-from order_srv.use_cases.create_order import OrderRequest
-from order_srv.use_cases.pay_order import PaymentNotice
 from reback.order.v1 import order_pb2 as pb
 
 _NEVER: Final = datetime.fromtimestamp(0, UTC)

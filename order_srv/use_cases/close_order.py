@@ -6,11 +6,12 @@ from datetime import timedelta
 from common.clock import Clock
 from common.crash_points import CrashHook
 from common.messaging.port import Broker, Resolution
-from order_srv.adapters.order_repository import Repository
+from order_srv.adapters.order_repository import OrderRepository
 from order_srv.crash_points import CrashPoint
 from order_srv.domain.errors import OrderNotFound, outcome_unknown, state_forbids
 from order_srv.domain.messages import Reback, Timeout
-from order_srv.domain.order import Cause, CloseCause, Closing, Order, State, resolution
+from order_srv.domain.order import Order
+from order_srv.domain.order_state import Cause, CloseCause, Closing, State, resolution
 
 
 class CloseOrder:
@@ -25,7 +26,7 @@ class CloseOrder:
     """
 
     def __init__(
-        self, *, orders: Repository, broker: Broker, clock: Clock, creating_grace: timedelta, crash_hook: CrashHook
+        self, *, orders: OrderRepository, broker: Broker, clock: Clock, creating_grace: timedelta, crash_hook: CrashHook
     ) -> None:
         self._orders = orders
         self._broker = broker

@@ -1,10 +1,8 @@
 """CreateOrder: sells stock inside the half message that gives it back when anything fails."""
 
-import hashlib
-import json
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import timedelta
 from threading import BoundedSemaphore
 from typing import Final
@@ -16,38 +14,22 @@ from common.errors import DeadlineExceeded, DomainError, FailedPrecondition
 from common.messaging.port import Broker, BrokerUnavailable, Resolution
 from order_srv.adapters.cart_repository import CartRepository
 from order_srv.adapters.goods_repository import GoodsRepository
-from order_srv.adapters.order_repository import EarlierOrder, Repository, RequestTaken
+from order_srv.adapters.order_repository import EarlierOrder, OrderRepository, RequestTaken
 from order_srv.adapters.stock_client import Refused, StockClient, StockUnclear
 from order_srv.crash_points import CrashPoint
 from order_srv.domain import refusal_codec
 from order_srv.domain.errors import DifferentContent, OrderFailed, outcome_unknown, state_forbids
 from order_srv.domain.messages import Reback, Timeout
-from order_srv.domain.order import Cause, Event, EventKind, Order, Recipient, Request, State, resolution
+from order_srv.domain.order import Event, EventKind, Order
+from order_srv.domain.order_request import OrderRequest, RequestKey
 from order_srv.domain.order_sn import new_order_sn
+from order_srv.domain.order_state import Cause, State, resolution
 from order_srv.domain.pricing import MAX_LINES, NothingSelected, TooManyLines, price, summed
 
 _AFTER_SELL_S: Final = 1.0  # kept back of the caller's time for what follows the sell
 _NEAR_DEADLINE_S: Final = 0.2
 _FIRST_LOOK_S: Final = 0.01
 _LONGEST_PAUSE_S: Final = 0.2
-
-
-@dataclass(frozen=True, slots=True)
-class OrderRequest:
-    """What a user asks for; without lines, the selected items of the cart."""
-
-    user_id: int
-    request_id: str
-    lines: tuple[tuple[str, int], ...]
-    recipient: Recipient
-    note: str = ""
-    expected_total_cents: int | None = None
-
-    def content_hash(self) -> str:
-        """A hash of the request as sent, by which a repeat is told from another wish with the same request_id."""
-        who = (self.recipient.name, self.recipient.mobile, self.recipient.address)
-        content = json.dumps([self.lines, who, self.note, self.expected_total_cents])
-        return hashlib.sha256(content.encode()).hexdigest()
 
 
 class CreateOrder:
@@ -68,7 +50,7 @@ class CreateOrder:
     def __init__(
         self,
         *,
-        orders: Repository,
+        orders: OrderRepository,
         goods: GoodsRepository,
         carts: CartRepository,
         stock: StockClient,
@@ -88,7 +70,7 @@ class CreateOrder:
         self._pay_within = pay_within
         self._waiters = BoundedSemaphore(max(1, waiters))
 
-    def __call__(self, wish: OrderRequest, deadline: Deadline) -> Order:
+    def execute(self, request: OrderRequest, deadline: Deadline) -> Order:
         """Create the order, or give the one that this request made before.
 
         Raises:
@@ -98,16 +80,16 @@ class CreateOrder:
             Unavailable: Safe to repeat.
         """
         try:
-            order = self._written_down(wish, deadline)
+            order = self._written_down(request, deadline)
         except (RequestTaken, FailedPrecondition) as refused:  # perhaps a repeat, and it bought what is missing now
-            earlier = self._earlier(wish, deadline)
+            earlier = self._earlier(request, deadline)
             if earlier is not None:
-                return self._repeated(earlier, wish)
+                return self._repeated(earlier, request)
             if isinstance(refused, RequestTaken):  # whoever had it has failed by now
-                return self(wish, deadline)
+                return self.execute(request, deadline)
             raise
         self.crash_hook(CrashPoint.CREATE_INSERTED)
-        attempt = _CreateTransaction(self, order, deadline, from_cart=not wish.lines)
+        attempt = _CreateTransaction(self, order, deadline, from_cart=not request.lines)
         reback = Reback(order.order_sn, Cause.CREATE, order.create_time)
         try:
             self.broker.in_transaction(reback.to_message(), attempt.sell_and_open)
@@ -118,21 +100,21 @@ class CreateOrder:
         self.crash_hook(CrashPoint.CREATE_ANSWERED)
         return attempt.outcome()
 
-    def _earlier(self, wish: OrderRequest, deadline: Deadline) -> EarlierOrder | None:
-        earlier = self.orders.earlier_order(wish.user_id, wish.request_id)
+    def _earlier(self, request: OrderRequest, deadline: Deadline) -> EarlierOrder | None:
+        earlier = self.orders.earlier_order(request.user_id, request.request_id)
         if earlier is None or earlier.state is not State.CREATING:
             return earlier
         if not self._waiters.acquire(blocking=False):
             raise state_forbids(earlier.order_sn, State.CREATING)
         try:
-            return self._earlier_at_rest(wish, deadline)
+            return self._earlier_at_rest(request, deadline)
         finally:
             self._waiters.release()
 
-    def _earlier_at_rest(self, wish: OrderRequest, deadline: Deadline) -> EarlierOrder | None:
+    def _earlier_at_rest(self, request: OrderRequest, deadline: Deadline) -> EarlierOrder | None:
         pause = _FIRST_LOOK_S
         while True:
-            earlier = self.orders.earlier_order(wish.user_id, wish.request_id)
+            earlier = self.orders.earlier_order(request.user_id, request.request_id)
             if earlier is None or earlier.state is not State.CREATING:
                 return earlier
             if deadline.remaining() <= _NEAR_DEADLINE_S:
@@ -140,36 +122,36 @@ class CreateOrder:
             time.sleep(min(pause, deadline.remaining()))
             pause = min(pause * 2, _LONGEST_PAUSE_S)
 
-    def _repeated(self, earlier: EarlierOrder, wish: OrderRequest) -> Order:
-        if earlier.content_hash != wish.content_hash():
-            raise DifferentContent("request_id", wish.request_id)
+    def _repeated(self, earlier: EarlierOrder, request: OrderRequest) -> Order:
+        if earlier.content_hash != request.content_hash():
+            raise DifferentContent("request_id", request.request_id)
         if earlier.refusal is not None:
             raise earlier.refusal
         order = self.orders.get(earlier.order_sn)
         assert order is not None, "orders are never deleted"
         return order
 
-    def _written_down(self, wish: OrderRequest, deadline: Deadline) -> Order:
-        order = self._priced(wish)
+    def _written_down(self, request: OrderRequest, deadline: Deadline) -> Order:
+        order = self._priced(request)
         self.stock.reject_known_shortage({line.sku: line.quantity for line in order.lines}, deadline)
         if deadline.passed:
             raise DeadlineExceeded("the deadline passed before anything was written")
-        self.orders.add(order, Request(wish.request_id, wish.content_hash()))
+        self.orders.add(order, RequestKey(request.request_id, request.content_hash()))
         return order
 
-    def _priced(self, wish: OrderRequest) -> Order:
-        quantities = summed(wish.lines or self._selected(wish.user_id))
-        priced = price(quantities, self._goods.find(quantities), wish.expected_total_cents)
+    def _priced(self, request: OrderRequest) -> Order:
+        quantities = summed(request.lines or self._selected(request.user_id))
+        priced = price(quantities, self._goods.find(quantities), request.expected_total_cents)
         now = self.clock.now()
         return Order(
             order_sn=new_order_sn(now),
-            user_id=wish.user_id,
+            user_id=request.user_id,
             state=State.CREATING,
             lines=priced.lines,
             total_cents=priced.total_cents,
             currency=priced.currency,
-            recipient=wish.recipient,
-            note=wish.note,
+            recipient=request.recipient,
+            note=request.note,
             create_time=now,
             expire_time=now + self._pay_within,
         )

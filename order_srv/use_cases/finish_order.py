@@ -1,17 +1,18 @@
 """Finishing an order that was delivered."""
 
 from common.clock import Clock
-from order_srv.adapters.order_repository import Repository
+from order_srv.adapters.order_repository import OrderRepository
 from order_srv.domain.errors import OrderNotFound, outcome_unknown, state_forbids
-from order_srv.domain.order import Order, State
+from order_srv.domain.order import Order
+from order_srv.domain.order_state import State
 
 
 class FinishOrder:
-    def __init__(self, *, orders: Repository, clock: Clock) -> None:
+    def __init__(self, *, orders: OrderRepository, clock: Clock) -> None:
         self._orders = orders
         self._clock = clock
 
-    def __call__(self, order_sn: str) -> Order:
+    def execute(self, order_sn: str) -> Order:
         """Move PAID to FINISHED; one that is finished already is given as it is.
 
         Raises:

@@ -1,15 +1,13 @@
 """Payments: every well-formed one of a known order is recorded once; money is never dropped."""
 
-from dataclasses import dataclass
-from datetime import datetime
-
 from common.clock import Clock
 from common.crash_points import CrashHook
 from common.errors import FailedPrecondition, Violation
-from order_srv.adapters.order_repository import Repository
+from order_srv.adapters.order_repository import OrderRepository
 from order_srv.crash_points import CrashPoint
 from order_srv.domain.errors import DifferentContent, OrderNotFound, PaymentNotFound
-from order_srv.domain.order import Order, Outcome, Payment
+from order_srv.domain.order import Order
+from order_srv.domain.payment import Outcome, Payment, PaymentNotice
 
 
 class PaymentApplied(FailedPrecondition):
@@ -18,25 +16,13 @@ class PaymentApplied(FailedPrecondition):
     reason = "PAYMENT_APPLIED"
 
 
-@dataclass(frozen=True, slots=True)
-class PaymentNotice:
-    """Money that came, by the word of whoever took it."""
-
-    payment_id: str
-    order_sn: str
-    amount_cents: int
-    currency: str
-    pay_type: str
-    paid_time: datetime
-
-
 class PayOrder:
-    def __init__(self, *, orders: Repository, clock: Clock, crash_hook: CrashHook) -> None:
+    def __init__(self, *, orders: OrderRepository, clock: Clock, crash_hook: CrashHook) -> None:
         self._orders = orders
         self._clock = clock
         self._crash_hook = crash_hook
 
-    def pay(self, received: PaymentNotice) -> tuple[Order, Payment]:
+    def pay(self, notice: PaymentNotice) -> tuple[Order, Payment]:
         """Record a payment: APPLIED, or REFUND_DUE with its reason; a repeat gives it as it stands now.
 
         Raises:
@@ -46,12 +32,12 @@ class PayOrder:
         """
         payment = self._orders.pay(
             Payment(
-                payment_id=received.payment_id,
-                order_sn=received.order_sn,
-                amount_cents=received.amount_cents,
-                currency=received.currency,
-                pay_type=received.pay_type,
-                paid_time=received.paid_time,
+                payment_id=notice.payment_id,
+                order_sn=notice.order_sn,
+                amount_cents=notice.amount_cents,
+                currency=notice.currency,
+                pay_type=notice.pay_type,
+                paid_time=notice.paid_time,
                 outcome=Outcome.REFUND_DUE,  # decided with the order's row in hand
                 create_time=self._clock.now(),
             )

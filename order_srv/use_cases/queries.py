@@ -7,7 +7,9 @@ from common.database import Database, to_micros
 from order_srv.adapters import rows
 from order_srv.adapters.models import OrderEventRow, OrderRow, PaymentRow
 from order_srv.domain.errors import OrderNotFound
-from order_srv.domain.order import Event, EventKind, Order, Outcome, Payment, State
+from order_srv.domain.order import Event, EventKind, Order
+from order_srv.domain.order_state import State
+from order_srv.domain.payment import Outcome, Payment
 
 
 class Queries:

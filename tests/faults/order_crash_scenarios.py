@@ -14,7 +14,7 @@ from common.messaging.port import Resolution
 from common.rpc.errors import to_domain_error
 from order_srv.crash_points import CrashPoint
 from order_srv.domain.messages import ORDER_TIMEOUT, Reback, Timeout
-from order_srv.domain.order import Cause, CloseCause, Closing
+from order_srv.domain.order_state import Cause, CloseCause, Closing
 from reback.order.v1 import order_pb2 as pb
 from tests.faults.harness import BrokerLock, InventoryProxy, until_done
 from tests.support.services import Services, create_request, pay_request

@@ -30,7 +30,7 @@ from common.messaging.port import (
 )
 from common.rpc.errors import to_domain_error
 from order_srv.domain.messages import Reback
-from order_srv.domain.order import Cause
+from order_srv.domain.order_state import Cause
 from tests.faults.harness import InventoryProxy, proxied
 from tests.support.books import Books
 from tests.support.databases import url_of

@@ -10,7 +10,7 @@ from common.clock import ManualClock
 from common.messaging.port import Resolution
 from order_srv.adapters.models import OrderRow
 from order_srv.domain.messages import ORDER_REBACK, ORDER_TIMEOUT
-from order_srv.domain.order import Cause, State
+from order_srv.domain.order_state import Cause, State
 from reback.inventory.v1 import inventory_pb2 as stock_pb
 from reback.order.v1 import order_pb2 as pb
 from tests.faults.harness import half_messages, lose_broker, messages

@@ -17,7 +17,7 @@ from common.messaging.drivers import open_broker
 from common.messaging.port import Resolution
 from common.rpc.errors import to_domain_error
 from order_srv.domain.messages import Reback
-from order_srv.domain.order import Cause, CloseCause, Closing
+from order_srv.domain.order_state import Cause, CloseCause, Closing
 from reback.order.v1 import order_pb2 as pb
 from scripts.cluster.cluster import Cluster
 from scripts.cluster.topics import make_topics

@@ -6,7 +6,7 @@ import pytest
 
 from common.messaging.port import Resolution
 from order_srv.crash_points import CrashPoint
-from order_srv.domain.order import Cause
+from order_srv.domain.order_state import Cause
 from reback.inventory.v1 import inventory_pb2 as stock_pb
 from reback.order.v1 import order_pb2 as pb
 from tests.faults.stage import A_MOMENT, CHECK_AFTER, CREATING_GRACE, NOBODY_ASKS, Stage, rpc_error, stage

@@ -17,7 +17,8 @@ from common.rpc.errors import to_domain_error
 from order_srv.adapters.models import OrderRow, PaymentRow
 from order_srv.crash_points import CrashPoint
 from order_srv.domain.messages import ORDER_TIMEOUT
-from order_srv.domain.order import Cause, Outcome, State
+from order_srv.domain.order_state import Cause, State
+from order_srv.domain.payment import Outcome
 from reback.order.v1 import order_pb2 as pb
 from tests.faults.harness import lose_messages
 from tests.faults.stage import (

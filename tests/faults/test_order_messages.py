@@ -11,7 +11,7 @@ import pytest
 from common.messaging.port import Resolution
 from inventory_srv.crash_points import CrashPoint as InventoryPoint
 from order_srv.domain.messages import ORDER_REBACK, ORDER_TIMEOUT, Reback, Timeout
-from order_srv.domain.order import Cause
+from order_srv.domain.order_state import Cause
 from order_srv.entrypoints.consumers import GROUP
 from reback.inventory.v1 import inventory_pb2 as stock_pb
 from reback.order.v1 import order_pb2 as pb

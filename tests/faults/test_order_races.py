@@ -11,7 +11,7 @@ from common.messaging.port import Resolution
 from order_srv.adapters.stock_client import StockClient
 from order_srv.crash_points import CrashPoint
 from order_srv.domain.messages import ORDER_TIMEOUT
-from order_srv.domain.order import Cause
+from order_srv.domain.order_state import Cause
 from reback.order.v1 import order_pb2 as pb
 from tests.faults.harness import lose_messages
 from tests.faults.stage import CHECK_AFTER, NOBODY_ASKS, PAY_WITHIN, SWEEP_GRACE, Stage, rpc_error, stage

@@ -10,7 +10,9 @@ import pytest
 from common.batching import NotBatchable
 from order_srv.adapters.order_repository import RequestTaken
 from order_srv.adapters.order_writer import Add, Close, Open
-from order_srv.domain.order import CloseCause, Closing, Event, EventKind, Order, Request, State
+from order_srv.domain.order import Event, EventKind, Order
+from order_srv.domain.order_request import RequestKey
+from order_srv.domain.order_state import CloseCause, Closing, State
 from tests.support.databases import ENGINES
 from tests.unit.order.order_book import NOW, OrderBook, order_book
 
@@ -33,9 +35,11 @@ def steps_of(book: OrderBook, order: Order) -> list[str]:
 def test_of_two_new_orders_of_one_request_the_first_is_written(book: OrderBook) -> None:
     pattern = book.add()
     first, second, other = (replace(pattern, order_sn=f"n{number:025}") for number in range(3))
-    same = Request("same", "hash")
+    same = RequestKey("same", "hash")
 
-    states = book.orders.writer.together([Add(first, same), Add(second, same), Add(other, Request("other", "hash"))])
+    states = book.orders.writer.write_batch(
+        [Add(first, same), Add(second, same), Add(other, RequestKey("other", "hash"))]
+    )
 
     assert states == [State.CREATING, None, State.CREATING]
     assert book.orders.get(second.order_sn) is None
@@ -46,9 +50,9 @@ def test_of_two_new_orders_of_one_request_the_first_is_written(book: OrderBook) 
 
 def test_a_request_that_has_an_order_is_told_so(book: OrderBook) -> None:
     order = replace(book.add(), order_sn=f"n{1:025}")
-    book.orders.add(order, Request("mine", "hash"))
+    book.orders.add(order, RequestKey("mine", "hash"))
     with pytest.raises(RequestTaken):
-        book.orders.add(replace(order, order_sn=f"n{2:025}"), Request("mine", "hash"))
+        book.orders.add(replace(order, order_sn=f"n{2:025}"), RequestKey("mine", "hash"))
 
 
 def test_where_one_of_several_can_not_be_moved_nothing_is(book: OrderBook) -> None:
@@ -56,7 +60,7 @@ def test_where_one_of_several_can_not_be_moved_nothing_is(book: OrderBook) -> No
     book.orders.fail(gone.order_sn, "ABANDONED", NOW)
 
     with pytest.raises(NotBatchable):
-        book.orders.writer.together([Open(ready, STEPS, NOW, False), Open(gone, STEPS, NOW, False)])
+        book.orders.writer.write_batch([Open(ready, STEPS, NOW, False), Open(gone, STEPS, NOW, False)])
 
     assert steps_of(book, ready) == ["CREATED"]
 
@@ -73,7 +77,7 @@ def test_an_order_that_can_not_be_moved_is_told_as_its_row_says(book: OrderBook)
 
 def test_an_order_opened_and_closed_at_the_same_moment_is_closed_for_both(book: OrderBook) -> None:
     order = book.add()
-    states = book.orders.writer.together([Close(order.order_sn, TIMED_OUT, NOW), Open(order, STEPS, NOW, False)])
+    states = book.orders.writer.write_batch([Close(order.order_sn, TIMED_OUT, NOW), Open(order, STEPS, NOW, False)])
     assert states == [State.CLOSED, State.CLOSED]
     assert steps_of(book, order) == ["CREATED", "SOLD", "CLOSED"]
 
@@ -83,7 +87,7 @@ def test_one_order_timed_out_twice_and_cancelled_at_once_is_closed_once(book: Or
     timeout = Close(order.order_sn, TIMED_OUT, NOW)
     cancel = Close(order.order_sn, Closing(CloseCause.CANCEL, "not mine"), NOW)
 
-    assert book.orders.writer.together([timeout, timeout, cancel]) == [State.CLOSED] * 3
+    assert book.orders.writer.write_batch([timeout, timeout, cancel]) == [State.CLOSED] * 3
 
     closed = book.orders.get(order.order_sn)
     assert closed is not None

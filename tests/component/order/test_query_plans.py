@@ -9,7 +9,8 @@ import pytest
 
 import inventory_srv.bootstrap
 from common.database import Database
-from order_srv.domain.order import CloseCause, Closing, Outcome, State
+from order_srv.domain.order_state import CloseCause, Closing, State
+from order_srv.domain.payment import Outcome
 from scripts.bench.harness.prefill import Prefill
 from tests.support.databases import url_of
 from tests.support.query_plans import count_rows, dear_plans, plan_of

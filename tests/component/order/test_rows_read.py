@@ -12,7 +12,8 @@ from typing import Final
 import pytest
 
 from order_srv.adapters.order_writer import Add, Close, Open
-from order_srv.domain.order import CloseCause, Closing, Request, State
+from order_srv.domain.order_request import RequestKey
+from order_srv.domain.order_state import CloseCause, Closing, State
 from tests.unit.order.order_book import NOW, OrderBook, order_book
 
 MANY: Final = 20_000
@@ -93,9 +94,9 @@ def test_orders_written_together_read_their_own_rows(engine: str, tmp_path: Path
         timed_out = Closing(CloseCause.TIMEOUT)
 
         def lives() -> None:
-            book.orders.writer.together([Add(order, Request(order.order_sn, "hash")) for order in orders])
-            book.orders.writer.together([Open(order, (), NOW, from_cart=False) for order in orders])
-            book.orders.writer.together([Close(order.order_sn, timed_out, NOW) for order in orders])
+            book.orders.writer.write_batch([Add(order, RequestKey(order.order_sn, "hash")) for order in orders])
+            book.orders.writer.write_batch([Open(order, (), NOW, from_cart=False) for order in orders])
+            book.orders.writer.write_batch([Close(order.order_sn, timed_out, NOW) for order in orders])
 
         assert rows_read(book, lives) < 10 * TOGETHER
 

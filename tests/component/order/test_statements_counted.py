@@ -8,7 +8,9 @@ from pathlib import Path
 import pytest
 
 from order_srv.adapters.order_writer import Add, Close, Open, Wanted
-from order_srv.domain.order import CloseCause, Closing, Event, EventKind, Line, Order, Request, State
+from order_srv.domain.order import Event, EventKind, Line, Order
+from order_srv.domain.order_request import RequestKey
+from order_srv.domain.order_state import CloseCause, Closing, State
 from tests.support.databases import ENGINES
 from tests.unit.order.order_book import NOW, OrderBook, order_book
 
@@ -53,7 +55,7 @@ def life_of(book: OrderBook, orders: list[Order]) -> list[list[Wanted]]:
     """What is wanted for these orders one after the other: written down, opened, closed."""
     timed_out = Closing(CloseCause.TIMEOUT)
     return [
-        [Add(order, Request(order.order_sn, "hash")) for order in orders],
+        [Add(order, RequestKey(order.order_sn, "hash")) for order in orders],
         [Open(order, _STEPS, NOW, from_cart=False) for order in orders],
         [Close(order.order_sn, timed_out, NOW) for order in orders],
     ]
@@ -65,21 +67,21 @@ def test_what_orders_cost_does_not_grow_with_their_number(book: OrderBook, toget
     writer = book.orders.writer
 
     # The request looked up; the orders, their lines, their first steps.
-    assert counted(book, lambda: writer.together(adding)) == {"begin": 1, "select": 1, "insert": 3, "commit": 1}
+    assert counted(book, lambda: writer.write_batch(adding)) == {"begin": 1, "select": 1, "insert": 3, "commit": 1}
     # Their states; what they have come through.
-    assert counted(book, lambda: writer.together(opening)) == {"begin": 1, "update": 1, "insert": 1, "commit": 1}
-    assert counted(book, lambda: writer.together(closing)) == {"begin": 1, "update": 1, "insert": 1, "commit": 1}
+    assert counted(book, lambda: writer.write_batch(opening)) == {"begin": 1, "update": 1, "insert": 1, "commit": 1}
+    assert counted(book, lambda: writer.write_batch(closing)) == {"begin": 1, "update": 1, "insert": 1, "commit": 1}
 
 
 def test_all_kinds_of_writes_share_one_commit(book: OrderBook) -> None:
     first, second, third = new_orders(book, 3, 1)
     writer = book.orders.writer
-    writer.together(life_of(book, [first, second])[0])
-    writer.together(life_of(book, [first])[1])
+    writer.write_batch(life_of(book, [first, second])[0])
+    writer.write_batch(life_of(book, [first])[1])
     mixed = [life_of(book, [first])[2][0], life_of(book, [second])[1][0], life_of(book, [third])[0][0]]
     states: list[State | None] = []
 
-    cost = counted(book, lambda: states.extend(writer.together(mixed)))
+    cost = counted(book, lambda: states.extend(writer.write_batch(mixed)))
 
     assert states == [State.CLOSED, State.UNPAID, State.CREATING]
     assert (cost["begin"], cost["commit"]) == (1, 1)

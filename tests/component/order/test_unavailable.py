@@ -12,7 +12,7 @@ import pytest
 from common.clock import ManualClock
 from order_srv.adapters.models import OrderRow
 from order_srv.crash_points import CrashPoint
-from order_srv.domain.order import State
+from order_srv.domain.order_state import State
 from reback.inventory.v1 import inventory_pb2 as stock_pb
 from reback.order.v1 import order_pb2 as pb
 from tests.component.order import lives

@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Final, TypeVar
 from common.errors import DomainError
 from common.messaging.port import Resolution
 from inventory_srv.domain.changes import AdjustStock, SetStock
-from order_srv.domain.order import CloseCause, Outcome, Recipient, RefundReason, State
-from order_srv.use_cases.create_order import OrderRequest
-from order_srv.use_cases.pay_order import PaymentNotice
+from order_srv.domain.order import Recipient
+from order_srv.domain.order_request import OrderRequest
+from order_srv.domain.order_state import CloseCause, State
+from order_srv.domain.payment import Outcome, PaymentNotice, RefundReason
 from tests.component.order_life.broker import Half, Parcel
 from tests.component.order_life.faults import NO_FAULTS, Action, Faults
 
@@ -32,11 +33,11 @@ class Create:
     lines: tuple[tuple[str, int], ...]
     faults: Faults = field(default=NO_FAULTS, kw_only=True)
 
-    def __call__(self, world: "World") -> None:
+    def run(self, world: "World") -> None:
         request_id = f"request-{self.request}"
-        wish = OrderRequest(self.user, request_id, self.lines, _WHO, note=request_id)
+        request = OrderRequest(self.user, request_id, self.lines, _WHO, note=request_id)
         world.about_to_create()
-        order = world.create_order(wish, world.deadline(self.user, request_id))
+        order = world.create_order.execute(request, world.deadline(self.user, request_id))
         world.model.answered_create(self.user, request_id, order)
 
 
@@ -49,7 +50,7 @@ class Pay:
     cents_more: int = 0
     faults: Faults = field(default=NO_FAULTS, kw_only=True)
 
-    def __call__(self, world: "World") -> None:
+    def run(self, world: "World") -> None:
         order = world.order(self.order, State.UNPAID)
         if order is None:
             return
@@ -69,7 +70,7 @@ class Cancel:
     order: int
     faults: Faults = field(default=NO_FAULTS, kw_only=True)
 
-    def __call__(self, world: "World") -> None:
+    def run(self, world: "World") -> None:
         order = world.order(self.order, State.UNPAID)
         if order is None:
             return
@@ -83,7 +84,7 @@ class Refund:
     order: int
     faults: Faults = field(default=NO_FAULTS, kw_only=True)
 
-    def __call__(self, world: "World") -> None:
+    def run(self, world: "World") -> None:
         order = world.order(self.order, State.PAID)
         if order is None:
             return
@@ -98,11 +99,11 @@ class Finish:
     order: int
     faults: Faults = field(default=NO_FAULTS, kw_only=True)
 
-    def __call__(self, world: "World") -> None:
+    def run(self, world: "World") -> None:
         order = world.order(self.order, State.PAID)
         if order is None:
             return
-        answer = world.finish_order(order.order_sn)
+        answer = world.finish_order.execute(order.order_sn)
         assert answer.state is State.FINISHED
         assert world.books().orders[order.order_sn].state is State.FINISHED
 
@@ -113,7 +114,7 @@ class MarkRefunded:
     refund: int
     faults: Faults = field(default=NO_FAULTS, kw_only=True)
 
-    def __call__(self, world: "World") -> None:
+    def run(self, world: "World") -> None:
         payments = sorted(world.books().payments.values(), key=lambda each: each.outcome is not Outcome.REFUND_DUE)
         payment = choose(payments, self.payment)
         if payment is None:
@@ -129,7 +130,7 @@ class PutInCart:
     quantity: int
     faults: Faults = field(default=NO_FAULTS, kw_only=True)
 
-    def __call__(self, world: "World") -> None:
+    def run(self, world: "World") -> None:
         world.cart.put(self.user, self.sku, self.quantity, selected=True)
         world.model.put_in_cart(self.user, self.sku, self.quantity)
 
@@ -139,7 +140,7 @@ class LetTimePass:
     seconds: int
     faults: Faults = field(default=NO_FAULTS, kw_only=True)
 
-    def __call__(self, world: "World") -> None:
+    def run(self, world: "World") -> None:
         world.clock.advance(timedelta(seconds=self.seconds))
 
 
@@ -151,7 +152,7 @@ class Later:
     action: Action
     faults: Faults = field(default=NO_FAULTS, kw_only=True)
 
-    def __call__(self, world: "World") -> None:
+    def run(self, world: "World") -> None:
         world.clock.advance(timedelta(seconds=self.seconds))
         world.run(self.action)
 
@@ -160,7 +161,7 @@ class Later:
 class Sweep:
     faults: Faults = field(default=NO_FAULTS, kw_only=True)
 
-    def __call__(self, world: "World") -> None:
+    def run(self, world: "World") -> None:
         world.sweeper.sweep()
 
 
@@ -172,7 +173,7 @@ class Deliver:
     acknowledged: bool = True
     faults: Faults = field(default=NO_FAULTS, kw_only=True)
 
-    def __call__(self, world: "World") -> None:
+    def run(self, world: "World") -> None:
         parcel = choose(world.engine.parcels, self.message)
         if parcel is None:
             return
@@ -189,7 +190,7 @@ class Lose:
     message: int
     faults: Faults = field(default=NO_FAULTS, kw_only=True)
 
-    def __call__(self, world: "World") -> None:
+    def run(self, world: "World") -> None:
         messages: list[Parcel | Half] = [*world.engine.parcels, *world.engine.open_halves()]
         lost = choose(messages, self.message)
         if isinstance(lost, Half):
@@ -205,7 +206,7 @@ class Ask:
     half: int
     faults: Faults = field(default=NO_FAULTS, kw_only=True)
 
-    def __call__(self, world: "World") -> None:
+    def run(self, world: "World") -> None:
         half = choose(world.engine.halves, self.half)
         if half is None:
             return
@@ -222,7 +223,7 @@ class ArriveLate:
     call: int
     faults: Faults = field(default=NO_FAULTS, kw_only=True)
 
-    def __call__(self, world: "World") -> None:
+    def run(self, world: "World") -> None:
         late = world.inventory.late
         if late:
             world.inventory.carry_out(late.pop(self.call % len(late)))
@@ -236,7 +237,7 @@ class CountStock:
     quantity: int
     faults: Faults = field(default=NO_FAULTS, kw_only=True)
 
-    def __call__(self, world: "World") -> None:
+    def run(self, world: "World") -> None:
         stock = world.inventory.carry_out(SetStock(world.new_request_id(), self.sku, self.quantity, "counted"))
         assert stock.available == self.quantity
         world.model.units_are(self.sku, stock.available + stock.sold)
@@ -250,7 +251,7 @@ class ChangeStock:
     delta: int
     faults: Faults = field(default=NO_FAULTS, kw_only=True)
 
-    def __call__(self, world: "World") -> None:
+    def run(self, world: "World") -> None:
         world.inventory.carry_out(AdjustStock(world.new_request_id(), self.sku, self.delta, "found or broken"))
         world.model.units_changed(self.sku, self.delta)
 

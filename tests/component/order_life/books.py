@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Self
 
-from order_srv.domain.order import CloseCause, Outcome, RefundReason, State
+from order_srv.domain.order_state import CloseCause, State
+from order_srv.domain.payment import Outcome, RefundReason
 from tests.component.order_life.environment import Urls
 from tests.support.databases import connect
 

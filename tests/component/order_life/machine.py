@@ -9,7 +9,7 @@ from typing import Any, ClassVar, Final
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from order_srv.domain.order import State
+from order_srv.domain.order_state import State
 from tests.component.order_life import plans
 from tests.component.order_life.actions import CountStock, PutInCart
 from tests.component.order_life.environment import PRICES, Ground

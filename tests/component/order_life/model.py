@@ -7,7 +7,9 @@ from collections.abc import Iterable, Sequence
 from typing import Final
 
 from common.messaging.port import Resolution
-from order_srv.domain.order import CloseCause, Order, Outcome, Payment, RefundReason, State
+from order_srv.domain.order import Order
+from order_srv.domain.order_state import CloseCause, State
+from order_srv.domain.payment import Outcome, Payment, RefundReason
 from tests.component.order_life.books import Books, OrderBook
 from tests.component.order_life.broker import Half
 

@@ -19,7 +19,7 @@ Plan = SearchStrategy[Action]
 _SECONDS: Final = (1, 20, 31, 61, 600, 1801)
 """Below and above each grace, pause and expiry."""
 
-_WISHES: Final = (
+_REQUESTS: Final = (
     (1, (("tea", 1),)),
     (2, (("cup", 1), ("tea", 2))),
     (3, (("cup", 1),)),
@@ -48,8 +48,8 @@ def _one_of(*weighted: tuple[int, SearchStrategy[T]]) -> SearchStrategy[T]:
     return one_of_them()
 
 
-def _create(user: int, wish: tuple[int, tuple[tuple[str, int], ...]], faults: Faults = NO_FAULTS) -> do.Create:
-    return do.Create(user, *wish, faults=faults)
+def _create(user: int, request: tuple[int, tuple[tuple[str, int], ...]], faults: Faults = NO_FAULTS) -> do.Create:
+    return do.Create(user, *request, faults=faults)
 
 
 # What goes without a fault, and may also happen while a call is on its way
@@ -67,7 +67,7 @@ shop: Plan = st.one_of(
 """What is beside an order's life: carts, refunds that were made, stock that is counted or changed."""
 
 
-calm_creates: Plan = st.builds(_create, _users, st.sampled_from(_WISHES))
+calm_creates: Plan = st.builds(_create, _users, st.sampled_from(_REQUESTS))
 
 # What others may do while a call is on its way: mostly to the same order, and to what was sent last
 
@@ -188,7 +188,7 @@ _sweep_faults = _faults(
 
 # What happens
 
-creates: Plan = st.builds(_create, _users, st.sampled_from(_WISHES), _create_faults)
+creates: Plan = st.builds(_create, _users, st.sampled_from(_REQUESTS), _create_faults)
 payments: Plan = st.builds(do.Pay, _orders, _payments, st.sampled_from((0, 0, 0, 0, -1, 1)), faults=_payment_faults)
 cancels: Plan = st.builds(do.Cancel, _orders, faults=_close_faults)
 refunds: Plan = st.builds(do.Refund, _orders, faults=_refund_faults)
@@ -201,5 +201,5 @@ sweeps: Plan = _one_of((1, _sweeps_now), (1, st.builds(do.Later, _seconds, _swee
 
 # What is most likely to show that one rule is missing
 
-unclear_creates: Plan = st.builds(_create, _users, st.sampled_from(_WISHES), _sell)
+unclear_creates: Plan = st.builds(_create, _users, st.sampled_from(_REQUESTS), _sell)
 paid_cancels: Plan = st.builds(do.Cancel, _orders, faults=_faults("close", rivals=[(1, _rival_payments)]))

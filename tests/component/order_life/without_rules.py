@@ -5,14 +5,14 @@ from datetime import datetime
 from typing import Any, Final
 
 from common.database import Database
-from order_srv.adapters.order_repository import Repository
-from order_srv.domain.order import Closing, State
+from order_srv.adapters.order_repository import OrderRepository
+from order_srv.domain.order_state import Closing, State
 from reback.inventory.v1 import inventory_pb2 as pb
 from tests.component.order_life.faults import FaultyDatabase
 from tests.component.order_life.inventory import Inventory
 
 
-class TakesLostForUndone(Repository):
+class TakesLostForUndone(OrderRepository):
     """Rule 1 taken out: a move whose COMMIT got no answer did not happen, and so the order is dead."""
 
     def __init__(self, database: Database, **more: Any) -> None:
@@ -35,7 +35,7 @@ class TakesLostForUndone(Repository):
         return state if self._faulty.unknown == before else State.FAILED
 
 
-class TakesZeroRowsForDead(Repository):
+class TakesZeroRowsForDead(OrderRepository):
     """Rule 1 taken out: a move that touches no row tells that someone else was first and closed the order."""
 
     def close(self, order_sn: str, closing: Closing, now: datetime) -> State | None:

@@ -24,10 +24,10 @@ from inventory_srv.use_cases.stock_writer import StockWriter
 from order_srv.adapters import stock_client
 from order_srv.adapters.cart_repository import CartRepository
 from order_srv.adapters.goods_repository import GoodsRepository
-from order_srv.adapters.order_repository import Repository
+from order_srv.adapters.order_repository import OrderRepository
 from order_srv.adapters.stock_client import StockClient
 from order_srv.domain.messages import ORDER_REBACK
-from order_srv.domain.order import State
+from order_srv.domain.order_state import State
 from order_srv.entrypoints import consumers, sweeper
 from order_srv.entrypoints.check_back import CheckBack
 from order_srv.entrypoints.sweeper import Sweeper
@@ -73,7 +73,7 @@ class World:
         self,
         ground: Ground,
         *,
-        repository: type[Repository] = Repository,
+        repository: type[OrderRepository] = OrderRepository,
         inventory: type[Inventory] = Inventory,
     ) -> None:
         self._closing = ExitStack()
@@ -98,7 +98,7 @@ class World:
         """
         with self.weather.during(action.faults):
             try:
-                action(self)
+                action.run(self)
             except Crash:
                 self.happened["crash"] += 1
             except AssertionError:
@@ -225,7 +225,7 @@ class World:
         broker.subscribe(TOPIC, GROUP, OrderRebackConsumer(writer).handle)
         broker.start()
 
-    def _open_order(self, repository: type[Repository]) -> None:
+    def _open_order(self, repository: type[OrderRepository]) -> None:
         database = FaultyDatabase(self._urls.order, self.weather.commit, self.crash_hook)
         self._closing.callback(database.close)
         broker = ScriptedBroker(self.engine, sending=self.weather.send, answer_lost=self.weather.answer_lost)
@@ -244,7 +244,7 @@ class World:
         self.sweeper = Sweeper(
             **watched, stock=stock, every=SWEEP_GRACE, grace=SWEEP_GRACE, creating_grace=CREATING_GRACE
         )
-        broker.answer_check_backs(ORDER_REBACK, CheckBack(**watched, creating_grace=CREATING_GRACE))
+        broker.answer_check_backs(ORDER_REBACK, CheckBack(**watched, creating_grace=CREATING_GRACE).answer)
         consumers.subscribe(broker, self.close_order)
         broker.start()
         self._orders = orders

@@ -11,21 +11,12 @@ from common.crash_points import no_crash
 from common.database import Database
 from order_srv.adapters.cart_repository import CartRepository
 from order_srv.adapters.goods_repository import GoodsRepository
-from order_srv.adapters.order_repository import Repository
+from order_srv.adapters.order_repository import OrderRepository
 from order_srv.bootstrap import MIGRATIONS
-from order_srv.domain.order import (
-    CloseCause,
-    Closing,
-    Event,
-    EventKind,
-    Line,
-    Order,
-    Outcome,
-    Payment,
-    Recipient,
-    Request,
-    State,
-)
+from order_srv.domain.order import Event, EventKind, Line, Order, Recipient
+from order_srv.domain.order_request import RequestKey
+from order_srv.domain.order_state import CloseCause, Closing, State
+from order_srv.domain.payment import Outcome, Payment
 from order_srv.domain.pricing import Goods
 from order_srv.use_cases.queries import Queries
 from tests.support.databases import url_of
@@ -41,7 +32,7 @@ class OrderBook:
 
     def __init__(self, database: Database) -> None:
         self.database = database
-        self.orders = Repository(database, return_after=timedelta(), crash_hook=no_crash)
+        self.orders = OrderRepository(database, return_after=timedelta(), crash_hook=no_crash)
         self.goods = GoodsRepository(database)
         self.carts = CartRepository(database)
         self.queries = Queries(database)
@@ -61,7 +52,7 @@ class OrderBook:
             create_time=created,
             expire_time=created + PAY_WITHIN,
         )
-        self.orders.add(order, Request(f"r{number}", "hash"))
+        self.orders.add(order, RequestKey(f"r{number}", "hash"))
         return order
 
     def unpaid(self, user: int = 1, *, created: datetime = NOW) -> Order:

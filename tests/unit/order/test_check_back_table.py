@@ -6,7 +6,7 @@ from itertools import product
 import pytest
 
 from common.messaging.port import Resolution
-from order_srv.domain.order import Cause, Move, State, move_for_check_back, resolution
+from order_srv.domain.order_state import Cause, Move, State, move_for_check_back, resolution
 
 COMMIT, ROLLBACK, UNKNOWN = Resolution.COMMIT, Resolution.ROLLBACK, Resolution.UNKNOWN
 CREATE, CLOSE, REFUND = Cause.CREATE, Cause.CLOSE, Cause.REFUND

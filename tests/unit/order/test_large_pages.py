@@ -8,7 +8,8 @@ from typing import Final
 import pytest
 
 from common.clock import SystemClock
-from order_srv.domain.order import Line, Order, Request
+from order_srv.domain.order import Line, Order
+from order_srv.domain.order_request import RequestKey
 from order_srv.entrypoints.translation import to_goods, to_order
 from order_srv.use_cases.price_book import PriceBook
 from reback.order.v1 import order_pb2 as pb
@@ -30,7 +31,7 @@ def add_large_orders(book: OrderBook) -> set[str]:
     lines = tuple(Line(f"{'茶' * 60}{number:03}", "茶" * 200, 100, 1) for number in range(LINES))
     orders = [replace(pattern, order_sn=f"large{number:03}", lines=lines) for number in range(ORDERS)]
     for order in orders:
-        book.orders.add(order, Request(order.order_sn, "hash"))
+        book.orders.add(order, RequestKey(order.order_sn, "hash"))
     return {pattern.order_sn, *(order.order_sn for order in orders)}
 
 

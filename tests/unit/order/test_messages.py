@@ -5,7 +5,7 @@ import pytest
 
 from common.messaging.port import Message
 from order_srv.domain.messages import Reback, Timeout
-from order_srv.domain.order import Cause, CloseCause, Closing
+from order_srv.domain.order_state import Cause, CloseCause, Closing
 
 NOW = datetime(2026, 3, 4, 5, 6, 7, 89, tzinfo=UTC)
 

@@ -2,26 +2,13 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from order_srv.domain.order import Order, Outcome, Payment, Recipient, RefundReason, State, outcome_of_payment
+from order_srv.domain.order_state import State
+from order_srv.domain.payment import Outcome, Payment, RefundReason, outcome_of_payment
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 TOTAL = 1_250
+DUE = (TOTAL, "EUR")
 APPLIED = (Outcome.APPLIED, None)
-
-
-def order_in(state: State, *, expire_time: datetime = NOW) -> Order:
-    return Order(
-        order_sn="sn",
-        user_id=1,
-        state=state,
-        lines=(),
-        total_cents=TOTAL,
-        currency="EUR",
-        recipient=Recipient("Ada", "1", "here"),
-        note="",
-        create_time=NOW,
-        expire_time=expire_time,
-    )
 
 
 def refund_due(reason: RefundReason) -> tuple[Outcome, RefundReason]:
@@ -47,17 +34,12 @@ def refund_due(reason: RefundReason) -> tuple[Outcome, RefundReason]:
 def test_what_becomes_of_a_payment(
     state: State, amount: int, currency: str, wanted: tuple[Outcome, RefundReason | None]
 ) -> None:
-    assert outcome_of_payment(order_in(state), amount, currency) == wanted
-
-
-def test_a_payment_that_comes_when_it_is_due_but_not_closed_is_applied() -> None:
-    long_due = order_in(State.UNPAID, expire_time=NOW - timedelta(days=1))
-    assert outcome_of_payment(long_due, TOTAL, "EUR") == APPLIED
+    assert outcome_of_payment(state, due=DUE, paid=(amount, currency)) == wanted
 
 
 def test_an_order_that_is_being_created_takes_no_payment() -> None:
     with pytest.raises(AssertionError, match="being created"):
-        outcome_of_payment(order_in(State.CREATING), TOTAL, "EUR")
+        outcome_of_payment(State.CREATING, due=DUE, paid=DUE)
 
 
 def test_the_same_money_is_told_by_what_the_payer_said_of_it() -> None:

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from order_srv.domain.order import Cause, CloseCause, Closing, Outcome, State
+from order_srv.domain.order_state import Cause, CloseCause, Closing, State
+from order_srv.domain.payment import Outcome
 from tests.unit.order.order_book import NOW, PAY_WITHIN, OrderBook, order_book
 
 LATER = NOW + PAY_WITHIN + timedelta(hours=1)

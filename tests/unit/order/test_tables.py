@@ -11,8 +11,10 @@ import pytest
 
 from buf.validate import validate_pb2
 from order_srv.adapters.models import TABLES
-from order_srv.domain.order import CloseCause, EventKind, Outcome, RefundReason, State
+from order_srv.domain.order import EventKind
 from order_srv.domain.order_sn import new_order_sn
+from order_srv.domain.order_state import CloseCause, State
+from order_srv.domain.payment import Outcome, RefundReason
 from reback.order.v1 import order_pb2 as pb
 from tests.unit.order.order_book import NOW, OrderBook, order_book
 
