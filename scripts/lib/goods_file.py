@@ -1,49 +1,37 @@
 """The goods file: what a shop sells, as a CSV that a user can replace by their own.
 
-Columns, in any order, named by the first line: sku, name, price_cents, currency, stock; image_url and on_sale (yes or
-no) may be left out. UTF-8. The limits of the values are the contract's own: they are read from the protos.
+docs/goods-file.md tells people what may stand in it. The limits of the values are the contract's own: they are read
+from the protos.
 """
 
-import csv
-import io
+import re
+import unicodedata
 import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Final
+from typing import Final
 
-from pydantic import BaseModel, Field, ValidationError
-
+from common.currencies import is_currency, minor_units
 from common.errors import InvalidArgument
 from common.rpc.validation import check
 from reback.inventory.v1.inventory_pb2 import SetStockRequest
 from reback.order.v1.order_pb2 import Goods, PutGoodsRequest
+from scripts.lib.goods_formats import OWN_COLUMNS, Record, likeness, records
+from scripts.lib.goods_table import Problem, Unreadable, read_table
+from scripts.lib.terminal import printable, quoted
 
-REQUIRED: Final = ("sku", "name", "price_cents", "currency", "stock")
-OPTIONAL: Final = ("image_url", "on_sale")
+STORY_SKUS: Final = ("story-tea", "story-mug", "story-pot", "story-cup")
+"""What the story sells; a goods file can't, or the story would sell a user's stock."""
 
 # The same sku always makes the same request id, so that loading a file twice sets a stock once.
 _NAMESPACE: Final = uuid.UUID("5b9f63c8-9d5c-4f0a-9a57-0f0b6f3f3d43")
-_SHOWN: Final = 40  # characters of a wrong value that a person gets to see
 
-
-@dataclass(frozen=True)
-class Problem:
-    """One thing wrong with the file.
-
-    Attributes:
-        line: Its line, from 1; the first line of a row that spans several; 0: the whole file.
-        column: The column's name; empty when the whole line is at fault.
-        rule: What is wrong, for a person.
-    """
-
-    line: int
-    column: str
-    rule: str
-
-    def __str__(self) -> str:
-        where = f"line {self.line}{f', {self.column}' if self.column else ''}: " if self.line else ""
-        return f"{where}{self.rule}"
+_DIGITS: Final = re.compile(r"[0-9]+")  # not \d, which also takes digits of other scripts
+_DECIMAL: Final = re.compile(r"([0-9]+)(?:\.([0-9]+))?")
+_TOO_LARGE: Final = 10**18  # larger than any number that the contract allows, and it fits into 64 bits
+_ON_SALE: Final = {"": True, "yes": True, "true": True, "no": False, "false": False}
+_ANY_CURRENCY: Final = "EUR"  # in place of a wrong one, so that the contract's other rules are checked all the same
 
 
 class WrongGoodsFile(Exception):
@@ -52,7 +40,7 @@ class WrongGoodsFile(Exception):
     def __init__(self, path: Path, problems: Sequence[Problem]) -> None:
         self.problems = list(problems)
         lines = "\n".join(f"  {problem}" for problem in problems)
-        super().__init__(f"{path} can't be used, so nothing of it was loaded:\n{lines}")
+        super().__init__(f"{printable(str(path))} can't be used, so nothing of it was loaded:\n{lines}")
 
 
 @dataclass(frozen=True)
@@ -67,20 +55,13 @@ class Entry:
         return self.set_stock.sku
 
 
-class _Cells(BaseModel):
-    """The cells of one line, by type alone."""
-
-    sku: str
-    name: str
-    price_cents: Annotated[int, Field(ge=-(2**63), lt=2**63)]
-    currency: str
-    stock: Annotated[int, Field(ge=-(2**63), lt=2**63)]
-    image_url: str = ""
-    on_sale: bool = True
-
-
-def read_goods_file(path: Path) -> list[Entry]:
+def read_goods_file(path: Path, *, currency: str = "", encoding: str = "") -> list[Entry]:
     """Read and check the whole file.
+
+    Args:
+        path: The file.
+        currency: ISO 4217, for all lines of a file that has no column for it.
+        encoding: What the file is in, where that can't be seen.
 
     Raises:
         WrongGoodsFile: With every problem found.
@@ -88,16 +69,20 @@ def read_goods_file(path: Path) -> list[Entry]:
     problems: list[Problem] = []
     entries: list[Entry] = []
     lines_of: dict[str, int] = {}
+    if currency and not is_currency(currency):
+        rule = f"CURRENCY={quoted(currency)}: expected an ISO 4217 currency code, such as EUR"
+        raise WrongGoodsFile(path, [Problem(0, "", rule)])
     try:
-        for line, cells in _rows(_text(path)):
-            entry = _entry(line, cells, problems)
-            if entry is None:
-                continue
-            first = lines_of.setdefault(entry.sku, line)
-            if first != line:
-                problems.append(Problem(line, "sku", f"{_shown(entry.sku)} stands on line {first} already"))
+        for record in records(read_table(path, encoding, likeness), currency=currency):
+            entry = _entry(record)
+            sku = record.cells.get("sku", "")
+            first = lines_of.setdefault(sku, record.line) if sku else record.line
+            if first != record.line:
+                rule = f"{quoted(sku)} is on line {first} already"
+                record.problems.insert(0, Problem(record.line, record.called["sku"], rule))
+            problems += record.problems
             entries.append(entry)
-    except _Unreadable as unreadable:
+    except Unreadable as unreadable:
         problems.append(unreadable.problem)
     if not entries and not problems:
         problems.append(Problem(2, "", "there are no goods in it"))
@@ -106,90 +91,85 @@ def read_goods_file(path: Path) -> list[Entry]:
     return entries
 
 
-class _Unreadable(Exception):
-    """From this line on nothing can be made out."""
-
-    def __init__(self, line: int, rule: str, column: str = "") -> None:
-        self.problem = Problem(line, column, rule)
-
-
-def _text(path: Path) -> str:
-    try:
-        data = path.read_bytes()
-    except OSError as error:
-        raise _Unreadable(0, f"it can't be read: {error.strerror}") from error
-    try:
-        return data.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise _Unreadable(data.count(b"\n", 0, error.start) + 1, "not UTF-8") from error
-
-
-def _rows(text: str) -> Iterator[tuple[int, list[tuple[str, str]]]]:
-    """Every line that is not empty, as its number and its cells with the names of their columns."""
-    reader = csv.reader(io.StringIO(text, newline=""), strict=True)
-    columns: list[str] = []
-    while True:
-        line = reader.line_num + 1
-        try:
-            cells = [cell.strip() for cell in next(reader)]
-        except StopIteration:
-            break
-        except csv.Error as error:
-            raise _Unreadable(line, f"not CSV: {error}") from error
-        if not any(cells):
-            continue
-        if not columns:
-            columns = _checked_header(line, cells)
-        else:
-            yield line, _named(line, columns, cells)
-    if not columns:
-        raise _Unreadable(1, f"the file is empty; its first line names the columns {', '.join(REQUIRED)}")
-
-
-def _checked_header(line: int, columns: list[str]) -> list[str]:
-    missing = [column for column in REQUIRED if column not in columns]
-    unknown = [column for column in columns if column not in REQUIRED + OPTIONAL]
-    repeated = sorted({column for column in columns if columns.count(column) > 1})
-    for fault, names in (("lacks", missing), ("has unknown", unknown), ("repeats", repeated)):
-        if names:
-            raise _Unreadable(
-                line,
-                f"the first line names the columns, separated by commas, and {fault} {', '.join(map(_shown, names))}; "
-                f"there are {', '.join(REQUIRED)}, and if you like {', '.join(OPTIONAL)}",
-            )
-    return columns
-
-
-def _named(line: int, columns: list[str], cells: list[str]) -> list[tuple[str, str]]:
-    if len(cells) != len(columns):
-        raise _Unreadable(line, f"{len(cells)} cells under {len(columns)} columns")
-    return list(zip(columns, cells, strict=True))
-
-
-def _entry(line: int, cells: list[tuple[str, str]], problems: list[Problem]) -> Entry | None:
-    """The entry of a line; None when it is wrong, with why added to `problems`."""
-    given = {column: cell for column, cell in cells if cell or column in REQUIRED}
-    try:
-        typed = _Cells.model_validate(given)
-    except ValidationError as error:
-        for wrong in error.errors():
-            column = str(wrong["loc"][0])
-            problems.append(Problem(line, column, f"{_shown(given[column])}: {wrong['msg']}"))
-        return None
-    goods = Goods(**typed.model_dump(exclude={"stock"}))
-    request_id = f"goods-{uuid.uuid5(_NAMESPACE, typed.sku)}"
-    stock = SetStockRequest(
-        request_id=request_id, sku=typed.sku, quantity=typed.stock, reason="goods file", expected_version=0
+def _entry(record: Record) -> Entry:
+    """The entry of a record. What is wrong is added to the record's problems, and then the entry is of no use."""
+    cells = record.cells
+    if not cells:
+        return Entry(PutGoodsRequest(), SetStockRequest())
+    rules: dict[str, str] = {}
+    currency = cells["currency"]
+    if not is_currency(currency):
+        rules["currency"] = "expected an ISO 4217 currency code, such as EUR"
+    stock, rules["stock"] = _whole(cells["stock"], "a whole number, in digits alone, such as 1000")
+    if "price_cents" in cells:
+        rule = 'a whole number of minor units, in digits alone (for prices with decimals, call the column "price")'
+        price, rules["price_cents"] = _whole(cells["price_cents"], rule)
+    else:
+        price, rules["price"] = _price(cells["price"], currency)
+    on_sale = cells.get("on_sale", "").lower()
+    if on_sale not in _ON_SALE:
+        rules["on_sale"] = "expected yes or no"
+    goods = Goods(
+        sku=cells["sku"],
+        name=cells["name"].strip(),
+        image_url=cells.get("image_url", ""),
+        price_cents=price,
+        currency=_ANY_CURRENCY if rules.get("currency") else currency,
+        on_sale=_ON_SALE.get(on_sale, True),
     )
-    entry = Entry(PutGoodsRequest(goods=goods), stock)
-    broken = _broken_rules(entry)
-    for column, rule in broken.items():
-        problems.append(Problem(line, column, f"{_shown(given.get(column, ''))} {rule}"))
-    return None if broken else entry
+    request_id = f"goods-{uuid.uuid5(_NAMESPACE, goods.sku)}"
+    set_stock = SetStockRequest(
+        request_id=request_id, sku=goods.sku, quantity=stock, reason="goods file", expected_version=0
+    )
+    entry = Entry(PutGoodsRequest(goods=goods), set_stock)
+    names = {"quantity": "stock", "price_cents": "price" if "price" in cells else "price_cents"}
+    for broken, rule in _broken_rules(entry).items():
+        column = names.get(broken, broken)
+        rules[column] = rules.get(column) or rule
+    rules |= {column: rule for column, rule in _text_rules(cells, goods).items() if rule}
+    for column in OWN_COLUMNS:
+        if rules.get(column):
+            record.fault(column, f"{quoted(cells.get(column, ''))}: {rules[column]}")
+    return entry
+
+
+def _whole(text: str, expected: str) -> tuple[int, str]:
+    """A number and nothing, or 0 and what is wrong."""
+    if not _DIGITS.fullmatch(text):
+        return 0, f"expected {expected}"
+    return int(text) if len(text) <= len(str(_TOO_LARGE)) else _TOO_LARGE, ""
+
+
+def _price(text: str, currency: str) -> tuple[int, str]:
+    """A price in minor units and nothing, or 0 and what is wrong."""
+    found = _DECIMAL.fullmatch(text)
+    if not found:
+        return 0, 'expected digits with at most a "." before the decimals, such as 1290.50'
+    if not is_currency(currency):  # told already; without it nobody knows what a decimal is worth
+        return 0, ""
+    whole, decimals = found[1], found[2] or ""
+    places = minor_units(currency)
+    if len(decimals) > places:
+        return 0, f"expected {f'at most {places}' if places else 'no'} decimals for {currency}"
+    return _whole(whole + decimals.ljust(places, "0"), "")
+
+
+def _text_rules(cells: Mapping[str, str], goods: Goods) -> dict[str, str]:
+    """What is wrong with texts beyond the contract's rules: what a person would not see."""
+    rules = dict.fromkeys(("sku", "name", "image_url"), "")
+    for column in rules:
+        text = goods.name if column == "name" else cells.get(column, "")
+        if any(unicodedata.category(each) == "Cc" for each in text):
+            rules[column] = "it has a control character"
+        elif text != text.strip():
+            rules[column] = "it begins or ends with a blank"
+    if goods.sku in STORY_SKUS:
+        rules["sku"] = "`make run` keeps it for its story; choose another sku"
+    return rules
 
 
 def _broken_rules(entry: Entry) -> dict[str, str]:
-    """What the contract has against the values, by column."""
+    """What the contract has against the values, by its own names."""
     rules: dict[str, str] = {}
     for request in (entry.put_goods, entry.set_stock):
         try:
@@ -197,9 +177,5 @@ def _broken_rules(entry: Entry) -> dict[str, str]:
         except InvalidArgument as refused:
             for violation in refused.violations:
                 field = violation.subject.rpartition(".")[2]
-                rules.setdefault("stock" if field == "quantity" else field, violation.description)
+                rules.setdefault(field, violation.description)
     return rules
-
-
-def _shown(value: str) -> str:
-    return f'"{value if len(value) <= _SHOWN else value[:_SHOWN] + "…"}"'
