@@ -15,6 +15,7 @@ from pathlib import Path
 import structlog
 
 from common.clock import Clock
+from common.messaging.checkers import Checkers
 from common.messaging.embedded.consumer import Consumer, micros, micros_since_epoch, moment_at
 from common.messaging.embedded.store import ASK_AGAIN, CHECK_BACK, NOBODY, Store, Taken
 from common.messaging.embedded.url import EmbeddedOptions
@@ -32,7 +33,7 @@ from common.messaging.port import (
     Message,
     Resolution,
 )
-from common.messaging.retries import GiveUp, Handled, RetryAfter, RetryPolicy, one_line
+from common.messaging.retries import GiveUp, Handled, RetryAfter, RetryPolicy
 
 log = structlog.get_logger(__name__)
 
@@ -50,6 +51,7 @@ class EmbeddedBroker(Broker):
         self._clock = clock
         self._writer = Writer(path, options.busy_timeout.total_seconds())
         self._retries = RetryPolicy(options.tries, options.retry_after)
+        self._checkers = Checkers()
         self._consumers: list[Consumer] = []
         self._watcher: Watcher | None = None
         self._closing = False
@@ -107,10 +109,11 @@ class EmbeddedBroker(Broker):
         self._add_consumer(topic, group, self._options.handlers, self._options.tries, work)
 
     def answer_check_backs(self, topic: str, checker: Checker) -> None:
-        ask = partial(self._ask, topic, checker)
+        self._checkers.add(topic, checker)
+        ask = partial(self._ask, topic)
         self._add_consumer(topic, CHECK_BACK, _CHECKER_THREADS, self._options.check_max, ask)
         if self._options.ask_again:
-            self._add_consumer(topic, ASK_AGAIN, 1, 0, partial(self._ask_again, topic, checker))
+            self._add_consumer(topic, ASK_AGAIN, 1, 0, partial(self._ask_again, topic))
 
     def _add_consumer(
         self, topic: str, consumers: str, threads: int, tries: int, work: Callable[[Taken], Write]
@@ -163,8 +166,8 @@ class EmbeddedBroker(Broker):
             case GiveUp(_, error):  # the entry itself has counted its attempts
                 return self._dead(taken, error)
 
-    def _ask(self, topic: str, checker: Checker, taken: Taken) -> Write:
-        resolution = self._answer(topic, checker, taken)
+    def _ask(self, topic: str, taken: Taken) -> Write:
+        resolution = self._checkers.resolve(Message(topic, taken.key, taken.body))
         write = self._resolved(self._prefix + topic, taken.id, resolution)
         if write is not None:
             return write
@@ -173,16 +176,10 @@ class EmbeddedBroker(Broker):
             return self._dead(taken, f"not known after {taken.attempt} rounds of asking")
         return self._later(taken, self._options.check_every)
 
-    def _ask_again(self, topic: str, checker: Checker, taken: Taken) -> Write:
+    def _ask_again(self, topic: str, taken: Taken) -> Write:
         row = (self._prefix + topic, taken.id, self._now())
-        return Write(Store.commit if self._answer(topic, checker, taken) is Resolution.COMMIT else Store.settle, row)
-
-    def _answer(self, topic: str, checker: Checker, taken: Taken) -> Resolution:
-        try:
-            return checker(Message(topic, taken.key, taken.body))
-        except BaseException as error:  # noqa: BLE001 - whatever a checker raises means UNKNOWN
-            log.warning("checker failed", topic=topic, key=taken.key, attempt=taken.attempt, error=one_line(error))
-            return Resolution.UNKNOWN
+        resolution = self._checkers.resolve(Message(topic, taken.key, taken.body))
+        return Write(Store.commit if resolution is Resolution.COMMIT else Store.settle, row)
 
     def _later(self, taken: Taken, pause: timedelta) -> Write:
         return Write(Store.again, (self._now_and(pause), 0, taken.id, taken.queue, taken.token))

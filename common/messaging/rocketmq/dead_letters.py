@@ -23,7 +23,7 @@ ERROR: Final = "reback_error"
 REPLAYED: Final = "reback_replayed"
 """The property of a note: the id of the letter that was replayed."""
 
-GIVEN_UP_BY_THE_BROKER: Final = "the broker gave it up: no handler came to an end"
+GIVEN_UP_BY_THE_BROKER: Final = "RocketMQ gave up: no attempt was ever reported as finished"
 
 _PATIENCE_S: Final = 5.0  # a broker tells the name server at once
 _POLL_S: Final = 0.02

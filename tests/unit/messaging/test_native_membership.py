@@ -119,7 +119,7 @@ def test_broker_goes_on_being_looked_at_without_any_name_server(make: Callable[[
     cluster = Cluster("test-halves")
     answer: list[bool] = []
     monitor = make(cluster)
-    monitor.on_reachable(answer.append)
+    monitor.reachability.add_listener(answer.append)
     monitor.start([PRODUCER])
 
     cluster.away = "all name servers"
@@ -142,7 +142,7 @@ def test_broker_that_comes_back_is_told_of_us_and_others_of_both(make: Callable[
     cluster = Cluster("test-halves")
     answer: list[bool] = []
     monitor = make(cluster)
-    monitor.on_reachable(answer.append)
+    monitor.reachability.add_listener(answer.append)
     monitor.start([PRODUCER])
 
     cluster.away = "broker:10911"
@@ -169,7 +169,7 @@ def test_answer_that_nobody_expects_does_not_stop_the_keeper(
     cluster = Cluster("test-halves")
     answer: list[bool] = []
     monitor = make(cluster)
-    monitor.on_reachable(answer.append)
+    monitor.reachability.add_listener(answer.append)
     monitor.start([PRODUCER])
 
     with monkeypatch.context() as broken:

@@ -6,23 +6,28 @@ from threading import Barrier, Event, Thread
 import pytest
 
 from common.clock import ManualClock
+from common.messaging.checkers import Checkers
 from common.messaging.long_delays import DUE, Hops, level_step
 from common.messaging.port import BrokerUnavailable, Checker, Message, Resolution
 from common.messaging.rocketmq.native.messages import arrived
 from common.messaging.rocketmq.native.producer import Sending
+from common.messaging.rocketmq.topology import Topology
 from tests.unit.messaging.native_binding import Binding, NativeMessage, SendStatus, TransactionStatus
 
 ORDER = Message("messages", "order-1", b"body")
 
 
 def make(binding: Binding, checkers: dict[str, Checker] | None = None) -> Sending:
+    known = Checkers()
+    for topic, checker in (checkers or {}).items():
+        known.add(topic, checker)
     return Sending(
         binding,
         nameservers="127.0.0.1:9876",
         instance="one",
-        prefix="test-",
+        topology=Topology("test-", "name server:9876"),
         timeout_ms=1000,
-        checkers={f"test-{topic}": (topic, checker) for topic, checker in (checkers or {}).items()},
+        checkers=known,
         failed=lambda: None,
     )
 

@@ -7,9 +7,11 @@ from typing import TYPE_CHECKING, cast
 
 import pytest
 
+from common.messaging.checkers import Checkers
 from common.messaging.port import Message, Resolution
 from common.messaging.rocketmq.messages import to_client
 from common.messaging.rocketmq.proxy.check_backs import MOST_WAITING, CheckBackWorkers
+from common.messaging.rocketmq.topology import Topology
 from tests.contract.messaging.harness import wait_until
 
 if TYPE_CHECKING:
@@ -26,7 +28,9 @@ class Desk:
         self.answered: list[tuple[str, Resolution]] = []
         self._lock = Lock()
         sending = cast("Sending", SimpleNamespace(answer=self._answer))
-        self.questions = CheckBackWorkers({"p-orders": ("orders", self._check)}, sending)
+        checkers = Checkers()
+        checkers.add("orders", self._check)
+        self.questions = CheckBackWorkers(checkers, Topology("p-", "name server:9876"), sending)
         self.questions.start()
 
     def ask(self, key: str) -> None:

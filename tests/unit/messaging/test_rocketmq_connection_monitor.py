@@ -93,7 +93,7 @@ def kept(monitor: ConnectionMonitor, proxy: Proxy) -> Connection[Sender]:
 
 def test_a_client_that_is_known_is_kept(monitor: ConnectionMonitor, proxy: Proxy) -> None:
     connection, answer = kept(monitor, proxy), list[bool]()
-    monitor.on_reachable(answer.append)
+    monitor.reachability.add_listener(answer.append)
 
     looked = Event()
     proxy.made[0].sync_setting_req = lambda endpoints: looked.set()  # type: ignore[assignment, return-value, method-assign]
@@ -122,7 +122,7 @@ def test_a_proxy_that_takes_settings_and_never_answers_is_no_proxy(monitor: Conn
 
 def test_while_it_is_away_calls_fail_and_it_is_told_once(monitor: ConnectionMonitor, proxy: Proxy) -> None:
     answer: list[bool] = []
-    monitor.on_reachable(answer.append)
+    monitor.reachability.add_listener(answer.append)
     connection = kept(monitor, proxy)
 
     proxy.kill()
@@ -138,7 +138,7 @@ def test_while_it_is_away_calls_fail_and_it_is_told_once(monitor: ConnectionMoni
 
 def test_calls_that_fail_do_not_hurry_it_while_it_is_away(monitor: ConnectionMonitor, proxy: Proxy) -> None:
     answer: list[bool] = []
-    monitor.on_reachable(answer.append)
+    monitor.reachability.add_listener(answer.append)
     kept(monitor, proxy)
     proxy.kill()
     wait_until(lambda: answer == [False], "told that it is cut off")
@@ -154,7 +154,7 @@ def test_one_of_two_that_is_away_means_cut_off_and_the_other_is_looked_after(
     monitor: ConnectionMonitor, proxy: Proxy
 ) -> None:
     answer: list[bool] = []
-    monitor.on_reachable(answer.append)
+    monitor.reachability.add_listener(answer.append)
     other = Proxy()
     kept(monitor, proxy)
     second = kept(monitor, other)

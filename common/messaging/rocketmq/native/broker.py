@@ -1,7 +1,7 @@
 """The messaging port on RocketMQ, by the binding of its native client, `rocketmq-client-python`, and librocketmq.
 
 It speaks to name server and brokers, not to a proxy, and knows RocketMQ's 18 delay levels: other delays travel in hops.
-Topics, consumer groups and dead letters are those of `rocketmq.py`; a service may change from one driver to the other.
+`rocketmq.topology` says how topics, groups and dead letters are named; a service may change to the other client.
 
 What differs: a message whose process died while it was handled comes again as the same try, and so may some that were
 acknowledged in its last five seconds; a process that hangs, but keeps its connection, keeps its queues for two minutes.
@@ -14,10 +14,9 @@ from threading import Event, Lock, Thread
 from typing import Any
 from uuid import uuid4
 
-import structlog
-
 from common.clock import Clock
-from common.messaging.long_delays import FOR_GROUP, Hops, level_step
+from common.messaging.checkers import Checkers
+from common.messaging.long_delays import Hops, level_step
 from common.messaging.port import (
     Broker,
     BrokerUnavailable,
@@ -26,18 +25,16 @@ from common.messaging.port import (
     Decide,
     Handler,
     Message,
-    MessagingError,
     Resolution,
 )
 from common.messaging.retries import RetryPolicy
-from common.messaging.rocketmq.dead_letters import DeadLetters, dead_letter_topic, note_of_replay
-from common.messaging.rocketmq.native.consumer import Consumer, Subscription
+from common.messaging.rocketmq.native.consumer import Consumer
+from common.messaging.rocketmq.native.handler import MessageHandler
 from common.messaging.rocketmq.native.library import load
 from common.messaging.rocketmq.native.membership import ConnectionMonitor, Member
 from common.messaging.rocketmq.native.producer import Sending
 from common.messaging.rocketmq.native.url import NativeOptions, parse_url
-
-log = structlog.get_logger(__name__)
+from common.messaging.rocketmq.topology import Topology
 
 
 def open_rocketmq_native(url: str, *, topic_prefix: str, clock: Clock) -> Broker:
@@ -67,7 +64,7 @@ class NativeBroker(Broker):
     ) -> None:
         self._client = client
         self._options = options
-        self._prefix = topic_prefix
+        self._topology = Topology(topic_prefix, next(iter(nameservers)))
         self._nameservers = ";".join(nameservers)
         self._instance = uuid4().hex[:12]  # of this object: a second one in the process gets connections of its own
         self._hops = Hops(clock, level_step)
@@ -75,17 +72,16 @@ class NativeBroker(Broker):
         self._monitor = ConnectionMonitor(
             client, nameservers=nameservers, every=options.look_every.total_seconds(), closing=self._closing
         )
-        self._checkers: dict[str, tuple[str, Checker]] = {}
+        self._checkers = Checkers()
         self._sending = Sending(
             client,
             nameservers=self._nameservers,
             instance=self._instance,
-            prefix=topic_prefix,
+            topology=self._topology,
             timeout_ms=int(options.timeout.total_seconds() * 1000),
             checkers=self._checkers,
             failed=self._monitor.check_now,
         )
-        self._dead_letters = DeadLetters(next(iter(nameservers)))
         self._consumers: dict[tuple[str, str], Consumer] = {}
         self._state = Lock()
         self._started = False
@@ -94,13 +90,13 @@ class NativeBroker(Broker):
     # Sending
 
     def publish(self, message: Message) -> None:
-        self._sending.send(self._prefix + message.topic, message, {})
+        self._sending.send(self._topology.full_topic(message.topic), message, {})
 
     def publish_later(self, message: Message, delay: timedelta) -> None:
-        self._sending.send(self._prefix + message.topic, message, {}, self._hops.first(delay))
+        self._sending.send(self._topology.full_topic(message.topic), message, {}, self._hops.first(delay))
 
     def in_transaction(self, message: Message, decide: Decide) -> Resolution:
-        return self._sending.in_transaction(self._prefix + message.topic, message, decide)
+        return self._sending.in_transaction(self._topology.full_topic(message.topic), message, decide)
 
     # Receiving
 
@@ -108,12 +104,9 @@ class NativeBroker(Broker):
         self._not_started()
         if (topic, group) in self._consumers:
             raise ValueError(f"{topic!r} has a handler for {group!r} already")
-        subscription = Subscription(
-            topic=topic,
-            full_topic=self._prefix + topic,
-            group=group,
-            consumer_group=self._consumer_group(topic, group),
-            handler=handler,
+        subscription = self._topology.subscription(topic, group, handler)
+        message_handler = MessageHandler(
+            subscription,
             retries=RetryPolicy(self._options.tries, self._options.retry_after),
             hops=self._hops,
             sending=self._sending,
@@ -122,6 +115,7 @@ class NativeBroker(Broker):
         self._consumers[topic, group] = Consumer(
             self._client,
             subscription,
+            message_handler.process,
             nameservers=self._nameservers,
             instance=f"{self._instance}-{len(self._consumers)}",
             threads=self._options.handlers,
@@ -129,12 +123,10 @@ class NativeBroker(Broker):
 
     def answer_check_backs(self, topic: str, checker: Checker) -> None:
         self._not_started()
-        if self._prefix + topic in self._checkers:
-            raise ValueError(f"{topic!r} has a checker already")
-        self._checkers[self._prefix + topic] = (topic, checker)
+        self._checkers.add(topic, checker)
 
     def on_reachable(self, listener: Callable[[bool], None]) -> None:
-        self._monitor.on_reachable(listener)
+        self._monitor.reachability.add_listener(listener)
 
     def start(self) -> None:
         self._not_started()
@@ -142,45 +134,27 @@ class NativeBroker(Broker):
             if self._closing.is_set():
                 raise BrokerUnavailable("the broker is closed")
             self._started = True
-            for topic in self._checkers:
+            half_topics = [self._topology.full_topic(topic) for topic in self._checkers.topics]
+            for topic in half_topics:
                 self._sending.asked_about(topic)
             for topic, group in self._consumers:
-                self._make_place_for_dead_letters(self._consumer_group(topic, group))
+                self._topology.ensure_dead_letter_topic(self._topology.consumer_group(topic, group))
             for consumer in self._consumers.values():
                 consumer.start()
-            asked = [Member(topic, topic, consumes=False, instance=self._instance) for topic in self._checkers]
+            asked = [Member(topic, topic, consumes=False, instance=self._instance) for topic in half_topics]
             self._monitor.start([*asked, *(consumer.member for consumer in self._consumers.values())])
 
     def _not_started(self) -> None:
         if self._started:
             raise RuntimeError("started already")
 
-    def _consumer_group(self, topic: str, group: str) -> str:
-        return f"{self._prefix}{topic}-{group}"
-
     # Dead letters
 
-    def _make_place_for_dead_letters(self, consumer_group: str) -> None:
-        """RocketMQ makes this topic itself when it gives up the first message: so nobody expects to have to make it."""
-        try:
-            self._dead_letters.ensure_topic(consumer_group)
-        except MessagingError as error:
-            log.warning("the topic for dead letters could not be made", group=consumer_group, error=str(error))
-
     def dead_letters(self, topic: str, group: str, limit: int = 100) -> list[DeadLetter]:
-        letters = self._dead_letters.all(topic, group, self._consumer_group(topic, group))
-        return [each.letter for each in letters[:limit]]
+        return self._topology.dead_letters(topic, group, limit)
 
     def replay(self, topic: str, group: str, dead_letter_id: str) -> None:
-        consumer_group = self._consumer_group(topic, group)
-        letters = self._dead_letters.all(topic, group, consumer_group)
-        found = next((each for each in letters if each.letter.id == dead_letter_id), None)
-        if found is None:
-            raise KeyError(f"no dead letter {dead_letter_id!r} of {group!r} in {topic!r}")
-        properties = {**found.properties, FOR_GROUP: group}
-        self._sending.send(self._prefix + topic, found.letter.message, properties)
-        note, note_properties = note_of_replay(found.letter)
-        self._sending.send(dead_letter_topic(consumer_group), note, note_properties)
+        self._topology.replay(topic, group, dead_letter_id, self._sending.send)
 
     # The end
 

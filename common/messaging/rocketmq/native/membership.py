@@ -6,7 +6,7 @@ so one is started, of a group of its own, that nothing in the topic is meant for
 """
 
 import time
-from collections.abc import Callable, Collection
+from collections.abc import Collection
 from dataclasses import dataclass
 from threading import Event, Thread
 from typing import Any, Final
@@ -15,6 +15,7 @@ import structlog
 
 from common.errors import Unavailable
 from common.messaging.port import BrokerUnavailable
+from common.messaging.reachability import Reachability
 from common.messaging.rocketmq.remoting import connected, queues
 
 log = structlog.get_logger(__name__)
@@ -51,6 +52,9 @@ class ConnectionMonitor:
         nameservers: `host:port` of each.
         every: The pause between two looks, in seconds.
         closing: Set when the broker closes.
+
+    Attributes:
+        reachability: Tells listeners.
     """
 
     def __init__(self, client: Any, *, nameservers: Collection[str], every: float, closing: Event) -> None:
@@ -58,15 +62,11 @@ class ConnectionMonitor:
         self._nameservers = nameservers
         self._every = every
         self._members: list[Member] = []
-        self._listeners: list[Callable[[bool], None]] = []
         self._told: dict[str, frozenset[str]] = {}
-        self._reachable = True
+        self.reachability = Reachability("RocketMQ")
         self._look_now = Event()
         self._closing = closing
         self._thread = Thread(target=self._run, name="rocketmq-keeper", daemon=True)
-
-    def on_reachable(self, listener: Callable[[bool], None]) -> None:
-        self._listeners.append(listener)
 
     def start(self, members: Collection[Member]) -> None:
         """Have the brokers know these members, and see to it that they go on to.
@@ -104,13 +104,13 @@ class ConnectionMonitor:
 
     def _run(self) -> None:
         while not self._closing.is_set():
-            if self._reachable:
+            if self.reachability.is_reachable:
                 self._look_now.wait(self._every)
             else:
                 self._closing.wait(_PAUSE_WHILE_AWAY_S)  # what can't be sent is no news now
             self._look_now.clear()
             if not self._closing.is_set():
-                self._tell(self._look())
+                self.reachability.report(reachable=self._look())
 
     def _look(self) -> bool:
         try:
@@ -172,14 +172,3 @@ class ConnectionMonitor:
 
     def _acknowledge(self, _received: Any) -> Any:
         return self._client.ConsumeStatus.CONSUME_SUCCESS
-
-    def _tell(self, reachable: bool) -> None:  # noqa: FBT001 one caller, just above
-        if reachable is self._reachable:
-            return
-        self._reachable = reachable
-        if reachable:
-            log.info("RocketMQ is reachable again")
-        else:
-            log.error("cut off from RocketMQ")
-        for listener in self._listeners:
-            listener(reachable)

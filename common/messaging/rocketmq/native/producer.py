@@ -12,11 +12,12 @@ from typing import Any, Final
 
 import structlog
 
+from common.messaging.checkers import Checkers
 from common.messaging.delay_levels import DELAY_LEVELS
 from common.messaging.long_delays import Hop
-from common.messaging.port import BrokerUnavailable, Checker, Decide, Message, Resolution
-from common.messaging.retries import one_line
+from common.messaging.port import BrokerUnavailable, Decide, Message, Resolution
 from common.messaging.rocketmq.native.messages import arrived, native
+from common.messaging.rocketmq.topology import Topology
 
 log = structlog.get_logger(__name__)
 
@@ -30,9 +31,9 @@ class Sending:
         client: The binding.
         nameservers: `host:port;host:port`.
         instance: The name that all clients of a broker share in this process.
-        prefix: Of topics; also of the plain producer's group.
+        topology: Names topics.
         timeout_ms: How long the broker may take to answer one try; the library tries five times.
-        checkers: By topic, with the prefix; the port's name of the topic, and who answers.
+        checkers: Answer check-backs.
         failed: Is told when something could not be sent.
     """
 
@@ -42,15 +43,16 @@ class Sending:
         *,
         nameservers: str,
         instance: str,
-        prefix: str,
+        topology: Topology,
         timeout_ms: int,
-        checkers: Mapping[str, tuple[str, Checker]],
+        checkers: Checkers,
         failed: Callable[[], None],
     ) -> None:
         self._client = client
         self._nameservers = nameservers
         self._instance = instance
-        self._group = f"{prefix}sender"
+        self._topology = topology
+        self._group = topology.full_topic("sender")
         self._timeout_ms = timeout_ms
         self._checkers = checkers
         self._failed = failed
@@ -193,11 +195,10 @@ class Sending:
 
     def _answer(self, topic: str, received: Any) -> Any:
         """Answer a check-back, in a thread of the library's: no exception may cross into it."""
-        name, checker = self._checkers.get(topic, ("", _knows_nothing))
         try:
-            return self._status(checker(arrived(name, received).message))
-        except BaseException as error:  # noqa: BLE001 - whatever a checker raises means UNKNOWN
-            log.warning("checker failed", topic=name, error=one_line(error))
+            return self._status(self._checkers.resolve(arrived(self._topology.port_topic(topic), received).message))
+        except Exception:  # a message that can't be read: the broker will ask again
+            log.exception("check-back not answered", topic=topic)
             return self._client.TransactionStatus.UNKNOWN
 
     def _status(self, resolution: object) -> Any:
@@ -209,7 +210,3 @@ class Sending:
                 return statuses.ROLLBACK
             case _:  # also what a checker without types returned by mistake: None must not drop a message
                 return statuses.UNKNOWN
-
-
-def _knows_nothing(_message: Message) -> Resolution:
-    return Resolution.UNKNOWN

@@ -3,9 +3,7 @@
 What RocketMQ does and the port shows: messages come at least once, in any order, and some that were acknowledged come
 again after the broker was killed; half messages that are resolved already are asked about as well.
 
-Topics are typed and made beforehand: TRANSACTION for half messages, DELAY for plain and delayed ones. A subscription is
-the consumer group `{prefix}{topic}-{group}`, one a topic, because RocketMQ wants all members of a group to have the
-same topics. Dead letters are in its topic `%DLQ%{prefix}{topic}-{group}`.
+`rocketmq.topology` says how topics, groups and dead letters are named.
 """
 
 import time
@@ -14,11 +12,10 @@ from datetime import timedelta
 from threading import Event, Lock
 from typing import Final
 
-import structlog
-
 from common.clock import Clock
 from common.errors import Unavailable
-from common.messaging.long_delays import FOR_GROUP, Hops, longest_step
+from common.messaging.checkers import Checkers
+from common.messaging.long_delays import Hops, longest_step
 from common.messaging.port import (
     Broker,
     BrokerUnavailable,
@@ -32,25 +29,23 @@ from common.messaging.port import (
     Resolution,
 )
 from common.messaging.retries import RetryPolicy
-from common.messaging.rocketmq.dead_letters import DeadLetters, dead_letter_topic, note_of_replay
 from common.messaging.rocketmq.proxy.check_backs import CheckBackWorkers
 from common.messaging.rocketmq.proxy.client import Receiver, Sender, check, configuration, start
 from common.messaging.rocketmq.proxy.connection import Connection, ConnectionMonitor
-from common.messaging.rocketmq.proxy.consumer import Subscription
-from common.messaging.rocketmq.proxy.handler import Handling
+from common.messaging.rocketmq.proxy.consumer import Consumer
+from common.messaging.rocketmq.proxy.handler import MessageHandler
 from common.messaging.rocketmq.proxy.producer import Sending
 from common.messaging.rocketmq.proxy.url import RocketmqOptions
 from common.messaging.rocketmq.remoting import TopicMissing, queues
 from common.messaging.rocketmq.sdk import MessageType
-
-log = structlog.get_logger(__name__)
+from common.messaging.rocketmq.topology import Subscription, Topology
 
 _PATIENCE_AT_START_S: Final = 5.0
 _PAUSE_AT_START_S: Final = 0.2
 
 _CONSUMED: Final = (MessageType.DELAY, MessageType.TRANSACTION)
-_ASKED_ABOUT: Final = (MessageType.TRANSACTION,)
-_BURIED: Final = (MessageType.NORMAL,)
+_TRANSACTIONAL: Final = (MessageType.TRANSACTION,)
+_PLAIN: Final = (MessageType.NORMAL,)
 
 
 class RocketmqBroker(Broker):
@@ -65,16 +60,15 @@ class RocketmqBroker(Broker):
 
     def __init__(self, proxies: Collection[str], options: RocketmqOptions, *, topic_prefix: str, clock: Clock) -> None:
         self._options = options
-        self._prefix = topic_prefix
+        self._topology = Topology(topic_prefix, options.nameserver)
         self._configuration = configuration(proxies, options.timeout)
         self._hops = Hops(clock, longest_step(options.longest_delay))
         self._monitor = ConnectionMonitor(options.look_every.total_seconds())
         self._connection = Connection("sender", self._make_sender)
         self._sending = Sending(self._sender, self._monitor.check_now)
-        self._dead_letters = DeadLetters(options.nameserver)
-        self._checkers: dict[str, tuple[str, Checker]] = {}
-        self._questions = CheckBackWorkers(self._checkers, self._sending)
-        self._subscriptions: dict[tuple[str, str], Subscription] = {}
+        self._checkers = Checkers()
+        self._check_backs = CheckBackWorkers(self._checkers, self._topology, self._sending)
+        self._consumers: dict[tuple[str, str], Consumer] = {}
         self._receivers: list[Connection[Receiver]] = []
         self._opening = Lock()
         self._opened = False
@@ -85,78 +79,69 @@ class RocketmqBroker(Broker):
     # Sending
 
     def publish(self, message: Message) -> None:
-        self._sending.at_once(self._prefix + message.topic, message, {})
+        self._sending.at_once(self._topology.full_topic(message.topic), message, {})
 
     def publish_later(self, message: Message, delay: timedelta) -> None:
-        self._sending.later(self._prefix + message.topic, message, self._hops.first(delay), {})
+        self._sending.later(self._topology.full_topic(message.topic), message, self._hops.first(delay), {})
 
     def begin_publish_later(self, message: Message, delay: timedelta) -> Confirm:
         hop = self._hops.first(delay)
         if hop.delay <= timedelta(0):  # to be delivered at once: the topic may want what can't be begun
             return super().begin_publish_later(message, delay)
-        return self._sending.begin_later(self._prefix + message.topic, message, hop)
+        return self._sending.begin_later(self._topology.full_topic(message.topic), message, hop)
 
     def in_transaction(self, message: Message, decide: Decide) -> Resolution:
-        return self._sending.in_transaction(self._prefix + message.topic, message, decide)
+        return self._sending.in_transaction(self._topology.full_topic(message.topic), message, decide)
 
     # Receiving
 
     def subscribe(self, topic: str, group: str, handler: Handler) -> None:
         self._not_started()
-        if (topic, group) in self._subscriptions:
+        if (topic, group) in self._consumers:
             raise ValueError(f"{topic!r} has a handler for {group!r} already")
-        consumer_group = self._consumer_group(topic, group)
-        receivers = Connection(f"receiver of {consumer_group}", lambda: self._make_receiver(topic, consumer_group))
-        handling = Handling(
-            topic=topic,
-            full_topic=self._prefix + topic,
-            group=group,
-            consumer_group=consumer_group,
-            handler=handler,
+        subscription = self._topology.subscription(topic, group, handler)
+        receivers = Connection(f"receiver of {subscription.consumer_group}", lambda: self._make_receiver(subscription))
+        message_handler = MessageHandler(
+            subscription,
             retries=RetryPolicy(self._options.tries, self._options.retry_after),
             hops=self._hops,
             sending=self._sending,
             wait=self._closing.wait,
         )
         self._receivers.append(receivers)
-        self._subscriptions[topic, group] = Subscription(
-            name=consumer_group,
+        self._consumers[topic, group] = Consumer(
+            name=subscription.consumer_group,
             connection=receivers,
             threads=self._options.handlers,
             lease=self._options.lease,
-            work=handling,
+            process=message_handler.process,
             failed=self._monitor.check_now,
         )
 
     def answer_check_backs(self, topic: str, checker: Checker) -> None:
         self._not_started()
-        if self._prefix + topic in self._checkers:
-            raise ValueError(f"{topic!r} has a checker already")
-        self._checkers[self._prefix + topic] = (topic, checker)
+        self._checkers.add(topic, checker)
 
     def on_reachable(self, listener: Callable[[bool], None]) -> None:
-        self._monitor.on_reachable(listener)
+        self._monitor.reachability.add_listener(listener)
 
     def start(self) -> None:
         self._not_started()
         self._started = True
-        self._questions.start()
+        self._check_backs.start()
         _patiently(self._sender)
-        for topic, group in self._subscriptions:
-            self._make_place_for_dead_letters(self._consumer_group(topic, group))
+        for topic, group in self._consumers:
+            self._topology.ensure_dead_letter_topic(self._topology.consumer_group(topic, group))
         for connection in self._receivers:
             _patiently(connection.open)
             self._monitor.add(connection)
         self._was_there = True
-        for subscription in self._subscriptions.values():
-            subscription.start()
+        for consumer in self._consumers.values():
+            consumer.start()
 
     def _not_started(self) -> None:
         if self._started:
             raise RuntimeError("started already")
-
-    def _consumer_group(self, topic: str, group: str) -> str:
-        return f"{self._prefix}{topic}-{group}"
 
     # Connections
 
@@ -177,23 +162,16 @@ class RocketmqBroker(Broker):
         return self._connection.client
 
     def _make_sender(self) -> Sender:
-        needs = dict.fromkeys(self._checkers, _ASKED_ABOUT)
+        needs = dict.fromkeys(map(self._topology.full_topic, self._checkers.topics), _TRANSACTIONAL)
         self._check_with_the_nameserver(needs)
-        sender = Sender(self._configuration, self._checkers, self._questions.put)
+        sender = Sender(self._configuration, needs, self._check_backs.put)
         start(sender, needs)
         return sender
 
-    def _make_place_for_dead_letters(self, consumer_group: str) -> None:
-        """RocketMQ makes this topic itself when it gives up the first message: so nobody expects to have to make it."""
-        try:
-            self._dead_letters.ensure_topic(consumer_group)
-        except MessagingError as error:
-            log.warning("the topic for dead letters could not be made", group=consumer_group, error=str(error))
-
-    def _make_receiver(self, topic: str, consumer_group: str) -> Receiver:
-        needs = {self._prefix + topic: _CONSUMED, dead_letter_topic(consumer_group): _BURIED}
+    def _make_receiver(self, subscription: Subscription) -> Receiver:
+        needs = {subscription.full_topic: _CONSUMED, subscription.dead_letter_topic: _PLAIN}
         self._check_with_the_nameserver(needs)
-        receiver = Receiver(self._configuration, consumer_group, self._prefix + topic)
+        receiver = Receiver(self._configuration, subscription.consumer_group, subscription.full_topic)
         start(receiver, needs)
         return receiver
 
@@ -219,19 +197,10 @@ class RocketmqBroker(Broker):
     # Dead letters
 
     def dead_letters(self, topic: str, group: str, limit: int = 100) -> list[DeadLetter]:
-        letters = self._dead_letters.all(topic, group, self._consumer_group(topic, group))
-        return [each.letter for each in letters[:limit]]
+        return self._topology.dead_letters(topic, group, limit)
 
     def replay(self, topic: str, group: str, dead_letter_id: str) -> None:
-        consumer_group = self._consumer_group(topic, group)
-        for each in self._dead_letters.all(topic, group, consumer_group):
-            if each.letter.id == dead_letter_id:
-                break
-        else:
-            raise KeyError(f"no dead letter {dead_letter_id!r} of {group!r} in {topic!r}")
-        self._sending.at_once(self._prefix + topic, each.letter.message, {**each.properties, FOR_GROUP: group})
-        note, properties = note_of_replay(each.letter)
-        self._sending.at_once(dead_letter_topic(consumer_group), note, properties)
+        self._topology.replay(topic, group, dead_letter_id, self._sending.at_once)
 
     # The end
 
@@ -239,11 +208,11 @@ class RocketmqBroker(Broker):
         if self._closing.is_set():
             return
         self._closing.set()
-        for subscription in self._subscriptions.values():
-            subscription.stop_taking()
-        for subscription in self._subscriptions.values():
-            subscription.wait()
-        self._questions.close()
+        for consumer in self._consumers.values():
+            consumer.stop_taking()
+        for consumer in self._consumers.values():
+            consumer.wait()
+        self._check_backs.close()
         self._sending.finish(self._options.timeout.total_seconds())
         with self._opening:  # or a call would open it behind our back
             self._monitor.close()

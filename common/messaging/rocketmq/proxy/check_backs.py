@@ -1,17 +1,17 @@
 """Answers the broker's questions about half messages, in threads of its own: the client's own has but one."""
 
-from collections.abc import Mapping
 from queue import Full, Queue
 from threading import Event, Thread, current_thread
 from typing import Final
 
 import structlog
 
-from common.messaging.port import BrokerUnavailable, Checker, Resolution
-from common.messaging.retries import one_line
+from common.messaging.checkers import Checkers
+from common.messaging.port import BrokerUnavailable
 from common.messaging.rocketmq.messages import to_port
 from common.messaging.rocketmq.proxy.client import Question
 from common.messaging.rocketmq.proxy.producer import Sending
+from common.messaging.rocketmq.topology import Topology
 
 log = structlog.get_logger(__name__)
 
@@ -25,12 +25,14 @@ class CheckBackWorkers:
     """Takes questions, and has the topics' checkers answer them.
 
     Args:
-        checkers: By topic with its prefix: the topic without it, and its checker.
+        checkers: Of all topics.
+        topology: Names topics.
         sending: Where answers go.
     """
 
-    def __init__(self, checkers: Mapping[str, tuple[str, Checker]], sending: Sending) -> None:
+    def __init__(self, checkers: Checkers, topology: Topology, sending: Sending) -> None:
         self._checkers = checkers
+        self._topology = topology
         self._sending = sending
         self._asked: Queue[Question | None] = Queue(MOST_WAITING)
         self._closing = Event()
@@ -64,18 +66,10 @@ class CheckBackWorkers:
             if self._closing.is_set():
                 continue
             try:
-                self._sending.answer(question, self._answer(question))
+                half = question[1]
+                message = to_port(self._topology.port_topic(half.topic), half)
+                self._sending.answer(question, self._checkers.resolve(message))
             except BrokerUnavailable as error:
                 log.info("answer not sent, the broker will ask again", error=str(error))
             except Exception:  # whatever the client raises: others are to be answered
                 log.exception("a question of the broker was not answered")
-
-    def _answer(self, question: Question) -> Resolution:
-        half = question[1]
-        topic, checker = self._checkers[half.topic]
-        message = to_port(topic, half)
-        try:
-            return checker(message)
-        except BaseException as error:  # noqa: BLE001 - whatever a checker raises means UNKNOWN
-            log.warning("checker failed", topic=topic, key=message.key, error=one_line(error))
-            return Resolution.UNKNOWN

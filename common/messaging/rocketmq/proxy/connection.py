@@ -9,6 +9,7 @@ import structlog
 
 from common.errors import Unavailable
 from common.messaging.port import BrokerUnavailable
+from common.messaging.reachability import Reachability
 from common.messaging.rocketmq.proxy.client import Client, is_known, stop
 
 log = structlog.get_logger(__name__)
@@ -99,13 +100,15 @@ class ConnectionMonitor:
 
     Args:
         every: The pause between two looks, in seconds.
+
+    Attributes:
+        reachability: Tells listeners.
     """
 
     def __init__(self, every: float) -> None:
         self._every = every
         self._connections: list[Connection[Any]] = []
-        self._listeners: list[Callable[[bool], None]] = []
-        self._reachable = True
+        self.reachability = Reachability("RocketMQ")
         self._look_now = Event()
         self._closing = Event()
         self._lock = Lock()
@@ -117,9 +120,6 @@ class ConnectionMonitor:
             self._connections.append(connection)
             if not self._thread.is_alive() and not self._closing.is_set():
                 self._thread.start()
-
-    def on_reachable(self, listener: Callable[[bool], None]) -> None:
-        self._listeners.append(listener)
 
     def check_now(self) -> None:
         """A call has failed: look at once whether the proxy is there."""
@@ -138,7 +138,7 @@ class ConnectionMonitor:
     def _run(self) -> None:
         pause = _FIRST_PAUSE_S
         while not self._closing.is_set():
-            if self._reachable:
+            if self.reachability.is_reachable:
                 self._look_now.wait(self._every)
             else:
                 self._closing.wait(pause)  # calls that fail are no news now
@@ -148,7 +148,7 @@ class ConnectionMonitor:
                 return
             if self._keep_all():
                 pause = _FIRST_PAUSE_S
-                self._tell(True)  # noqa: FBT003
+                self.reachability.report(reachable=True)
 
     def _keep_all(self) -> bool:
         """Look after each, also after one that is cut off; that is told at once, because others may take their time."""
@@ -156,7 +156,7 @@ class ConnectionMonitor:
         for connection in list(self._connections):
             if not self._keep(connection):
                 well = False
-                self._tell(False, connection.trouble)  # noqa: FBT003
+                self.reachability.report(reachable=False, why=connection.trouble)
         return well
 
     def _keep(self, connection: Connection[Any]) -> bool:
@@ -166,14 +166,3 @@ class ConnectionMonitor:
         except Exception:  # whatever the client raises: the keeper must go on
             log.exception("a client could not be looked after", client=connection.name)
             return False
-
-    def _tell(self, reachable: bool, why: str = "") -> None:  # noqa: FBT001 - what listeners are told
-        if reachable is self._reachable:
-            return
-        self._reachable = reachable
-        if reachable:
-            log.info("RocketMQ is reachable again")
-        else:
-            log.error("cut off from RocketMQ", error=why)
-        for listener in self._listeners:
-            listener(reachable)

@@ -83,7 +83,7 @@ class Held:
         return False
 
 
-class Subscription:
+class Consumer:
     """One subscription's messages, each worked on by one of a few threads.
 
     Args:
@@ -91,7 +91,7 @@ class Subscription:
         connection: The receiver.
         threads: How many messages are worked on at once.
         lease: How long a message is hidden when it is taken, and each time that is renewed.
-        work: Does all that a message asks for, and lets it go. It must not raise.
+        process: Does all that a message asks for, and lets it go. It must not raise.
         failed: Is told when messages can't be received.
     """
 
@@ -102,13 +102,13 @@ class Subscription:
         connection: Connection[Receiver],
         threads: int,
         lease: timedelta,
-        work: Callable[[Held], None],
+        process: Callable[[Held], None],
         failed: Callable[[], None],
     ) -> None:
         self._name = name
         self._connection = connection
         self._lease = lease
-        self._work = work
+        self._process = process
         self._failed = failed
         self._inbox: SimpleQueue[Held | None] = SimpleQueue()
         self._held: set[Held] = set()
@@ -182,7 +182,7 @@ class Subscription:
 
     def _handle(self) -> None:
         while (held := self._inbox.get()) is not None:
-            self._work(held)
+            self._process(held)
             with self._changed:
                 self._held.discard(held)
                 self._free += 1

@@ -1,4 +1,4 @@
-"""What is done with one message that was taken: handled, sent on, put off, or buried."""
+"""What is done with one message that a consumer has received: handled, sent on, or made a dead letter."""
 
 from collections.abc import Callable
 from datetime import timedelta
@@ -8,89 +8,82 @@ import structlog
 
 from common.errors import Unavailable
 from common.messaging.long_delays import Arrival, Hop, Hops
-from common.messaging.port import Delivery, Handler, Message
+from common.messaging.port import Delivery, Message
 from common.messaging.retries import GiveUp, Handled, RetryAfter, RetryPolicy
-from common.messaging.rocketmq.dead_letters import dead_letter_properties, dead_letter_topic
+from common.messaging.rocketmq.dead_letters import dead_letter_properties
 from common.messaging.rocketmq.messages import first_id, properties_of, to_port
 from common.messaging.rocketmq.proxy.consumer import Held
 from common.messaging.rocketmq.proxy.producer import Sending
+from common.messaging.rocketmq.topology import Subscription
 
 log = structlog.get_logger(__name__)
 
-_WORTH_A_HOP: Final = timedelta(seconds=1)  # the shortest hop; what is due sooner is waited for
+_SHORTEST_HOP: Final = timedelta(seconds=1)  # what is due sooner is waited for
 
 
-class Handling:
-    """Works on the messages of one subscription.
+class MessageHandler:
+    """Processes the messages of one subscription.
 
     Args:
-        topic: Without the prefix.
-        full_topic: With it.
-        group: The port's.
-        consumer_group: RocketMQ's.
-        handler: What messages are for.
+        subscription: Which.
         retries: Decides what follows a failure.
-        wait: Waits for so many seconds, or until the broker closes; whether it does.
+        hops: Plans delays.
+        sending: Sends on.
+        wait: Waits for so many seconds, or until the broker closes; returns whether it closes.
     """
 
     def __init__(
         self,
+        subscription: Subscription,
         *,
-        topic: str,
-        full_topic: str,
-        group: str,
-        consumer_group: str,
-        handler: Handler,
         retries: RetryPolicy,
         hops: Hops,
         sending: Sending,
         wait: Callable[[float], bool],
     ) -> None:
-        self._topic = topic
-        self._full_topic = full_topic
-        self._group = group
-        self._graves = dead_letter_topic(consumer_group)
-        self._handler = handler
+        self._subscription = subscription
         self._retries = retries
         self._hops = hops
         self._sending = sending
         self._wait = wait
 
-    def __call__(self, held: Held) -> None:
-        """Do what the message asks for, and let it go; whatever fails, it comes again."""
+    def process(self, held: Held) -> None:
+        """Process a message and let go of it. Never raises: whatever fails, the message comes again."""
         try:
-            self._work(held)
+            self._process(held)
         except Unavailable as error:
-            log.warning("a message can't be sent on now, and comes again", topic=self._topic, error=str(error))
+            log.warning("message not sent on, it comes again", topic=self._subscription.topic, error=str(error))
             held.again_after(self._retries.first_pause)
         except Exception:  # a bug must not end the thread
-            log.exception("a message could not be worked on, and comes again", topic=self._topic)
+            log.exception("message not processed, it comes again", topic=self._subscription.topic)
             held.leave()
 
-    def _work(self, held: Held) -> None:
-        message = to_port(self._topic, held.message)
-        next_step = self._hops.on_arrival(held.message.properties, self._group)
-        while isinstance(next_step, Hop) and next_step.delay <= _WORTH_A_HOP:
+    def _process(self, held: Held) -> None:
+        message = to_port(self._subscription.topic, held.message)
+        properties, group = held.message.properties, self._subscription.group
+        next_step = self._hops.on_arrival(properties, group)
+        while isinstance(next_step, Hop) and next_step.delay <= _SHORTEST_HOP:
             if self._wait(next_step.delay.total_seconds()):
                 held.again_after(next_step.delay)
                 return
-            next_step = self._hops.on_arrival(held.message.properties, self._group)
-        if isinstance(next_step, Hop):
-            self._sending.later(self._full_topic, message, next_step, properties_of(held.message))
-            held.done()
-        elif next_step is Arrival.DROP:
-            held.done()
-        else:
-            self._handle(held, message)
+            next_step = self._hops.on_arrival(properties, group)
+        match next_step:
+            case Hop():
+                self._sending.later(self._subscription.full_topic, message, next_step, properties_of(held.message))
+                held.done()
+            case Arrival.DROP:
+                held.done()
+            case Arrival.HANDLE:
+                self._handle(held, message)
 
     def _handle(self, held: Held, message: Message) -> None:
         delivery = Delivery(message, first_id(held.message), held.message.delivery_attempt)
-        match self._retries.deliver(delivery, self._group, self._handler):
+        match self._retries.deliver(delivery, self._subscription.group, self._subscription.handler):
             case Handled():
                 held.done()
             case RetryAfter(pause):
                 held.again_after(pause)
             case GiveUp(attempts, error):
                 properties = {**properties_of(held.message), **dead_letter_properties(attempts, error)}
-                self._sending.at_once(self._graves, message, properties)
+                self._sending.at_once(self._subscription.dead_letter_topic, message, properties)
                 held.done()

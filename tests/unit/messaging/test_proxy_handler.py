@@ -10,7 +10,8 @@ from common.messaging.port import BrokerUnavailable, Delivery, Message
 from common.messaging.retries import RetryPolicy
 from common.messaging.rocketmq.dead_letters import ATTEMPTS, ERROR
 from common.messaging.rocketmq.messages import ID, to_client
-from common.messaging.rocketmq.proxy.handler import Handling
+from common.messaging.rocketmq.proxy.handler import MessageHandler
+from common.messaging.rocketmq.topology import Topology
 
 if TYPE_CHECKING:
     from common.messaging.rocketmq.proxy.consumer import Held
@@ -66,12 +67,8 @@ class Desk:
         self.handled: list[Delivery] = []
         self.hops = Hops(self.clock, longest_step(timedelta(hours=1)))
         self._closing = closing
-        self._work = Handling(
-            topic="orders",
-            full_topic="p-orders",
-            group="order",
-            consumer_group="p-orders-order",
-            handler=handler or self.handled.append,
+        self._handler = MessageHandler(
+            Topology("p-", "name server:9876").subscription("orders", "order", handler or self.handled.append),
             retries=RetryPolicy(tries=3, first_pause=timedelta(seconds=1)),
             hops=self.hops,
             sending=cast("Sending", self.broker),
@@ -84,7 +81,7 @@ class Desk:
 
     def work(self, attempt: int = 1, properties: dict[str, str] | None = None) -> list[Call]:
         self.broker.calls.clear()
-        self._work(cast("Held", Taken(self.broker, attempt, properties or {})))
+        self._handler.process(cast("Held", Taken(self.broker, attempt, properties or {})))
         return self.broker.calls
 
 

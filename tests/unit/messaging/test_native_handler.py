@@ -13,7 +13,8 @@ from common.messaging.port import BrokerUnavailable, Delivery, Handler, Message
 from common.messaging.retries import RetryPolicy
 from common.messaging.rocketmq.dead_letters import ATTEMPTS, ERROR
 from common.messaging.rocketmq.messages import BASE64, ID, TRY
-from common.messaging.rocketmq.native.consumer import Subscription
+from common.messaging.rocketmq.native.handler import MessageHandler
+from common.messaging.rocketmq.topology import Topology
 from tests.unit.messaging.native_binding import NativeMessage
 
 if TYPE_CHECKING:
@@ -44,12 +45,8 @@ class Desk:
         self.broker = Sent()
         self.handled: list[Delivery] = []
         self.closing = Event()
-        self.subscription = Subscription(
-            topic="messages",
-            full_topic="test-messages",
-            group="order",
-            consumer_group="test-messages-order",
-            handler=handler or self.handled.append,
+        self._handler = MessageHandler(
+            Topology("test-", "name server:9876").subscription("messages", "order", handler or self.handled.append),
             retries=RetryPolicy(tries=3, first_pause=timedelta(seconds=1)),
             hops=self.hops,
             sending=cast("Sending", self.broker),
@@ -60,7 +57,7 @@ class Desk:
         received = NativeMessage("test-messages")
         received.body = body
         received.properties = {"KEYS": "order-1", **(properties or {})}
-        return self.subscription(received)
+        return self._handler.process(received)
 
 
 def fail(_delivery: Delivery) -> None:
@@ -120,7 +117,7 @@ def test_message_is_a_dead_letter_after_its_last_try() -> None:
 
 
 def test_message_is_kept_until_the_broker_is_back(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("common.messaging.rocketmq.native.consumer._PAUSE_WHILE_AWAY_S", 0.001)
+    monkeypatch.setattr("common.messaging.rocketmq.native.handler._PAUSE_WHILE_AWAY_S", 0.001)
     desk = Desk(fail)
     desk.broker.refusals = 3
 
