@@ -1,6 +1,6 @@
-"""A pytest plugin: leaves out the tests that a file names, one node id a line.
+"""A pytest plugin: deselects the tests that a file names, one node id a line.
 
-`make test-cluster` so leaves out what is there without any engine: `make test` has run it.
+`make test-cluster` deselects what can be collected without any engine: `make test` has run it.
 """
 
 from pathlib import Path
@@ -9,14 +9,14 @@ import pytest
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    parser.addoption("--leave-out", type=Path, help="a file with the node ids of tests to leave out")
+    parser.addoption("--deselect-named", type=Path, help="a file with the node ids of tests to deselect")
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    file: Path | None = config.getoption("--leave-out")
+    file: Path | None = config.getoption("--deselect-named")
     if file is None:
         return
     named = set(file.read_text(encoding="utf-8").splitlines())
-    left_out = [item for item in items if item.nodeid in named]
+    deselected = [item for item in items if item.nodeid in named]
     items[:] = [item for item in items if item.nodeid not in named]
-    config.hook.pytest_deselected(items=left_out)
+    config.hook.pytest_deselected(items=deselected)
