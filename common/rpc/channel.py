@@ -16,14 +16,14 @@ import structlog
 
 from common.addresses import split_address
 from common.discovery.port import Addresses, Discovery
-from common.rpc.errors import LARGEST_ROOM, ROOM_KEY
+from common.rpc.errors import ERROR_BYTES_KEY, LARGEST_MAX_BYTES
 
 _OPTIONS: Final = (
     ("grpc.enable_http_proxy", 0),
     ("grpc.max_receive_message_length", 64 * 1024 * 1024),
     # Errors come whole: room for the details that are asked for below, and for what travels beside them.
-    ("grpc.max_metadata_size", LARGEST_ROOM + 4 * 1024),
-    ("grpc.absolute_max_metadata_size", 2 * LARGEST_ROOM),
+    ("grpc.max_metadata_size", LARGEST_MAX_BYTES + 4 * 1024),
+    ("grpc.absolute_max_metadata_size", 2 * LARGEST_MAX_BYTES),
     # An instance that comes back is used within a second; gRPC alone would let the pauses grow to minutes.
     ("grpc.initial_reconnect_backoff_ms", 100),
     ("grpc.max_reconnect_backoff_ms", 1_000),
@@ -50,7 +50,7 @@ _RETRIES: Final = {
 # serves until it stops, and not one service's: that one may be unwell without being the wrong instance to call.
 _HEALTH: Final = {"serviceName": ""}
 
-_ASK_FOR_ALL_DETAILS: Final = (ROOM_KEY, str(LARGEST_ROOM))
+_ASK_FOR_ALL_DETAILS: Final = (ERROR_BYTES_KEY, str(LARGEST_MAX_BYTES))
 
 _log = structlog.get_logger(__name__)
 
@@ -126,7 +126,7 @@ class _Line:
         if idle:
             self._channel.close()
 
-    def paginate(self) -> None:
+    def close(self) -> None:
         """Close now, whoever is calling."""
         with self._changing:
             self._retired = True
@@ -179,7 +179,7 @@ class _FollowingChannel(grpc.Channel):
             self._closed = True
             line = self._line
         if line is not None:
-            line.paginate()
+            line.close()
 
     def _follow(self, addresses: Addresses) -> None:
         with self._changing:

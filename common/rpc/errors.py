@@ -9,11 +9,13 @@ that, so a long list of violations is cut and its length told in the metadata (`
 more says so in the request header `reback-error-bytes`.
 """
 
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, Final
 
 import grpc
-from google.protobuf.message import DecodeError
+from google.protobuf.any_pb2 import Any as PackedDetail
+from google.protobuf.message import DecodeError, Message
 from google.rpc.error_details_pb2 import BadRequest, ErrorInfo, PreconditionFailure
 from google.rpc.status_pb2 import Status
 
@@ -33,19 +35,20 @@ from common.errors import (
 STATUS_KEY: Final = "grpc-status-details-bin"
 """The trailer that carries the status."""
 
-ROOM_KEY: Final = "reback-error-bytes"
+ERROR_BYTES_KEY: Final = "reback-error-bytes"
 """The request header by which a client says how many bytes of error details it takes."""
 
 DEFAULT_MAX_BYTES: Final = 5_400
 """Bytes of status that fit into 8 KB of trailers even in base64, which many peers use for binary values."""
 
-LARGEST_ROOM: Final = 60_000
+LARGEST_MAX_BYTES: Final = 60_000
 """Bytes of status above which no client gets more."""
 
 TOTAL_KEY: Final = "violations_total"
 """The key in an error's metadata that tells how many violations there are when not all are listed."""
 
 _MESSAGE_BYTES: Final = 480  # bytes of text on the wire, where a byte beyond ASCII takes three
+_PLAIN_NUMBER: Final = re.compile(r"[0-9]{1,9}")  # what int() takes besides is no number here, or has no end
 _FRAMING: Final = 160  # bytes at most that the parts of a status need around them: type urls, tags, the total
 
 _CODES: Final[dict[type[DomainError], grpc.StatusCode]] = {
@@ -107,18 +110,18 @@ def to_domain_error(error: grpc.RpcError) -> DomainError:
     code = error.code() if answered else grpc.StatusCode.UNKNOWN
     text = (error.details() if answered else str(error)) or code.name
     status, info = _read_status(error), ErrorInfo()
-    told = any(detail.Unpack(info) for detail in status.details)
+    told = any(_unpack(detail, info) for detail in status.details)
     kind = _CLASSES.get(code, Unavailable)
     reason = info.reason if told else None if code in _CLASSES else code.name
     return kind(text, reason=reason, metadata=info.metadata, violations=tuple(_read_violations(status)))
 
 
-def max_bytes_of(headers: Iterable[tuple[str, str | bytes]]) -> int:
-    """How many bytes of status the client takes that sent `headers`."""
-    asked = next((value for key, value in headers if key == ROOM_KEY), "")
-    if not isinstance(asked, str) or not asked.isascii() or not asked.isdigit():
+def max_bytes_of(headers: Iterable[tuple[str, str | bytes]] | None) -> int:
+    """How many bytes of status the client takes that sent `headers`; a value that is no plain number is ignored."""
+    asked = next((value for key, value in headers or () if key == ERROR_BYTES_KEY), "")
+    if not isinstance(asked, str) or not _PLAIN_NUMBER.fullmatch(asked):
         return DEFAULT_MAX_BYTES
-    return min(max(int(asked), DEFAULT_MAX_BYTES), LARGEST_ROOM)
+    return min(max(int(asked), DEFAULT_MAX_BYTES), LARGEST_MAX_BYTES)
 
 
 def _cut_message(message: str) -> str:
@@ -170,10 +173,18 @@ def _details(code: grpc.StatusCode, violations: Sequence[Violation]) -> BadReque
 def _read_violations(status: Status) -> Iterator[Violation]:
     bad, failed = BadRequest(), PreconditionFailure()
     for detail in status.details:
-        if detail.Unpack(bad):
+        if _unpack(detail, bad):
             yield from (Violation(v.field, v.description) for v in bad.field_violations)
-        elif detail.Unpack(failed):
+        elif _unpack(detail, failed):
             yield from (Violation(v.subject, v.description, v.type) for v in failed.violations)
+
+
+def _unpack(detail: PackedDetail, into: Message) -> bool:
+    """Read a detail; False: it is of another kind, or nobody can read it."""
+    try:
+        return bool(detail.Unpack(into))
+    except DecodeError:
+        return False
 
 
 def _read_status(error: grpc.RpcError) -> Status:

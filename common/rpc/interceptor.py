@@ -4,13 +4,14 @@ arrival  →  too late? drop it  →  read the request  →  field rules  →  h
                                                         any error  →  a status with details
 """
 
+import contextlib
 import secrets
 import time
 from collections.abc import Callable, Mapping
 from contextvars import ContextVar
 from datetime import timedelta
 from functools import lru_cache
-from typing import Any, Final, NoReturn
+from typing import Any, Final
 
 import grpc
 import structlog
@@ -24,15 +25,15 @@ from common.errors import DeadlineExceeded, DomainError, InvalidArgument, Violat
 from common.rpc.errors import code_of, max_bytes_of, to_status
 from common.rpc.gate import Gate
 from common.rpc.streams import OpenStreams
-from common.rpc.validation import check, compile_rules
+from common.rpc.validation import check
 
 DEFAULT_DEADLINE: Final = timedelta(seconds=10)
 """What a call gets that comes without a deadline, from its arrival on."""
 
 _NO_DEADLINE: Final = 1e9  # seconds left above which a call has none: gRPC tells an absent one as the end of time
 
-_REFUSALS_KEPT: Final = 256
-_FEW_VIOLATIONS: Final = 16  # of a refusal that is kept; a request may break any number of rules
+_STATUSES_KEPT: Final = 256
+_FEW_VIOLATIONS: Final = 16  # of an error whose status is kept; a request may break any number of rules
 
 _arrived: ContextVar[float] = ContextVar("arrived")
 _deadline: ContextVar[Deadline] = ContextVar("deadline")
@@ -101,20 +102,18 @@ class _UnaryCall:
         self._write = handler.response_serializer
         self._without_deadline = min(longest or DEFAULT_DEADLINE.total_seconds(), DEFAULT_DEADLINE.total_seconds())
         self._with_deadline = longest
-        request_class, self._response_class = _message_classes(method)
-        compile_rules(request_class)
+        self._response_class = _response_class(method)
 
     def __call__(self, request: bytes, context: Any) -> bytes:
         if self._gate.closed:
             self._gate.wait()
         try:
             return self._answer(request, context)
-        except DomainError as error:
-            self._refuse(error, context)
-        except Exception as bug:  # a caller gets an id, never the exception's text
-            if context.code() is not None and type(bug) is Exception and not bug.args:
-                raise  # context.abort() speaks so; the status is set
-            self._fail(bug, context)
+        except Exception as error:
+            if _is_abort(error, context):
+                raise
+            context.abort_with_status(self._status_of(error, context))
+            raise AssertionError("abort raises") from error
         finally:
             if self._gate.closed:
                 self._gate.wait()
@@ -144,32 +143,40 @@ class _UnaryCall:
         check(message)
         return message
 
-    def _refuse(self, error: DomainError, context: Any) -> NoReturn:
-        """End the call with a domain error, in as many details as the client takes."""
-        code = code_of(error)
-        if code is None:  # an error that no caller should see
-            self._fail(error, context)
-        max_bytes = max_bytes_of(context.invocation_metadata())
-        facts = tuple(error.metadata.items())
-        write = _refusal if len(error.violations) <= _FEW_VIOLATIONS else _refusal.__wrapped__
+    def _status_of(self, error: Exception, context: Any) -> grpc.Status:
+        """What the caller gets for any exception. Never raises: what goes wrong here is a bug like any other."""
         try:
-            status = write(code, error.message, error.reason, facts, error.violations, self._domain, max_bytes)
-        except ValueError as bug:  # a text that UTF-8 can't write
-            self._fail(bug, context)
-        context.abort_with_status(status)
-        raise AssertionError  # abort raises
+            code = code_of(error) if isinstance(error, DomainError) else None
+            if isinstance(error, DomainError) and code is not None:
+                return _status_in_details(error, code, self._domain, max_bytes_of(context.invocation_metadata()))
+        except Exception as bug:  # noqa: BLE001 - such as a text that UTF-8 can't write
+            return self._internal(bug)
+        return self._internal(error)
 
-    def _fail(self, bug: Exception, context: Any) -> NoReturn:
-        """End the call with INTERNAL and an id that leads to the log."""
+    def _internal(self, bug: Exception) -> grpc.Status:
+        """INTERNAL and an id that leads to the log; never the exception's text."""
         error_id = secrets.token_hex(8)
-        _log.error("call failed", method=self._method, error_id=error_id, exc_info=bug)
-        told = DomainError(f"internal error {error_id}", reason="INTERNAL", metadata={"error_id": error_id})
-        context.abort_with_status(rpc_status.to_status(to_status(told, self._domain, code=grpc.StatusCode.INTERNAL)))
-        raise AssertionError  # abort raises
+        with contextlib.suppress(Exception):  # a log that can't be written does not change the answer
+            _log.error("call failed", method=self._method, error_id=error_id, exc_info=bug)
+        error = DomainError(f"internal error {error_id}", reason="INTERNAL", metadata={"error_id": error_id})
+        status: grpc.Status = rpc_status.to_status(to_status(error, self._domain, code=grpc.StatusCode.INTERNAL))
+        return status
 
 
-@lru_cache(maxsize=_REFUSALS_KEPT)
-def _refusal(  # noqa: PLR0917 what an error says, as a key
+def _is_abort(error: Exception, context: Any) -> bool:
+    """Whether a handler ended the call by `context.abort()`: the status is set, and the exception says nothing."""
+    return type(error) is Exception and not error.args and context.code() is not None
+
+
+def _status_in_details(error: DomainError, code: grpc.StatusCode, domain: str, max_bytes: int) -> grpc.Status:
+    """A domain error in as many details as the client takes."""
+    facts = tuple(error.metadata.items())
+    build = _status if len(error.violations) <= _FEW_VIOLATIONS else _status.__wrapped__
+    return build(code, error.message, error.reason, facts, error.violations, domain, max_bytes)
+
+
+@lru_cache(maxsize=_STATUSES_KEPT)
+def _status(  # noqa: PLR0917 what an error says, as a key
     code: grpc.StatusCode,
     message: str,
     reason: str,
@@ -178,13 +185,14 @@ def _refusal(  # noqa: PLR0917 what an error says, as a key
     domain: str,
     max_bytes: int,
 ) -> grpc.Status:
-    """An error as it is told; kept, for a flash sale refuses thousands a second in the same words."""
+    """Kept, because a flash sale repeats one error thousands of times a second."""
     error = DomainError(message, reason=reason, metadata=dict(facts), violations=violations)
     status: grpc.Status = rpc_status.to_status(to_status(error, domain, max_bytes=max_bytes, code=code))
     return status
 
 
-def _message_classes(method: str) -> tuple[type[Message], type[Message]]:
-    """The classes of a method's request and response, by its full name."""
+def _response_class(method: str) -> type[Message]:
+    """The class of what a method returns, by its full name."""
     descriptor = descriptor_pool.Default().FindMethodByName(method.removeprefix("/").replace("/", "."))
-    return GetMessageClass(descriptor.input_type), GetMessageClass(descriptor.output_type)
+    response_class: type[Message] = GetMessageClass(descriptor.output_type)
+    return response_class

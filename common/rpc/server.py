@@ -11,6 +11,7 @@ from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
 from common.rpc.interceptor import Interceptor
+from common.rpc.validation import compile_rules
 
 MAX_WAITING: Final = 1024
 """How many calls may wait for a thread; the next one gets RESOURCE_EXHAUSTED at once."""
@@ -107,6 +108,7 @@ class Server:
             register: The generated `add_…Servicer_to_server`.
             servicer: What implements it.
         """
+        compile_rules(service)
         register(servicer, self._server)
         self._services.append(service)
         self._health.set(service, health_pb2.HealthCheckResponse.SERVING)

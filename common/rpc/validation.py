@@ -2,7 +2,9 @@
 
 from typing import Final
 
+from google.protobuf import descriptor_pool
 from google.protobuf.message import Message
+from google.protobuf.message_factory import GetMessageClass
 from protovalidate import FieldPathElementPb, Validator
 
 from common.errors import InvalidArgument, Violation
@@ -23,13 +25,18 @@ def check(request: Message) -> None:
         raise InvalidArgument(_told(violations), violations=violations)
 
 
-def compile_rules(request_class: type[Message]) -> None:
-    """Compile the rules of a request now rather than at its first call.
+def compile_rules(service: str) -> None:
+    """Compile the rules of a service's requests now, so that a wrong rule fails the start and not the first call.
+
+    Args:
+        service: Its full name, such as `reback.order.v1.OrderService`.
 
     Raises:
+        KeyError: No such service was generated.
         protovalidate.CompilationError: A rule in the proto makes no sense.
     """
-    _VALIDATOR.collect_violations(request_class())
+    for method in descriptor_pool.Default().FindServiceByName(service).methods:
+        _VALIDATOR.collect_violations(GetMessageClass(method.input_type)())
 
 
 def _told(violations: list[Violation]) -> str:

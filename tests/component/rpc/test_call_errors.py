@@ -11,6 +11,7 @@ from grpc_status import rpc_status
 from common.discovery.static import StaticDiscovery
 from common.errors import FailedPrecondition, InvalidArgument, NotFound, Unavailable, Violation
 from common.lock.port import LockLost
+from common.rpc import interceptor
 from common.rpc.channel import open_channel
 from common.rpc.errors import to_domain_error
 from reback.inventory.v1 import inventory_pb2, inventory_pb2_grpc
@@ -174,6 +175,32 @@ def test_pitfall_18_an_answer_that_cant_be_written_is_internal_with_an_id(
     handler = served.server._interceptor._handlers[GET_STOCK].unary_unary
     monkeypatch.setattr(handler, "_write", raising(ValueError("unwritable")))
     assert_internal_with_an_id_that_the_log_has(served, "unwritable")
+
+
+@pytest.mark.parametrize("failing", ["max_bytes_of", "to_status", "code_of"])
+def test_an_error_that_can_t_be_built_is_internal_with_an_id(
+    serve: Serve, monkeypatch: pytest.MonkeyPatch, failing: str
+) -> None:
+    real, failures = getattr(interceptor, failing), iter([RuntimeError("unbuildable")])
+
+    def fails_once(*args: object, **named: object) -> object:
+        for failure in failures:
+            raise failure
+        return real(*args, **named)
+
+    monkeypatch.setattr(interceptor, failing, fails_once)
+    answer = NotFound("none", reason=f"NOT_SEEN_BEFORE_{failing.upper()}")  # so that no built status is kept of it
+    assert_internal_with_an_id_that_the_log_has(serve(raising(answer)), "unbuildable")
+
+
+def test_a_log_that_can_t_be_written_changes_no_answer(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
+    class FullDisk:
+        error = staticmethod(raising(OSError("no space left on device")))
+
+    monkeypatch.setattr(interceptor, "_log", FullDisk())
+    error = refused(serve(raising(RuntimeError("hunter2"))))
+    assert error.code() is grpc.StatusCode.INTERNAL
+    assert to_domain_error(error).reason == "INTERNAL"
 
 
 def test_a_handler_may_still_abort_by_grpcs_own_means(serve: Serve) -> None:

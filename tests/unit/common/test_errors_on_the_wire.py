@@ -2,6 +2,8 @@ from typing import Any
 
 import grpc
 import pytest
+from google.protobuf.any_pb2 import Any as PackedDetail
+from google.protobuf.message import Message
 from google.rpc.code_pb2 import Code
 from google.rpc.error_details_pb2 import BadRequest, ErrorInfo, PreconditionFailure
 from google.rpc.status_pb2 import Status
@@ -21,7 +23,7 @@ from common.errors import (
 from common.lock.port import LockBusy, LockLost
 from common.rpc.errors import (
     DEFAULT_MAX_BYTES,
-    LARGEST_ROOM,
+    LARGEST_MAX_BYTES,
     STATUS_KEY,
     code_of,
     max_bytes_of,
@@ -149,6 +151,14 @@ def test_details_that_nobody_can_read_are_passed_over() -> None:
     assert to_domain_error(garbage).reason == "NOT_FOUND"
 
 
+@pytest.mark.parametrize("kind", [ErrorInfo, BadRequest, PreconditionFailure])
+def test_a_detail_that_nobody_can_read_is_passed_over(kind: type[Message]) -> None:
+    unreadable = PackedDetail(type_url=f"type.googleapis.com/{kind.DESCRIPTOR.full_name}", value=b"\xff\xff\xff")
+    status = Status(code=5, details=[unreadable, *to_status(NotFound("no", reason="SKU_NOT_FOUND"), "order").details])
+    failed = Failed(grpc.StatusCode.NOT_FOUND, "no", ((STATUS_KEY, status.SerializeToString()),))
+    assert to_domain_error(failed).reason == "SKU_NOT_FOUND"
+
+
 def test_a_bug_of_the_server_keeps_its_id_and_is_unclear() -> None:
     status = to_status(
         DomainError("internal error 7", reason="INTERNAL", metadata={"error_id": "7"}),
@@ -166,8 +176,8 @@ def hundred_short_skus(sku: str) -> list[Violation]:
 
 def test_a_hundred_short_skus_fit_where_there_is_room() -> None:
     error = FailedPrecondition("short", violations=hundred_short_skus("😀" * 62))
-    status = to_status(error, "inventory", max_bytes=LARGEST_ROOM)
-    assert status.ByteSize() <= LARGEST_ROOM
+    status = to_status(error, "inventory", max_bytes=LARGEST_MAX_BYTES)
+    assert status.ByteSize() <= LARGEST_MAX_BYTES
     assert to_domain_error(sent(status)).violations == error.violations
 
 
@@ -205,11 +215,14 @@ def test_facts_that_do_not_fit_are_left_out() -> None:
     ("asked", "max_bytes"),
     [("", DEFAULT_MAX_BYTES), ("1", DEFAULT_MAX_BYTES), ("x", DEFAULT_MAX_BYTES),
      ("-5", DEFAULT_MAX_BYTES), ("٣٠٠٠٠", DEFAULT_MAX_BYTES),
-     (b"9", DEFAULT_MAX_BYTES), ("20000", 20_000), ("9" * 50, LARGEST_ROOM)],
+     ("+20000", DEFAULT_MAX_BYTES), (" 20000", DEFAULT_MAX_BYTES), ("20_000", DEFAULT_MAX_BYTES),
+     ("20000\n", DEFAULT_MAX_BYTES), ("9" * 50, DEFAULT_MAX_BYTES), ("9" * 4_301, DEFAULT_MAX_BYTES),
+     (b"9", DEFAULT_MAX_BYTES), ("20000", 20_000), ("60001", LARGEST_MAX_BYTES)],
 )  # fmt: skip
 def test_a_client_gets_the_bytes_it_asks_for_within_bounds(asked: str | bytes, max_bytes: int) -> None:
     assert max_bytes_of([("user-agent", "x"), ("reback-error-bytes", asked)]) == max_bytes
     assert max_bytes_of([]) == DEFAULT_MAX_BYTES
+    assert max_bytes_of(None) == DEFAULT_MAX_BYTES
 
 
 def test_a_status_survives_a_proxy_that_changed_its_text() -> None:
