@@ -12,22 +12,17 @@ from common.addresses import split_address
 
 LOCK_WAIT: Final = Histogram(
     "reback_lock_wait_seconds",
-    "How long it took to get the stock lock.",
+    "How long it took to acquire a lock.",
     buckets=(0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5),
 )
-LOCK_LOST: Final = Counter("reback_lock_lost", "Stock locks that were lost, or may have been, while they were held.")
-LOCK_OUTAGES: Final = Counter("reback_lock_outages", "How often the stock lock's engine went out of reach.")
-LOCK_UNGUARDED: Final = Counter(
-    "reback_lock_unguarded", "Batches that went on without the stock lock, guarded by their rows alone."
-)
-CACHE_HITS: Final = Counter("reback_cache_hits", "Stocks that were read from the cache.")
-CACHE_MISSES: Final = Counter("reback_cache_misses", "Stocks that the cache did not have, or that do not exist.")
+LOCK_LOST: Final = Counter("reback_lock_lost", "Locks that were lost, or may have been, while they were held.")
+LOCK_OUTAGES: Final = Counter("reback_lock_outages", "How often the lock's engine went out of reach.")
 CACHE_OUTAGES: Final = Counter(
     "reback_cache_outages", "How often the cache's engine went out of reach, of reads and of changes."
 )
 CACHE_UNTOLD: Final = Counter(
     "reback_cache_untold",
-    "Batches of changes that the cache could not be told: others may read older stock for a while.",
+    "Batches of changes that the cache could not be told: others may read older values for a while.",
 )
 DATABASE_REPEATS: Final = Counter(
     "reback_database_repeats", "Transactions that were tried again: others were in the way, or the connection was lost."

@@ -116,7 +116,7 @@ def build(
     connections = settings.threads + _MORE_CONNECTIONS
     database = (open_database or _open_database)(settings.database_url, connections)
     clock = clock or database.clock()
-    lock = lock or open_lock(settings.lock_url, settings.lock_outage)
+    lock = lock or open_lock(settings.lock_url)
     stocks = StockCache(cache or open_cache(_cache_url(settings)), _name_of(settings.database_url))
     broker = broker or open_broker(settings.broker_url, topic_prefix=settings.topic_prefix, clock=clock)
     writer = StockWriter(

@@ -1,13 +1,15 @@
 """What the inventory service can be told, by `INVENTORY_…` variables."""
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field
 from pydantic_settings import SettingsConfigDict
 
-from common.lock.port import Outage
 from common.process.settings import Address, CacheUrl, DatabaseUrl, LockUrl, ServiceSettings
 from inventory_srv.crash_points import CrashPoint
+
+Outage = Literal["database", "refuse"]
+"""What to do without the lock, its engine down or its holder dead: go on, guarded by the database's rows, or refuse."""
 
 
 def _crash_point(name: str) -> str:
@@ -21,8 +23,8 @@ class InventorySettings(ServiceSettings):
 
     Attributes:
         lock_url: Which lock keeps replicas from queueing on the same rows.
-        lock_outage: What to do while the lock's engine is down, or a holder does not give it back: go on, guarded by
-            the database alone, or refuse.
+        lock_outage: What to do while the lock's engine is down, or a holder does not release it: go on, guarded by the
+            database alone, or refuse.
         cache_url: Where stock that was read is kept for who asks next; the same for all replicas. Empty: the lock's
             Redis where it has one; else in this process for a file, which one process has, and nowhere for a server.
         queue: How many changes of stock may wait.

@@ -1,7 +1,7 @@
 """A lock within one process: `local://`.
 
-Waiters are served in the order they came. A later one goes first only when it wants none of the keys that an earlier
-one waits for, so that nobody starves: not even one that wants many keys.
+Waiters are served in the order of arrival. A later one goes first only when it needs none of the keys that an earlier
+one waits for, so that nobody starves: not even a caller that needs many keys.
 """
 
 from collections.abc import Callable, Collection
@@ -9,18 +9,18 @@ from threading import Event
 from threading import Lock as Mutex
 
 from common.deadline import Deadline
-from common.lock.port import Held, Lock, LockBusy, LockLost
+from common.lock.port import HeldLock, Lock, LockBusy, LockLost
 
 
-class _Claim(Held):
-    """One caller's keys: waited for, then held, then given back."""
+class _Claim(HeldLock):
+    """One caller's keys: waited for, then held, then released."""
 
     def __init__(self, keys: Collection[str], on_contended: Callable[[], None] | None) -> None:
         self.keys = frozenset(keys)
         self.granted = False
         self.closed = False
         self.woken = Event()
-        self._wanted = False
+        self._contended = False
         self._on_contended = on_contended
 
     @property
@@ -28,34 +28,35 @@ class _Claim(Held):
         return self.closed
 
     @property
-    def wanted(self) -> bool:
-        return self._wanted
+    def contended(self) -> bool:
+        return self._contended
 
-    def want(self) -> None:
-        if not self._wanted:
-            self._wanted = True
+    def contend(self) -> None:
+        """Somebody waits for one of its keys."""
+        if not self._contended:
+            self._contended = True
             if self._on_contended is not None:
                 self._on_contended()
 
 
 class LocalLock(Lock):
-    """Every key is one caller's at a time. A caller that asks again for a key it holds waits for itself: LockBusy."""
+    """Each key has one holder at a time. A caller that acquires a key it already holds waits for itself: LockBusy."""
 
     def __init__(self) -> None:
-        self._changing = Mutex()
-        self._claims: dict[_Claim, None] = {}  # all of them in the order they came
+        self._mutex = Mutex()
+        self._claims: dict[_Claim, None] = {}  # waiting and held, in the order of arrival
         self._closed = False
 
-    def take(
+    def acquire(
         self,
         keys: Collection[str],
         deadline: Deadline,
         *,
-        replacing: Held | None = None,
+        replacing: HeldLock | None = None,
         on_contended: Callable[[], None] | None = None,
-    ) -> Held:
+    ) -> HeldLock:
         claim = _Claim(keys, on_contended)
-        with self._changing:
+        with self._mutex:
             if isinstance(replacing, _Claim):
                 self._claims.pop(replacing, None)
                 self._grant()
@@ -67,16 +68,16 @@ class LocalLock(Lock):
             self._wait_for(claim, deadline)
         return claim
 
-    def give_back(self, held: Held) -> None:
+    def release(self, held: HeldLock) -> None:
         assert isinstance(held, _Claim)
-        with self._changing:
+        with self._mutex:
             self._claims.pop(held, None)
             self._grant()
         if held.lost:
             raise LockLost("the lock was closed while it was held")
 
     def close(self) -> None:
-        with self._changing:
+        with self._mutex:
             self._closed = True
             for claim in self._claims:
                 claim.closed = True
@@ -87,26 +88,26 @@ class LocalLock(Lock):
         forget = deadline.on_cancel(claim.woken.set)
         claim.woken.wait(deadline.remaining())
         forget()
-        with self._changing:
+        with self._mutex:
             if claim.granted and not claim.closed:
                 return
             self._claims.pop(claim, None)
-            self._grant()  # those that came later and waited for this one only
-        raise LockBusy(f"{len(claim.keys)} keys were not had in time")
+            self._grant()  # later callers that waited only for this one
+        raise LockBusy(f"could not acquire {len(claim.keys)} keys before the deadline")
 
     def _grant(self) -> None:
-        """Give the keys to each waiter that can have all of them, without passing over an earlier one."""
-        taken: set[str] = set()
+        """Grant the keys to each waiter that can have all of them, without passing over an earlier one."""
+        reserved: set[str] = set()
         for claim in self._claims:
             if not claim.granted:
-                if taken.isdisjoint(claim.keys):
+                if reserved.isdisjoint(claim.keys):
                     claim.granted = True
                     claim.woken.set()
                 else:
-                    self._tell_holders_of(claim.keys)
-            taken |= claim.keys
+                    self._contend_for(claim.keys)
+            reserved |= claim.keys
 
-    def _tell_holders_of(self, keys: frozenset[str]) -> None:
+    def _contend_for(self, keys: frozenset[str]) -> None:
         for claim in self._claims:
             if claim.granted and not claim.keys.isdisjoint(keys):
-                claim.want()
+                claim.contend()

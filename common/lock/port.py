@@ -1,24 +1,21 @@
 """The lock port: keeps replicas from queueing on the same database rows.
 
-Correctness never depends on it; the database's rows guard themselves.
+Correctness never depends on it; the database's rows guard themselves. A driver only reports that its engine is down
+(`LockUnavailable`); whether work goes on without the lock is for its caller to decide.
 """
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager, suppress
-from typing import Literal
 
 from common.deadline import Deadline
 from common.errors import Aborted, DomainError, Unavailable
 
-Outage = Literal["database", "refuse"]
-"""What to do without the lock, its engine down or its holder dead: go on, guarded by the database's rows, or refuse."""
-
 
 class LockBusy(Aborted):
-    """The lock was not had by the deadline."""
+    """Not every key could be acquired before the deadline."""
 
-    reason = "STOCK_BUSY"
+    reason = "LOCK_BUSY"
 
 
 class LockLost(DomainError):
@@ -28,13 +25,13 @@ class LockLost(DomainError):
 
 
 class LockUnavailable(Unavailable):
-    """The lock's engine is down, and nothing is to be done without it."""
+    """The lock's engine is down."""
 
     reason = "LOCK_UNAVAILABLE"
 
 
-class Held(ABC):
-    """What a holder can ask of its lock."""
+class HeldLock(ABC):
+    """Keys that were acquired together and are not released yet."""
 
     @property
     @abstractmethod
@@ -43,61 +40,62 @@ class Held(ABC):
 
     @property
     @abstractmethod
-    def wanted(self) -> bool:
-        """Whether someone else waits for a key of it: who keeps it for later gives it back."""
+    def contended(self) -> bool:
+        """Whether someone else waits for one of its keys: a holder that only keeps it for later should release it."""
 
 
 class Lock(ABC):
-    """Takes many keys at once, all or nothing."""
+    """Acquires many keys at once, all or nothing."""
 
     @abstractmethod
-    def take(
+    def acquire(
         self,
         keys: Collection[str],
         deadline: Deadline,
         *,
-        replacing: Held | None = None,
+        replacing: HeldLock | None = None,
         on_contended: Callable[[], None] | None = None,
-    ) -> Held:
-        """Take every key, and hold it until it is given back.
+    ) -> HeldLock:
+        """Acquire every key, and hold it until it is released.
 
         Args:
-            keys: Any order, repeats allowed; taken in sorted order so that two callers never wait for each other.
+            keys: In any order, repeats allowed; no two callers ever wait for each other.
             deadline: Until when to wait.
-            replacing: What was held until now. It is given back whatever comes of this, in the same trip, and those
-                who wait for its keys go first.
-            on_contended: Called when somebody begins to wait for a key of it, on a thread that has other things to do.
+            replacing: What was held until now. It is released whatever becomes of this call, in the same trip, and
+                those who wait for its keys go first.
+            on_contended: Called when somebody begins to wait for one of these keys, on a thread that has other things
+                to do.
 
         Raises:
-            LockBusy: Not every key was had by the deadline. Nothing is held then.
-            LockUnavailable: The lock's engine is down, and the lock was told to refuse then.
+            LockBusy: Not every key could be acquired before the deadline. None is held.
+            LockUnavailable: The lock's engine is down. None is held.
         """
 
     @abstractmethod
-    def give_back(self, held: Held) -> None:
-        """Let others have it.
+    def release(self, held: HeldLock) -> None:
+        """Let others have its keys.
 
         Raises:
             LockLost: It was lost while it was held.
         """
 
     @contextmanager
-    def holding(self, keys: Collection[str], deadline: Deadline) -> Iterator[Held]:
+    def holding(self, keys: Collection[str], deadline: Deadline) -> Iterator[HeldLock]:
         """Hold every key for the length of the `with` block.
 
         Raises:
-            LockBusy, LockUnavailable: On entering, as `take` does.
+            LockBusy, LockUnavailable: On entering, as `acquire` does.
             LockLost: On leaving, when the lock was lost while it was held. The holder's own exception goes first.
         """
-        held = self.take(keys, deadline)
+        held = self.acquire(keys, deadline)
         try:
             yield held
         except BaseException:
             with suppress(LockLost):
-                self.give_back(held)
+                self.release(held)
             raise
-        self.give_back(held)
+        self.release(held)
 
     @abstractmethod
     def close(self) -> None:
-        """Give back what is held and stop."""
+        """Release what is held and stop."""

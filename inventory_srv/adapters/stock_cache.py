@@ -10,8 +10,8 @@ from typing import Final
 from common.cache.none import NoCache
 from common.cache.port import Cache, Row
 from common.database import from_micros, to_micros
-from common.metrics import CACHE_HITS, CACHE_MISSES
 from inventory_srv.domain.records import Stock
+from inventory_srv.metrics import CACHE_HITS, CACHE_MISSES
 
 _MOST_PEEKED: Final = 1000  # Redis takes no more than some thousands of keys at once
 

@@ -3,7 +3,7 @@
 NotFound             SkuNotFound, SaleNotFound
 FailedPrecondition   NoStock, SaleReturned, StockLimit
 AlreadyExists        DifferentContent
-Aborted              VersionMismatch
+Aborted              VersionMismatch, StockBusy
 ResourceExhausted    QueueFull
 """
 
@@ -112,6 +112,15 @@ class VersionMismatch(Aborted):
             f"{sku} has version {version}, not {expected}",
             metadata={"sku": sku, "expected_version": str(expected), "version": str(version)},
         )
+
+
+class StockBusy(Aborted):
+    """The lock of a change's skus could not be acquired before the deadline."""
+
+    reason = "STOCK_BUSY"
+
+    def __init__(self, skus: int) -> None:
+        super().__init__(f"could not lock {skus} skus before the deadline")
 
 
 class QueueFull(ResourceExhausted):

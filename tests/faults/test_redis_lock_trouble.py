@@ -30,7 +30,7 @@ from tests.support.rpc_errors import rpc_error
 from tests.support.services import PATIENCE, inventory_settings, wait_until
 
 EXPIRY: Final = 1.0
-DOWN: Final = "Redis is down: stock is guarded by its rows alone"
+DOWN: Final = "Redis is down: its locks can't be acquired"
 BACK: Final = "Redis is there again"
 LOST: Final = "the stock lock was lost before its batch was done"
 CALLERS: Final = 8
@@ -237,7 +237,7 @@ def test_replicas_that_are_told_to_refuse_say_so_and_sell_again_when_redis_is_ba
     replica = shop.replica(server.url, lock_outage="refuse")
     replica.set_stock(5)
     server.kill()
-    wait_until(have_logged([replica], "changes of stock are refused", 1), "it has noticed")  # it had the lock till then
+    wait_until(have_logged([replica], DOWN, 1), "it has noticed")  # it had the lock till then
     refused = rpc_error(lambda: replica.sell("o1"))
     assert (refused.code, refused.reason) == (grpc.StatusCode.UNAVAILABLE, "LOCK_UNAVAILABLE")
     server.start()

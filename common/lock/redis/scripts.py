@@ -1,7 +1,8 @@
-"""What the Redis lock does inside Redis, each step whole or not at all; `redis.py` tells the story.
+"""The Redis lock's scripts, each of which runs whole or not at all; `lock.py` shows how they work together.
 
-A waiter is its token. `lock-queue:<key>` has those that wait for a key, by the microsecond at which each came;
-`lock-waiter:<token>` has that microsecond and all keys that it waits for, and is gone when it shows no life.
+A claim is known by its token. `lock-queue:<key>` lists the tokens that wait for a key, by the microsecond of their
+arrival. `lock-waiter:<token>` holds that microsecond and all keys that the token waits for, and expires when its waiter
+no longer asks.
 """
 
 from typing import Final
@@ -29,32 +30,32 @@ local function leave_queues(waiter, keys)
 end
 """
 
-_TAKE: Final = (
+_ACQUIRING: Final = (
     _QUEUES
     + """
-local function tell(token, word)
+local function publish(token, word)
   redis.call('PUBLISH', 'lock-wake:' .. (string.match(token, '^[^:]+') or ''), word .. ' ' .. token)
 end
 
-local function stand_in_line(token, keys, alive, holders)
-  local record, came = redis.call('GET', 'lock-waiter:' .. token), nil
+local function join_queues(token, keys, alive, holders)
+  local record, arrived = redis.call('GET', 'lock-waiter:' .. token), nil
   if record then
-    came = cmsgpack.unpack(record)[1]
+    arrived = cmsgpack.unpack(record)[1]
   else
     local now = redis.call('TIME')
-    came = now[1] .. string.format('%06d', tonumber(now[2]))
+    arrived = now[1] .. string.format('%06d', tonumber(now[2]))
   end
-  redis.call('SET', 'lock-waiter:' .. token, cmsgpack.pack({came, keys}), 'PX', alive)
+  redis.call('SET', 'lock-waiter:' .. token, cmsgpack.pack({arrived, keys}), 'PX', alive)
   for _, key in ipairs(keys) do
-    redis.call('ZADD', 'lock-queue:' .. key, came, token)
+    redis.call('ZADD', 'lock-queue:' .. key, arrived, token)
     redis.call('PEXPIRE', 'lock-queue:' .. key, 2 * alive)
   end
   for holder in pairs(holders) do
-    tell(holder, 'wanted')
+    publish(holder, 'contended')
   end
 end
 
-local function take(token, keys, hold, alive)
+local function acquire(token, keys, hold, alive)
   local mine, behind, holders, look_again = 0, false, {}, 0
   for _, key in ipairs(keys) do
     local holder = redis.call('GET', key)
@@ -77,15 +78,15 @@ local function take(token, keys, hold, alive)
     return -1
   end
   if alive > 0 then
-    stand_in_line(token, keys, alive, holders)
+    join_queues(token, keys, alive, holders)
   end
   return behind and alive or look_again
 end
 """
 )
 
-_GIVE_BACK: Final = """
-local function hand_over(waiter, hold)
+_RELEASING: Final = """
+local function grant(waiter, hold)
   local keys = cmsgpack.unpack(redis.call('GET', 'lock-waiter:' .. waiter))[2]
   for _, key in ipairs(keys) do
     if redis.call('EXISTS', key) == 1 or first_waiter(key) ~= waiter then
@@ -96,15 +97,15 @@ local function hand_over(waiter, hold)
     redis.call('SET', key, waiter, 'PX', hold)
   end
   leave_queues(waiter, keys)
-  tell(waiter, 'handed')
+  publish(waiter, 'granted')
   for _, key in ipairs(keys) do
     if first_waiter(key) then
-      return tell(waiter, 'wanted')
+      return publish(waiter, 'contended')
     end
   end
 end
 
-local function give_back(token, keys, hold)
+local function release(token, keys, hold)
   local held = 0
   for _, key in ipairs(keys) do
     if redis.call('GET', key) == token then
@@ -112,12 +113,12 @@ local function give_back(token, keys, hold)
     end
   end
   leave_queues(token, keys)
-  local asked = {}
+  local tried = {}
   for _, key in ipairs(keys) do
     local waiter = first_waiter(key)
-    if waiter and not asked[waiter] then
-      asked[waiter] = true
-      hand_over(waiter, hold)
+    if waiter and not tried[waiter] then
+      tried[waiter] = true
+      grant(waiter, hold)
     end
   end
   return held
@@ -125,50 +126,50 @@ end
 """
 
 ACQUIRE: Final = Script(
-    _TAKE
+    _ACQUIRING
     + """
--- Take every key, or stand in line for all of them. Asking again with the same token is harmless, and shows life.
+-- Acquire every key, or queue for all of them. Asking again with the same token is harmless, and shows life.
 -- KEYS    the keys
--- ARGV    1 token  2 how long to hold them, ms  3 how long a waiter counts as alive, ms; 0: don't stand in line
--- result  -1: held now; otherwise: not held, and look again after so many ms
-return take(ARGV[1], KEYS, ARGV[2], tonumber(ARGV[3]))
+-- ARGV    1 token  2 how long to hold them, ms  3 how long a waiter counts as alive, ms; 0: don't queue
+-- result  -1: held now; otherwise: not held, look again after so many ms
+return acquire(ARGV[1], KEYS, ARGV[2], tonumber(ARGV[3]))
 """
 )
 
 RELEASE: Final = Script(
-    _TAKE
-    + _GIVE_BACK
+    _ACQUIRING
+    + _RELEASING
     + """
--- Give back what a token holds, take it out of every line, and hand each freed key on.
+-- Release what a token holds, remove it from every queue, and grant each freed key to its next waiter.
 -- KEYS    the keys
--- ARGV    1 token  2 how long those hold them who are handed them, ms
+-- ARGV    1 token  2 how long the next holders hold what they are granted, ms
 -- result  how many keys were still the token's
-return give_back(ARGV[1], KEYS, ARGV[2])
+return release(ARGV[1], KEYS, ARGV[2])
 """
 )
 
 SWAP: Final = Script(
-    _TAKE
-    + _GIVE_BACK
+    _ACQUIRING
+    + _RELEASING
     + """
 -- RELEASE, then ACQUIRE.
--- KEYS    those to take, then those to give back
--- ARGV    as for ACQUIRE, then 4 how many keys to take  5 token to give back  6 as for RELEASE
--- result  that of RELEASE, that of ACQUIRE
+-- KEYS    those to acquire, then those to release
+-- ARGV    as for ACQUIRE, then 4 how many keys to acquire  5 token to release  6 as 2 of RELEASE
+-- result  that of RELEASE, then that of ACQUIRE
 local count, next_keys, last_keys = tonumber(ARGV[4]), {}, {}
 for at, key in ipairs(KEYS) do
   table.insert(at <= count and next_keys or last_keys, key)
 end
-local held = give_back(ARGV[5], last_keys, ARGV[6])
-return {held, take(ARGV[1], next_keys, ARGV[2], tonumber(ARGV[3]))}
+local held = release(ARGV[5], last_keys, ARGV[6])
+return {held, acquire(ARGV[1], next_keys, ARGV[2], tonumber(ARGV[3]))}
 """
 )
 
 RENEW: Final = Script("""
--- Hold on to every key, if all of them are still the token's.
+-- Hold every key for longer, if all of them are still the token's.
 -- KEYS    the keys
 -- ARGV    1 token  2 how long to hold them from now on, ms
--- result  1: they are; 0: at least one is not, and none was renewed
+-- result  1: renewed; 0: at least one is no longer the token's, and none was renewed
 for _, key in ipairs(KEYS) do
   if redis.call('GET', key) ~= ARGV[1] then
     return 0

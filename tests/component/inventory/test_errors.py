@@ -176,7 +176,7 @@ def test_told_to_refuse_a_lock_that_is_not_had_is_stock_busy(tmp_path: Path) -> 
     lock = LocalLock()
     with open_door(tmp_path, {"lock_outage": "refuse"}, lock=lock) as door:
         door.stock_up(tea=5)
-        door.service.writer._lease._patience = 0.05
+        door.service.writer._lease._timeout = 0.05
         with lock.holding(["lock:stock:tea"], soon()):
             refusal = refusal_of(door.stub.Sell, sell_request("o1", {"tea": 1}))
 

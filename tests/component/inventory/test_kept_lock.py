@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from common.lock.port import Held, Lock
+from common.lock.port import HeldLock, Lock
 from inventory_srv.adapters import stock_lease
 from inventory_srv.adapters.stock_lease import StockLease
 from inventory_srv.adapters.stock_repository import Repository
@@ -45,17 +45,17 @@ def test_a_kept_lock_is_given_back_though_somebody_wants_it_just_as_its_holder_f
     def fall_asleep(lease: StockLease) -> float | None:
         seconds = asleep_for(lease)
         if seconds and not theirs:
-            theirs.append(another.submit(lock.take, ["lock:stock:tea"], soon()))
+            theirs.append(another.submit(lock.acquire, ["lock:stock:tea"], soon()))
             woken.wait(0.1)  # in vain, as it should be: who would wake up a sleeper has to wait until it sleeps
         return seconds
 
-    theirs: list[Future[Held]] = []
+    theirs: list[Future[HeldLock]] = []
     with ThreadPoolExecutor() as another:
         monkeypatch.setattr(StockWriter, "_wake_up", woke_up)
         monkeypatch.setattr(StockLease, "spare_time", fall_asleep)
         shop.carry_out(sell("o1", ("tea", 1)))
         wait_until(lambda: bool(theirs), "its holder falls asleep")
-        lock.give_back(theirs[0].result(PATIENCE))
+        lock.release(theirs[0].result(PATIENCE))
 
 
 class Contended:
@@ -69,21 +69,21 @@ class Contended:
     def __init__(self, lock: Lock, monkeypatch: pytest.MonkeyPatch) -> None:
         self.hold = Hold()
         self._lock = lock
-        self._take = lock.take
-        self._taken: list[Held] = []
-        monkeypatch.setattr(lock, "take", self._note)
+        self._acquire = lock.acquire
+        self._acquired: list[HeldLock] = []
+        monkeypatch.setattr(lock, "acquire", self._note)
 
-    def _note(self, *asked: Any, **further: Any) -> Held:
-        self._taken.append(self._take(*asked, **further))
-        return self._taken[-1]
+    def _note(self, *asked: Any, **further: Any) -> HeldLock:
+        self._acquired.append(self._acquire(*asked, **further))
+        return self._acquired[-1]
 
-    def begin(self, shop: Shop, change: Change, another: ThreadPoolExecutor) -> tuple[Any, "Future[Held]"]:
+    def begin(self, shop: Shop, change: Change, another: ThreadPoolExecutor) -> tuple[Any, "Future[HeldLock]"]:
         """The answer to be of a change that is held with its rows, and the lock to be of who waits for it."""
         self.hold.arm(CrashPoint.ROWS_HELD)
         [answering] = shop.put([change])
         self.hold.wait()
-        theirs = another.submit(self._take, ["lock:stock:tea"], soon())
-        wait_until(lambda: self._taken[-1].wanted, "the writer is told that its lock is wanted")
+        theirs = another.submit(self._acquire, ["lock:stock:tea"], soon())
+        wait_until(lambda: self._acquired[-1].contended, "the writer is told that its lock is contended")
         return answering, theirs
 
 
@@ -114,7 +114,7 @@ def test_a_lock_that_another_wants_is_given_back_after_its_batch_before_callers_
         held = theirs.result(PATIENCE)
         answering.wait()
         assert shop.units("tea") == (4, 1)
-        lock.give_back(held)
+        lock.release(held)
         answering.let_go()
         assert [outcome_of(each).state for each in (first, second)] == [SaleState.SOLD] * 2
 
@@ -137,7 +137,7 @@ def test_a_lock_that_another_wants_is_kept_for_its_time_while_changes_are_made_o
         held = theirs.result(PATIENCE)
         assert all(each.done() for each in (first, *rest))
         assert shop.units("tea") == (2, 3)
-        lock.give_back(held)
+        lock.release(held)
 
 
 def test_a_lock_that_another_wants_is_kept_for_its_time_while_it_refuses_what_is_sold_out(
@@ -158,7 +158,7 @@ def test_a_lock_that_another_wants_is_kept_for_its_time_while_it_refuses_what_is
             assert shop.refusal_of("o2", ("tea", 1)).reason == "NO_STOCK"
 
             assert hold.times[CrashPoint.ROWS_HELD] == transactions
-        lock.give_back(theirs.result(PATIENCE))
+        lock.release(theirs.result(PATIENCE))
 
 
 def test_buyers_that_are_too_many_to_keep_are_not_looked_for_each_time_the_lock_is_had(

@@ -4,14 +4,16 @@ import time
 from collections.abc import Callable, Collection
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 from prometheus_client import REGISTRY
 
 from common.deadline import Deadline
 from common.lock.local import LocalLock
-from common.lock.port import Held, Lock, LockBusy, LockLost
+from common.lock.port import HeldLock, Lock, LockLost, LockUnavailable
 from inventory_srv.crash_points import CrashPoint
+from inventory_srv.domain.errors import StockBusy
 from inventory_srv.domain.records import SaleState
 from tests.component.inventory.shop import Hold, open_shop, outcome_of, soon, wait_until
 from tests.support.locks import DRIVERS, own_lock
@@ -25,7 +27,7 @@ def _unguarded() -> float:
 
 
 class SpiedLock(Lock):
-    """A lock that tells what was asked of it, and whether it is held now."""
+    """A lock that notes what was asked of it, and whether it is held now."""
 
     def __init__(self, *, loses: bool = False) -> None:
         self.asked: list[set[str]] = []
@@ -33,23 +35,23 @@ class SpiedLock(Lock):
         self._loses = loses
         self._lock = LocalLock()
 
-    def take(
+    def acquire(
         self,
         keys: Collection[str],
         deadline: Deadline,
         *,
-        replacing: Held | None = None,
+        replacing: HeldLock | None = None,
         on_contended: Callable[[], None] | None = None,
-    ) -> Held:
+    ) -> HeldLock:
         self.asked.append(set(keys))
         self.held = False
-        held = self._lock.take(keys, deadline, replacing=replacing, on_contended=on_contended)
+        held = self._lock.acquire(keys, deadline, replacing=replacing, on_contended=on_contended)
         self.held = True
         return held
 
-    def give_back(self, held: Held) -> None:
+    def release(self, held: HeldLock) -> None:
         self.held = False
-        self._lock.give_back(held)
+        self._lock.release(held)
         if self._loses:
             raise LockLost("someone else may hold it by now")
 
@@ -125,7 +127,7 @@ def test_a_lost_lock_is_noted_and_its_batch_counts(tmp_path: Path) -> None:
 def test_a_batch_that_does_not_get_its_lock_goes_on_guarded_by_its_rows(tmp_path: Path) -> None:
     """A holder that was killed keeps the lock until it expires; nobody's sales wait so long."""
     lock = LocalLock()
-    with open_shop(tmp_path / "inventory.db", lock=lock, lock_patience=timedelta(milliseconds=50)) as shop:
+    with open_shop(tmp_path / "inventory.db", lock=lock, lock_timeout=timedelta(milliseconds=50)) as shop:
         shop.stock_up(tea=5)
         before = _unguarded()
         with lock.holding(["lock:stock:tea"], soon()):
@@ -138,7 +140,7 @@ def test_a_batch_that_does_not_get_its_lock_goes_on_guarded_by_its_rows(tmp_path
 
 def test_what_was_waited_for_in_vain_is_tried_but_not_waited_for_again_at_once(tmp_path: Path) -> None:
     lock, patience = LocalLock(), timedelta(seconds=0.5)
-    with open_shop(tmp_path / "inventory.db", lock=lock, lock_patience=patience) as shop:
+    with open_shop(tmp_path / "inventory.db", lock=lock, lock_timeout=patience) as shop:
         shop.stock_up(tea=50)
         with lock.holding(["lock:stock:tea"], soon()):
             began = time.monotonic()
@@ -153,13 +155,45 @@ def test_what_was_waited_for_in_vain_is_tried_but_not_waited_for_again_at_once(t
         assert shop.units("tea") == (29, 21)
 
 
-def test_told_to_refuse_the_callers_are_told_that_the_lock_was_not_had_and_nothing_is_sold(tmp_path: Path) -> None:
+class LockWithoutEngine(Lock):
+    """As a driver is while its engine is down."""
+
+    def acquire(self, *_: Any, **__: Any) -> HeldLock:
+        raise LockUnavailable("the engine that keeps the lock can't be reached")
+
+    def release(self, held: HeldLock) -> None:
+        raise AssertionError("nothing was acquired")
+
+    def close(self) -> None:
+        pass
+
+
+def test_while_the_locks_engine_is_down_changes_go_on_guarded_by_their_rows(tmp_path: Path) -> None:
+    with open_shop(tmp_path / "inventory.db", lock=LockWithoutEngine()) as shop:
+        before = _unguarded()
+        shop.stock_up(tea=5)
+        outcomes = [outcome_of(each) for each in shop.put([sell("o1", ("tea", 3)), sell("o2", ("tea", 3))])]
+
+        assert [getattr(outcome, "reason", "sold") for outcome in outcomes] == ["sold", "NO_STOCK"]
+        assert shop.units("tea") == (2, 3)
+        assert _unguarded() >= before + 2
+
+
+def test_told_to_refuse_nothing_is_changed_while_the_locks_engine_is_down(tmp_path: Path) -> None:
+    with open_shop(tmp_path / "inventory.db", lock=LockWithoutEngine(), lock_outage="refuse") as shop:
+        (refused,) = shop.put([set_stock("tea", 5)])
+
+        assert outcome_of(refused).reason == "LOCK_UNAVAILABLE"
+        assert list(shop.table("stock")) == []
+
+
+def test_told_to_refuse_the_callers_are_told_that_the_lock_timed_out_and_nothing_is_sold(tmp_path: Path) -> None:
     lock, patience = LocalLock(), timedelta(milliseconds=50)
-    with open_shop(tmp_path / "inventory.db", lock=lock, lock_patience=patience, lock_outage="refuse") as shop:
+    with open_shop(tmp_path / "inventory.db", lock=lock, lock_timeout=patience, lock_outage="refuse") as shop:
         shop.stock_up(tea=5)
         with lock.holding(["lock:stock:tea"], soon()):
             outcomes = shop.outcomes([sell("o1", ("tea", 1)), sell("o2", ("tea", 1))])
-            assert [type(outcome) for outcome in outcomes] == [LockBusy, LockBusy]
+            assert [type(outcome) for outcome in outcomes] == [StockBusy, StockBusy]
             assert outcomes[0].reason == "STOCK_BUSY"
             assert shop.carry_out(set_stock("mug", 1)).available == 1
 
@@ -169,11 +203,11 @@ def test_told_to_refuse_the_callers_are_told_that_the_lock_was_not_had_and_nothi
 
 def test_pitfall_04_a_batch_waits_for_the_lock_no_longer_than_its_most_patient_caller(tmp_path: Path) -> None:
     lock = LocalLock()
-    with open_shop(tmp_path / "inventory.db", lock=lock, lock_patience=timedelta(seconds=20)) as shop:
+    with open_shop(tmp_path / "inventory.db", lock=lock, lock_timeout=timedelta(seconds=20)) as shop:
         shop.stock_up(tea=5)
         with lock.holding(["lock:stock:tea"], soon()):
             future = shop.writer.put(sell("o1", ("tea", 1)), Deadline.after(0.1))
-            assert isinstance(future.exception(10), LockBusy)
+            assert isinstance(future.exception(10), StockBusy)
 
 
 @pytest.mark.parametrize("driver", DRIVERS)

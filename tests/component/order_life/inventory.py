@@ -7,9 +7,9 @@ import grpc
 
 from common.deadline import Deadline
 from common.errors import DomainError
-from common.lock.port import LockBusy
 from common.rpc.errors import STATUS_KEY, code_of, to_status
 from inventory_srv.domain.changes import Change
+from inventory_srv.domain.errors import StockBusy
 from inventory_srv.entrypoints import translation as to
 from inventory_srv.use_cases.queries import Queries
 from inventory_srv.use_cases.stock_writer import StockWriter
@@ -116,7 +116,7 @@ def _perhaps_never(fate: Call) -> None:
     if fate is Call.NEVER_ARRIVED:
         raise CallFailed(grpc.StatusCode.UNAVAILABLE)
     if fate is Call.BUSY:
-        raise _told(LockBusy("not had in time"))
+        raise _told(StockBusy(1))
 
 
 def _told(refusal: DomainError) -> CallFailed:

@@ -123,7 +123,7 @@ def test_pitfall_4_at_the_deadline_it_is_busy_and_nothing_is_held(lock: Lock, ho
     holder = holding(hold, "milk")
     with pytest.raises(LockBusy) as busy, lock.holding(["tea", "milk", "sugar"], Deadline.after(SHORT)):
         pytest.fail("held what another holds")
-    assert busy.value.reason == "STOCK_BUSY"
+    assert busy.value.reason == "LOCK_BUSY"
     assert is_free(lock, "tea", "sugar")
     holder.end()
     assert is_free(lock, "tea", "milk", "sugar")

@@ -7,14 +7,14 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from common.deadline import Deadline
-from common.lock.port import Held, Lock, LockBusy
+from common.lock.port import HeldLock, Lock, LockBusy
 
 PATIENCE = 30.0
 SHORT = 0.05
 
 
-def take(lock: Lock, *keys: str, replacing: Held | None = None) -> Held:
-    return lock.take(keys, Deadline.after(PATIENCE), replacing=replacing)
+def take(lock: Lock, *keys: str, replacing: HeldLock | None = None) -> HeldLock:
+    return lock.acquire(keys, Deadline.after(PATIENCE), replacing=replacing)
 
 
 def is_free(lock: Lock, keys: Collection[str]) -> bool:
@@ -29,20 +29,20 @@ def test_what_is_taken_is_held_until_it_is_given_back(lock: Lock) -> None:
     held = take(lock, "tea")
     assert not held.lost
     assert not is_free(lock, ["tea"])
-    lock.give_back(held)
+    lock.release(held)
     assert is_free(lock, ["tea"])
 
 
 def test_a_holder_is_told_once_somebody_waits_for_one_of_its_keys(lock: Lock) -> None:
     answer = threading.Event()
-    held = lock.take(["mug", "tea"], Deadline.after(PATIENCE), on_contended=answer.set)
-    assert not held.wanted
+    held = lock.acquire(["mug", "tea"], Deadline.after(PATIENCE), on_contended=answer.set)
+    assert not held.contended
     with ThreadPoolExecutor(1) as pool:
         waiter = pool.submit(take, lock, "tea")
         assert answer.wait(PATIENCE)
-        assert held.wanted
-        lock.give_back(held)
-        lock.give_back(waiter.result(PATIENCE))
+        assert held.contended
+        lock.release(held)
+        lock.release(waiter.result(PATIENCE))
 
 
 def test_who_waits_for_other_keys_is_no_reason_to_give_back(lock: Lock) -> None:
@@ -50,10 +50,10 @@ def test_who_waits_for_other_keys_is_no_reason_to_give_back(lock: Lock) -> None:
     with ThreadPoolExecutor(1) as pool:
         waiter = pool.submit(take, lock, "mug", "pot")
         wait_for_wanted(other)
-        assert not held.wanted
-        lock.give_back(other)
-        lock.give_back(waiter.result(PATIENCE))
-    lock.give_back(held)
+        assert not held.contended
+        lock.release(other)
+        lock.release(waiter.result(PATIENCE))
+    lock.release(held)
 
 
 def test_who_is_handed_keys_that_others_wait_for_too_is_told(lock: Lock) -> None:
@@ -63,11 +63,11 @@ def test_who_is_handed_keys_that_others_wait_for_too_is_told(lock: Lock) -> None
         wait_for_wanted(first)
         third = pool.submit(take, lock, "tea")
         assert not third.done()
-        lock.give_back(first)
+        lock.release(first)
         turn = second.result(PATIENCE)
         wait_for_wanted(turn)
-        lock.give_back(turn)
-        lock.give_back(third.result(PATIENCE))
+        lock.release(turn)
+        lock.release(third.result(PATIENCE))
 
 
 def test_one_lock_is_exchanged_for_another(lock: Lock) -> None:
@@ -77,7 +77,7 @@ def test_one_lock_is_exchanged_for_another(lock: Lock) -> None:
     assert is_free(lock, ["mug"])
     assert not is_free(lock, ["tea"])
     assert not is_free(lock, ["pot"])
-    lock.give_back(held)
+    lock.release(held)
 
 
 def test_who_exchanges_a_lock_that_others_wait_for_goes_behind_them(lock: Lock) -> None:
@@ -89,27 +89,27 @@ def test_who_exchanges_a_lock_that_others_wait_for_goes_behind_them(lock: Lock) 
         turn = waiter.result(PATIENCE)
         wait_for_wanted(turn)
         assert not again.done()
-        lock.give_back(turn)
-        lock.give_back(again.result(PATIENCE))
+        lock.release(turn)
+        lock.release(again.result(PATIENCE))
 
 
 def test_an_exchange_that_is_in_vain_gives_back_all_the_same(lock: Lock) -> None:
     other, held = take(lock, "pot"), take(lock, "tea")
     with pytest.raises(LockBusy):
-        lock.take(["pot"], Deadline.after(SHORT), replacing=held)
+        lock.acquire(["pot"], Deadline.after(SHORT), replacing=held)
     assert is_free(lock, ["tea"])
-    lock.give_back(other)
+    lock.release(other)
 
 
 def test_a_lock_is_exchanged_for_none(lock: Lock) -> None:
     held = take(lock, "tea")
-    lock.give_back(take(lock, replacing=held))
+    lock.release(take(lock, replacing=held))
     assert is_free(lock, ["tea"])
 
 
-def wait_for_wanted(held: Held) -> None:
+def wait_for_wanted(held: HeldLock) -> None:
     give_up = Deadline.after(PATIENCE)
     pause = threading.Event()
-    while not held.wanted:
+    while not held.contended:
         assert not give_up.passed, "nobody wants it"
         pause.wait(0.002)

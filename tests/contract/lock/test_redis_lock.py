@@ -17,7 +17,7 @@ import redis
 
 from common.deadline import Deadline
 from common.lock.drivers import open_lock
-from common.lock.port import Held, Lock, LockBusy, LockLost
+from common.lock.port import HeldLock, Lock, LockBusy, LockLost
 from common.redis import pool
 from tests.support.engines import REDIS_URL
 from tests.support.redis_server import PATIENCE, wait_until
@@ -87,7 +87,7 @@ class Holder:
     def __init__(self) -> None:
         self.has_it = threading.Event()
         self.let_go = threading.Event()
-        self.held: Held | None = None
+        self.held: HeldLock | None = None
         self.since = 0.0
 
     def run(self, lock: Lock, keys: tuple[str, ...], deadline: Deadline) -> None:
@@ -141,11 +141,11 @@ def test_a_key_nobody_wants_costs_two_trips(max_bytes: Room, monkeypatch: pytest
 
 def test_one_lock_is_exchanged_for_another_in_one_trip(max_bytes: Room, monkeypatch: pytest.MonkeyPatch) -> None:
     lock = max_bytes.replica()
-    held = lock.take(["tea"], soon(), replacing=lock.take(["milk"], soon()))
+    held = lock.acquire(["tea"], soon(), replacing=lock.acquire(["milk"], soon()))
     with commands(monkeypatch) as sent:
-        held = lock.take(["sugar"], soon(), replacing=held)
+        held = lock.acquire(["sugar"], soon(), replacing=held)
     assert sent == ["EVALSHA"]
-    lock.give_back(held)
+    lock.release(held)
 
 
 def test_each_holder_has_a_token_of_its_own_and_leaves_nothing_behind(max_bytes: Room) -> None:

@@ -88,7 +88,7 @@ def test_every_class_has_a_reason_of_its_own(kind: type[DomainError]) -> None:
 
 def test_a_subclass_goes_by_the_code_of_its_class() -> None:
     assert code_of(LockBusy("busy")) is grpc.StatusCode.ABORTED
-    assert there_and_back(LockBusy("busy")).reason == "STOCK_BUSY"
+    assert there_and_back(LockBusy("busy")).reason == "LOCK_BUSY"
 
 
 def test_an_error_without_a_class_has_no_code() -> None:
