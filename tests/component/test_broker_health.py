@@ -14,7 +14,7 @@ from inventory_srv.settings import InventorySettings
 from order_srv.bootstrap import build as build_order
 from order_srv.settings import OrderSettings
 from tests.component.order_life.broker import Engine, ScriptedBroker
-from tests.support.services import PATIENCE
+from tests.support.waiting import TIMEOUT_S
 
 INVENTORY, ORDER = "reback.inventory.v1.InventoryService", "reback.order.v1.OrderService"
 
@@ -32,7 +32,7 @@ class TellingBroker(ScriptedBroker):
 def healths(address: str, *names: str) -> list[str]:
     with grpc.insecure_channel(address) as channel:
         stub = HealthStub(channel)
-        answers = [stub.Check(health_pb2.HealthCheckRequest(service=name), timeout=PATIENCE) for name in names]
+        answers = [stub.Check(health_pb2.HealthCheckRequest(service=name), timeout=TIMEOUT_S) for name in names]
     return [health_pb2.HealthCheckResponse.ServingStatus.Name(answer.status) for answer in answers]
 
 

@@ -10,9 +10,9 @@ from typing import Any
 import psutil
 import pytest
 
-from tests.support.services import wait_until
+from tests.support.waiting import wait_until
 
-PATIENCE_S = 200
+TIMEOUT_S = 200
 
 
 def bench(folder: Path, *arguments: str) -> "subprocess.CompletedProcess[str]":
@@ -20,11 +20,11 @@ def bench(folder: Path, *arguments: str) -> "subprocess.CompletedProcess[str]":
     command = [sys.executable, "-m", "scripts.bench", *arguments]
     with subprocess.Popen(command, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
         try:
-            out, err = process.communicate(timeout=PATIENCE_S)
+            out, err = process.communicate(timeout=TIMEOUT_S)
         except subprocess.TimeoutExpired:
             process.terminate()
-            out, err = process.communicate(timeout=PATIENCE_S)
-            pytest.fail(f"it takes longer than {PATIENCE_S} s:\n{out}{err}")
+            out, err = process.communicate(timeout=TIMEOUT_S)
+            pytest.fail(f"it takes longer than {TIMEOUT_S} s:\n{out}{err}")
     return subprocess.CompletedProcess(command, process.returncode, out, err)
 
 
@@ -97,10 +97,10 @@ def test_a_run_that_is_ended_early_keeps_what_it_has_measured(tmp_path: Path, ho
             )
 
         try:
-            wait_until(measures_the_second, "the second part's services", PATIENCE_S)
+            wait_until(measures_the_second, "the second part's services", TIMEOUT_S)
         finally:
             process.send_signal(how)
-            out, err = process.communicate(timeout=PATIENCE_S)
+            out, err = process.communicate(timeout=TIMEOUT_S)
     assert process.returncode == 128 + how, out + err
     assert f"ended by {how.name}\nnot measured: stock\n" in out
     assert "written: commits; all of it: docs/benchmarks" in out

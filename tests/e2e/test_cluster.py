@@ -20,7 +20,7 @@ from reback.inventory.v1.inventory_pb2_grpc import InventoryServiceStub
 from scripts.cluster.cluster import Cluster
 from scripts.cluster.leftovers import processes
 from scripts.cluster.ports import Ports, PortTaken, check_free
-from tests.support.services import wait_until
+from tests.support.waiting import wait_until
 
 _PATIENCE = 240.0  # engines and services on a machine that runs other suites too
 

@@ -11,8 +11,8 @@ from reback.order.v1 import order_pb2 as pb
 from scripts.bench.harness.figures import percentile
 from tests.support.engines import ROCKETMQ_URL
 from tests.support.replicas import replicas
-from tests.support.services import wait_until
 from tests.support.tables import rows, sale_states, states
+from tests.support.waiting import wait_until
 from tests.support.worlds import World
 
 ORDERS: Final = 200

@@ -15,8 +15,8 @@ from scripts.lib.seeding import seed
 from scripts.lib.shop import Shop
 from scripts.story.story import SETTINGS, USER_ID, Story
 from tests.support.replicas import Site, replicas
-from tests.support.services import wait_until
 from tests.support.tables import states, unsettled
+from tests.support.waiting import wait_until
 from tests.support.worlds import World
 
 CALLERS: Final = 500

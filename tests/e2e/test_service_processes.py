@@ -17,8 +17,9 @@ import grpc
 import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
+from tests.support.waiting import TIMEOUT_S
+
 MODULES = ("inventory_srv", "order_srv")
-PATIENCE_S = 30
 
 T = TypeVar("T")
 
@@ -68,7 +69,7 @@ def run(module: str, folder: Path, **settings: str) -> "subprocess.CompletedProc
         env=clean_environment(**settings),
         capture_output=True,
         text=True,
-        timeout=PATIENCE_S,
+        timeout=TIMEOUT_S,
         check=False,
     )
 
@@ -84,10 +85,10 @@ def test_it_tells_its_port_serves_there_and_ends_with_0_when_told_to_stop(
         assert answer, line
         with grpc.insecure_channel(answer[1]) as channel:
             health = health_pb2_grpc.HealthStub(channel)
-            answer = health.Check(health_pb2.HealthCheckRequest(), timeout=PATIENCE_S)
+            answer = health.Check(health_pb2.HealthCheckRequest(), timeout=TIMEOUT_S)
             assert answer.status == health_pb2.HealthCheckResponse.SERVING
         process.send_signal(word)
-        rest, _ = process.communicate(timeout=PATIENCE_S)
+        rest, _ = process.communicate(timeout=TIMEOUT_S)
         assert process.returncode == 0
         assert rest == ""
         assert "Traceback" not in (tmp_path / "stderr.log").read_text()
@@ -162,7 +163,7 @@ def test_a_port_in_use_stops_the_start_with_one_line_that_names_the_setting(modu
         address = f"127.0.0.1:{holder.getsockname()[1]}"
         began = time.monotonic()
         ended = run(module, tmp_path, **{f"{prefix_of(module)}_LISTEN": address})
-        assert time.monotonic() - began < PATIENCE_S
+        assert time.monotonic() - began < TIMEOUT_S
     assert ended.returncode == 2
     assert ended.stdout == ""
     assert f"{prefix_of(module)}_LISTEN='{address}': can't listen on {address}: taken" in ended.stderr
@@ -174,13 +175,13 @@ def test_a_word_to_stop_while_it_starts_is_not_lost(module: str, tmp_path: Path)
     with started(module, tmp_path, **{f"{prefix_of(module)}_LISTEN": "127.0.0.1:0"}) as process:
         wait_for_log(tmp_path, process)
         process.send_signal(signal.SIGTERM)
-        process.communicate(timeout=PATIENCE_S)
+        process.communicate(timeout=TIMEOUT_S)
         assert process.returncode == 0
 
 
 def wait_for_log(folder: Path, process: "subprocess.Popen[str]") -> None:
     """Wait until the service has opened its data: it is past its imports and not ready yet."""
-    deadline = time.monotonic() + PATIENCE_S
+    deadline = time.monotonic() + TIMEOUT_S
     while not any((folder / ".run").glob("*.db")):
         assert process.poll() is None
         assert time.monotonic() < deadline

@@ -24,7 +24,7 @@ from google.protobuf.message_factory import GetMessageClass
 import reback.inventory.v1.inventory_pb2
 import reback.order.v1.order_pb2  # noqa: F401 both register their services
 
-PATIENCE_S = 60
+TIMEOUT_S = 60
 OWN_PORTS = {"INVENTORY_LISTEN": "127.0.0.1:0", "ORDER_LISTEN": "127.0.0.1:0"}
 GOODS = "sku,name,price_cents,currency,stock\ntea,Tea,690,EUR,3\nmug,Mug,900,JPY,1\n"
 
@@ -89,7 +89,7 @@ def read_until(process: "subprocess.Popen[str]", end: str) -> str:
 
 def test_the_demo_holds_and_leaves_nothing_behind(tmp_path: Path) -> None:
     ended = subprocess.run(
-        program("demo"), env=environment(tmp_path), capture_output=True, text=True, timeout=PATIENCE_S, check=False
+        program("demo"), env=environment(tmp_path), capture_output=True, text=True, timeout=TIMEOUT_S, check=False
     )
     assert ended.returncode == 0, ended.stdout + ended.stderr
     assert "✗" not in ended.stdout
@@ -109,7 +109,7 @@ def test_a_story_that_does_not_hold_exits_with_1_and_keeps_the_data(tmp_path: Pa
         env=environment(tmp_path),
         capture_output=True,
         text=True,
-        timeout=PATIENCE_S,
+        timeout=TIMEOUT_S,
         check=False,
     )
     assert ended.returncode == 1
@@ -131,7 +131,7 @@ def test_a_wrong_goods_file_is_told_before_anything_starts(name: str, tmp_path: 
         env=environment(tmp_path, **OWN_PORTS),
         capture_output=True,
         text=True,
-        timeout=PATIENCE_S,
+        timeout=TIMEOUT_S,
         check=False,
     )
     assert ended.returncode == 1
@@ -158,14 +158,14 @@ def test_run_serves_after_the_story_what_it_prints_works_and_ctrl_c_leaves_no_pr
         assert len(answers) == 5
         assert set(services_in(tmp_path)) == {"inventory_srv", "order_srv"}
         process.send_signal(signal.SIGINT)
-        rest, _ = process.communicate(timeout=PATIENCE_S)
+        rest, _ = process.communicate(timeout=TIMEOUT_S)
         assert process.returncode == 0
         assert "stopped" in rest
         assert processes_in(tmp_path) == []
     with running(tmp_path, "--goods", str(goods)) as process:
         assert "0 put in; 2 were there already" in read_until(process, "goods:")
         process.send_signal(signal.SIGTERM)  # in the middle of the story
-        process.communicate(timeout=PATIENCE_S)
+        process.communicate(timeout=TIMEOUT_S)
         assert process.returncode == 128 + signal.SIGTERM
         assert processes_in(tmp_path) == []
 
@@ -190,7 +190,7 @@ def grpcurl_call(line: str) -> object:
             request_serializer=lambda message: message.SerializeToString(),
             response_deserializer=GetMessageClass(described.output_type).FromString,
         )
-        return call(request, timeout=PATIENCE_S)
+        return call(request, timeout=TIMEOUT_S)
 
 
 @pytest.mark.parametrize(("dies", "when"), [("inventory_srv", "2 of"), ("order_srv", "Serving until Ctrl-C:")])
@@ -198,7 +198,7 @@ def test_run_ends_when_one_service_dies_and_stops_the_other(dies: str, when: str
     with running(tmp_path) as process:
         read_until(process, when)
         services_in(tmp_path)[dies].kill()
-        rest, _ = process.communicate(timeout=PATIENCE_S)
+        rest, _ = process.communicate(timeout=TIMEOUT_S)
         assert process.returncode == 1
         assert f"{dies} died" in rest
         assert processes_in(tmp_path) == []
@@ -211,8 +211,8 @@ def test_a_port_in_use_is_told_and_nothing_is_left_running(tmp_path: Path) -> No
         address = f"127.0.0.1:{holder.getsockname()[1]}"
         began = time.monotonic()
         with running(tmp_path, ORDER_LISTEN=address) as process:
-            printed, _ = process.communicate(timeout=PATIENCE_S)
+            printed, _ = process.communicate(timeout=TIMEOUT_S)
             assert process.returncode == 1
             assert f"ORDER_LISTEN='{address}': can't listen on {address}" in printed
             assert processes_in(tmp_path) == []
-        assert time.monotonic() - began < PATIENCE_S
+        assert time.monotonic() - began < TIMEOUT_S

@@ -17,7 +17,7 @@ from common.process.settings import ServiceSettings
 from inventory_srv.settings import InventorySettings
 from order_srv.settings import OrderSettings
 from scripts.lib.services import Service
-from tests.support.services import PATIENCE, wait_until
+from tests.support.waiting import TIMEOUT_S, wait_until
 from tests.support.worlds import world_of
 
 T = TypeVar("T")
@@ -37,7 +37,7 @@ class Process(Service):
 
     def wait_until_killed(self) -> None:
         """Wait until it has died by SIGKILL; nobody but itself sends that, at its crash point."""
-        code = self._started().wait(PATIENCE)
+        code = self._started().wait(TIMEOUT_S)
         assert code == -signal.SIGKILL, f"it ended with {code}:\n{self.log.read_text()}"
 
     def start_at(self, address: str) -> None:
@@ -109,7 +109,7 @@ def messages(folder: Path, topic: str, due_until: datetime) -> int:
 
 def lose_messages(folder: Path, topic: str) -> None:
     """Take every message of a topic out of the broker's file."""
-    with closing(sqlite3.connect(folder / "broker.db", timeout=PATIENCE)) as broker, broker:
+    with closing(sqlite3.connect(folder / "broker.db", timeout=TIMEOUT_S)) as broker, broker:
         of_topic = "DELETE FROM entries WHERE queue IN (SELECT id FROM queues WHERE topic = ?)"
         broker.execute(of_topic, (world_of(folder).prefix + topic,))
 
@@ -122,7 +122,7 @@ def lose_broker(folder: Path) -> None:
 
 def _in_broker(folder: Path, query: str, *values: object) -> list[Any]:
     file = f"file:{folder}/broker.db?mode=ro"
-    with closing(sqlite3.connect(file, uri=True, timeout=PATIENCE)) as broker:
+    with closing(sqlite3.connect(file, uri=True, timeout=TIMEOUT_S)) as broker:
         return broker.execute(query, values).fetchall()
 
 
@@ -136,14 +136,14 @@ class BrokerLock:
         self._refuses = False
 
     def lock(self) -> None:
-        self._connection = sqlite3.connect(self._file, timeout=PATIENCE, isolation_level=None, check_same_thread=False)
+        self._connection = sqlite3.connect(self._file, timeout=TIMEOUT_S, isolation_level=None, check_same_thread=False)
         self._connection.execute("BEGIN IMMEDIATE")
 
     def refuse(self, topic: str) -> None:
         """From now on the file fails those who publish to a topic, as a bad disk does; nobody is kept waiting."""
         self._refuses = True
         full_topic = world_of(self._folder).prefix + topic
-        with closing(sqlite3.connect(self._file, timeout=PATIENCE)) as broker:
+        with closing(sqlite3.connect(self._file, timeout=TIMEOUT_S)) as broker:
             broker.execute(
                 "CREATE TRIGGER refuse BEFORE INSERT ON entries"  # the smallest number has no abs(): an engine's error
                 f" WHEN NEW.queue IN (SELECT id FROM queues WHERE topic = '{full_topic}')"
@@ -156,7 +156,7 @@ class BrokerLock:
             self._connection = None
         if self._refuses:
             self._refuses = False
-            with closing(sqlite3.connect(self._file, timeout=PATIENCE)) as broker:
+            with closing(sqlite3.connect(self._file, timeout=TIMEOUT_S)) as broker:
                 broker.execute("DROP TRIGGER refuse")
 
 

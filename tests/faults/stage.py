@@ -34,8 +34,9 @@ from order_srv.domain.order_state import Cause
 from tests.faults.harness import InventoryProxy, proxied
 from tests.support.books import Books
 from tests.support.databases import url_of
-from tests.support.services import PATIENCE, Services, running_inventory, running_order, wait_until
+from tests.support.services import Services, running_inventory, running_order
 from tests.support.tables import state_of, unsettled
+from tests.support.waiting import TIMEOUT_S, wait_until
 from tests.support.worlds import SHORT_BROKER, world_of
 
 T = TypeVar("T")
@@ -62,14 +63,14 @@ class Held:
 
     def wait(self) -> None:
         """Wait until somebody is held."""
-        assert self._here.wait(PATIENCE), "nobody came to the point"
+        assert self._here.wait(TIMEOUT_S), "nobody came to the point"
 
     def release(self) -> None:
         self._released.set()
 
     def stay(self) -> None:
         self._here.set()
-        self._released.wait(PATIENCE)
+        self._released.wait(TIMEOUT_S)
 
 
 class Points:
@@ -281,7 +282,7 @@ class Stage:
 
 def rpc_error(call: "Future[Any]") -> str:
     """The reason of the error that a call ended with."""
-    error = call.exception(PATIENCE)
+    error = call.exception(TIMEOUT_S)
     assert isinstance(error, grpc.RpcError), f"no error: {call.result()}"
     return to_domain_error(error).reason
 

@@ -15,7 +15,7 @@ from reback.inventory.v1 import inventory_pb2 as stock_pb
 from reback.order.v1 import order_pb2 as pb
 from tests.faults.harness import half_messages, lose_broker, messages
 from tests.faults.stage import CHECK_AFTER, CREATING_GRACE, PAY_WITHIN, SWEEP_GRACE, Stage, rpc_error, stage
-from tests.support.services import wait_until
+from tests.support.waiting import wait_until
 from tests.support.worlds import SHORT_BROKER, World
 
 ALL: Final = 10

@@ -23,8 +23,9 @@ from scripts.cluster.cluster import Cluster
 from scripts.cluster.topics import make_topics
 from tests.faults.harness import until_done
 from tests.support.clusters import BROKER, own_cluster
-from tests.support.services import Services, wait_until
+from tests.support.services import Services
 from tests.support.tables import let_orders_be_due, sale_states, states, unsettled
+from tests.support.waiting import wait_until
 
 ROUNDS: Final = int(os.environ.get("BROKER_ROUNDS", "2"))
 ORDERS: Final = 5  # of each kind, a round

@@ -11,9 +11,10 @@ import redis
 
 from reback.order.v1 import order_pb2 as pb
 from tests.support.clusters import BROKER, own_cluster
-from tests.support.services import create_request, wait_until
+from tests.support.services import create_request
 from tests.support.tables import unsettled
 from tests.support.traffic import traffic
+from tests.support.waiting import wait_until
 
 AWAY_S: Final = 5.0
 BACK_WITHIN_S: Final = 5.0

@@ -24,8 +24,9 @@ from reback.order.v1 import order_pb2 as order_pb
 from reback.order.v1.order_pb2_grpc import OrderServiceStub
 from tests.faults.harness import NOT_YET, Process
 from tests.support.consul_server import ConsulServer, consul_server
-from tests.support.services import PATIENCE, create_request, inventory_settings, running_order, wait_until
+from tests.support.services import create_request, inventory_settings, running_order
 from tests.support.tables import rows
+from tests.support.waiting import TIMEOUT_S, wait_until
 
 CALLERS: Final = 8
 WARM: Final = 100  # answers
@@ -87,10 +88,10 @@ class Load:
 
     def _sell(self, key: str) -> object:
         lines = [pb.SaleLine(sku=self._sku, quantity=1)]
-        return self._stub.Sell(pb.SellRequest(order_sn=key, lines=lines), timeout=PATIENCE)
+        return self._stub.Sell(pb.SellRequest(order_sn=key, lines=lines), timeout=TIMEOUT_S)
 
     def _look(self, _: str) -> object:
-        return self._stub.GetStock(pb.GetStockRequest(sku=self._sku), timeout=PATIENCE)
+        return self._stub.GetStock(pb.GetStockRequest(sku=self._sku), timeout=TIMEOUT_S)
 
 
 def _called(call: Callable[[str], object]) -> Call:
@@ -135,13 +136,13 @@ class Site:
         entries = self.consul.get("health/service/inventory-srv?passing=1")
         return {f"{each['Service']['Address']}:{each['Service']['Port']}" for each in entries}
 
-    def until_passing(self, *processes: Process, within: float = PATIENCE) -> None:
+    def until_passing(self, *processes: Process, timeout_s: float = TIMEOUT_S) -> None:
         wanted = {process.address for process in processes}
-        wait_until(lambda: self.passing() == wanted, f"Consul tells {wanted}", within)
+        wait_until(lambda: self.passing() == wanted, f"Consul tells {wanted}", timeout_s)
 
     def put_stock(self) -> None:
         request = pb.SetStockRequest(sku=self.sku, quantity=STOCK)
-        InventoryServiceStub(self.channel).SetStock(request, timeout=PATIENCE)
+        InventoryServiceStub(self.channel).SetStock(request, timeout=TIMEOUT_S)
 
     @contextmanager
     def loading(self, *, selling: bool = True) -> Iterator[Load]:
@@ -163,9 +164,9 @@ class Site:
 
     def assert_books_balance(self) -> None:
         stub = InventoryServiceStub(self.channel)
-        stock = stub.GetStock(pb.GetStockRequest(sku=self.sku), timeout=PATIENCE)
+        stock = stub.GetStock(pb.GetStockRequest(sku=self.sku), timeout=TIMEOUT_S)
         assert (stock.available, stock.sold) == (STOCK - len(self.in_books()), len(self.in_books()))
-        assert not stub.AuditStock(pb.AuditStockRequest(), timeout=PATIENCE).differences
+        assert not stub.AuditStock(pb.AuditStockRequest(), timeout=TIMEOUT_S).differences
 
 
 @pytest.fixture
@@ -196,7 +197,7 @@ def test_traffic_leaves_a_killed_inventory_at_once(site: Site, pair: tuple[Proce
     with site.loading() as load:
         killed.kill()
         crash_at = time.monotonic()
-        site.until_passing(other, within=CHECKED_WITHIN + A_MOMENT)
+        site.until_passing(other, timeout_s=CHECKED_WITHIN + A_MOMENT)
         load.answered(WARM)
     assert load.failed(load.looks) == []  # repeated at the other one
     failed = load.failed(load.sells)
@@ -212,7 +213,7 @@ def test_traffic_leaves_an_inventory_that_hangs_when_its_check_fails(site: Site,
         hanging.send(signal.SIGSTOP)
         stopped_at = time.monotonic()
         try:
-            site.until_passing(other, within=CHECKED_WITHIN + A_MOMENT)
+            site.until_passing(other, timeout_s=CHECKED_WITHIN + A_MOMENT)
             left_at = time.monotonic() + A_MOMENT
             wait_until(lambda: bool(_slow(load.looks)), "a call that it had is given up, and repeated")
             load.answered(WARM)
@@ -244,7 +245,7 @@ def test_pitfall_17_an_inventory_that_is_told_to_stop_loses_no_call(site: Site, 
 def test_a_newcomer_is_found_and_can_take_over(site: Site, pair: tuple[Process, Process]) -> None:
     with site.loading() as load:
         newcomer = site.start()
-        site.until_passing(*pair, newcomer, within=BACK_WITHIN)
+        site.until_passing(*pair, newcomer, timeout_s=BACK_WITHIN)
         for leaving in pair:
             leaving.stop()
         load.answered(WARM)
@@ -261,9 +262,9 @@ def test_calls_go_on_without_consul_and_all_is_well_when_it_is_back(
         site.consul.kill()
         load.answered(WARM)
         site.consul.start(forget=forget)
-        site.until_passing(*pair, within=BACK_WITHIN)
+        site.until_passing(*pair, timeout_s=BACK_WITHIN)
         newcomer = site.start()
-        site.until_passing(*pair, newcomer, within=BACK_WITHIN)
+        site.until_passing(*pair, newcomer, timeout_s=BACK_WITHIN)
         for leaving in pair:
             leaving.stop()
         load.answered(WARM)
@@ -289,11 +290,11 @@ def test_orders_fail_clearly_until_there_is_an_inventory_and_are_created_soon_af
     ):
         stub = OrderServiceStub(channel)
         goods = order_pb.Goods(sku=site.sku, name="tea", price_cents=250, currency="EUR", on_sale=True)
-        stub.PutGoods(order_pb.PutGoodsRequest(goods=goods), timeout=PATIENCE)
+        stub.PutGoods(order_pb.PutGoodsRequest(goods=goods), timeout=TIMEOUT_S)
         codes: list[grpc.StatusCode | None] = []
 
         def created() -> bool:
-            call = _called(lambda _: stub.CreateOrder(create_request(1, {site.sku: 1}), timeout=PATIENCE))
+            call = _called(lambda _: stub.CreateOrder(create_request(1, {site.sku: 1}), timeout=TIMEOUT_S))
             codes.append(call.code)
             return call.code is None
 

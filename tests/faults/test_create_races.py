@@ -10,7 +10,8 @@ from order_srv.domain.order_state import Cause
 from reback.inventory.v1 import inventory_pb2 as stock_pb
 from reback.order.v1 import order_pb2 as pb
 from tests.faults.stage import A_MOMENT, CHECK_AFTER, CREATING_GRACE, NOBODY_ASKS, Stage, rpc_error, stage
-from tests.support.services import create_request, wait_until
+from tests.support.services import create_request
+from tests.support.waiting import wait_until
 from tests.support.worlds import World
 
 BEFORE_THE_MOVE = (CrashPoint.CREATE_HALF_SENT, CrashPoint.CREATE_SOLD, CrashPoint.CREATE_TIMEOUT_SENT)

@@ -17,8 +17,9 @@ from inventory_srv.entrypoints.consumers import TOPIC
 from reback.inventory.v1 import inventory_pb2 as pb
 from reback.inventory.v1.inventory_pb2_grpc import InventoryServiceStub
 from tests.faults.harness import Process, process
-from tests.support.services import PATIENCE, inventory_settings, running_inventory, wait_until
+from tests.support.services import inventory_settings, running_inventory
 from tests.support.tables import sale_states
+from tests.support.waiting import TIMEOUT_S, wait_until
 from tests.support.worlds import World, world_of
 
 LANDED: Final = {
@@ -49,15 +50,15 @@ def test_a_sell_killed_at_any_gap_and_repeated_is_one_sale(
 ) -> None:
     stock_up(tmp_path)
     with dying(tmp_path, point) as (service, stub):
-        calls = [stub.Sell.future(sell_request(order_sn), timeout=PATIENCE) for order_sn in SALES]
+        calls = [stub.Sell.future(sell_request(order_sn), timeout=TIMEOUT_S) for order_sn in SALES]
         service.wait_until_killed()
-        answered = [call for call in calls if call.exception(PATIENCE) is None]
+        answered = [call for call in calls if call.exception(TIMEOUT_S) is None]
     assert bool(sale_states(tmp_path)) is LANDED[point]
     assert all(call.result().order_sn in sale_states(tmp_path) for call in answered)
 
     with serving(tmp_path) as stub:
-        first = [stub.Sell(sell_request(order_sn), timeout=PATIENCE) for order_sn in SALES]
-        again = [stub.Sell(sell_request(order_sn), timeout=PATIENCE) for order_sn in SALES]
+        first = [stub.Sell(sell_request(order_sn), timeout=TIMEOUT_S) for order_sn in SALES]
+        again = [stub.Sell(sell_request(order_sn), timeout=TIMEOUT_S) for order_sn in SALES]
         assert first == again
         assert {sale.state for sale in first} == {pb.SALE_STATE_SOLD}
         assert all(call.result() in first for call in answered)
@@ -72,16 +73,16 @@ def test_a_reback_killed_at_any_gap_and_repeated_returns_once(
 ) -> None:
     stock_up(tmp_path)
     with serving(tmp_path) as stub:
-        stub.Sell(sell_request("o1"), timeout=PATIENCE)
+        stub.Sell(sell_request("o1"), timeout=TIMEOUT_S)
     with dying(tmp_path, point) as (service, stub):
-        call = stub.Reback.future(pb.RebackRequest(order_sn="o1", reason="close"), timeout=PATIENCE)
+        call = stub.Reback.future(pb.RebackRequest(order_sn="o1", reason="close"), timeout=TIMEOUT_S)
         service.wait_until_killed()
-        call.exception(PATIENCE)
+        call.exception(TIMEOUT_S)
     assert sale_states(tmp_path) == {"o1": "RETURNED" if LANDED[point] else "SOLD"}
 
     with serving(tmp_path) as stub:
         for _ in range(2):
-            stub.Reback(pb.RebackRequest(order_sn="o1", reason="close"), timeout=PATIENCE)
+            stub.Reback(pb.RebackRequest(order_sn="o1", reason="close"), timeout=TIMEOUT_S)
         assert units(stub, "tea") == (STOCKED, 0)
         assert len(stub.ListMovements(pb.ListMovementsRequest(order_sn="o1")).movements) == 4
         assert_books_balance(stub)
@@ -92,7 +93,7 @@ def test_a_reback_message_killed_before_it_is_acknowledged_comes_again_and_retur
 ) -> None:
     stock_up(tmp_path)
     with serving(tmp_path) as stub:
-        stub.Sell(sell_request("o1"), timeout=PATIENCE)
+        stub.Sell(sell_request("o1"), timeout=TIMEOUT_S)
     with dying(tmp_path, CrashPoint.REBACK_DONE) as (service, stub):
         publish_reback(tmp_path, "o1")
         service.wait_until_killed()
@@ -113,17 +114,17 @@ def test_of_two_replicas_on_one_database_one_is_killed_and_no_sale_is_lost_or_do
     orders = {f"o{n}": {"tea": 1, "mug": 1} for n in range(250)}
     with dying(tmp_path) as (killed, stub), serving(tmp_path) as other:
         requests = [sell_request(order_sn, lines) for order_sn, lines in orders.items()]
-        calls = [stub.Sell.future(request, timeout=PATIENCE) for request in requests]
-        others = [other.Sell.future(request, timeout=PATIENCE) for request in reversed(requests)]
-        calls[20].result(PATIENCE)
+        calls = [stub.Sell.future(request, timeout=TIMEOUT_S) for request in requests]
+        others = [other.Sell.future(request, timeout=TIMEOUT_S) for request in reversed(requests)]
+        calls[20].result(TIMEOUT_S)
         killed.kill()
 
-        answered = [call.result() for call in calls if call.exception(PATIENCE) is None]
-        sales = {sale.order_sn: sale for sale in (call.result(PATIENCE) for call in others)}
+        answered = [call.result() for call in calls if call.exception(TIMEOUT_S) is None]
+        sales = {sale.order_sn: sale for sale in (call.result(TIMEOUT_S) for call in others)}
 
         assert len(answered) >= 1
         assert all(sales[sale.order_sn] == sale for sale in answered)
-        assert all(other.Sell(request, timeout=PATIENCE) == sales[request.order_sn] for request in requests[:5])
+        assert all(other.Sell(request, timeout=TIMEOUT_S) == sales[request.order_sn] for request in requests[:5])
         assert units(other, "tea") == units(other, "mug") == (50, 250)
         assert_books_balance(other)
 
@@ -149,7 +150,7 @@ def serving(folder: Path, crash_hook: CrashHook | None = None) -> Iterator[Inven
 def stock_up(folder: Path, units: int = STOCKED) -> None:
     with serving(folder) as stub:
         for sku in ("tea", "mug"):
-            stub.SetStock(pb.SetStockRequest(sku=sku, quantity=units), timeout=PATIENCE)
+            stub.SetStock(pb.SetStockRequest(sku=sku, quantity=units), timeout=TIMEOUT_S)
 
 
 def sell_request(order_sn: str, lines: dict[str, int] | None = None) -> pb.SellRequest:
@@ -164,9 +165,9 @@ def publish_reback(folder: Path, order_sn: str) -> None:
 
 
 def units(stub: InventoryServiceStub, sku: str) -> tuple[int, int]:
-    stock = stub.GetStock(pb.GetStockRequest(sku=sku), timeout=PATIENCE)
+    stock = stub.GetStock(pb.GetStockRequest(sku=sku), timeout=TIMEOUT_S)
     return stock.available, stock.sold
 
 
 def assert_books_balance(stub: InventoryServiceStub) -> None:
-    assert list(stub.AuditStock(pb.AuditStockRequest(page_size=1000), timeout=PATIENCE).differences) == []
+    assert list(stub.AuditStock(pb.AuditStockRequest(page_size=1000), timeout=TIMEOUT_S).differences) == []

@@ -31,7 +31,8 @@ from tests.faults.stage import (
     rpc_error,
     stage,
 )
-from tests.support.services import create_request, pay_request, wait_until
+from tests.support.services import create_request, pay_request
+from tests.support.waiting import wait_until
 from tests.support.worlds import World
 
 ALL = 10

@@ -20,8 +20,9 @@ from tests.support.databases import ask
 from tests.support.mariadb_server import MariadbServer, mariadb_server
 from tests.support.redis_server import free_port
 from tests.support.rpc_errors import RpcFailure, rpc_error
-from tests.support.services import PATIENCE, Services, create_request, inventory_settings, order_settings, wait_until
+from tests.support.services import Services, create_request, inventory_settings, order_settings
 from tests.support.tables import rows
+from tests.support.waiting import TIMEOUT_S, wait_until
 
 SOON: Final = 5.0
 """Seconds after its return within which every call succeeds."""
@@ -150,7 +151,7 @@ class Buyers:
     def __exit__(self, *raised: object) -> None:
         self._ended.set()
         for each in self._working:
-            each.result(PATIENCE)
+            each.result(TIMEOUT_S)
 
 
 def test_killed_at_any_moment_under_load_it_costs_no_order_and_makes_none_twice(

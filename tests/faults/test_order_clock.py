@@ -13,7 +13,7 @@ from order_srv.domain.messages import ORDER_TIMEOUT, Timeout
 from reback.order.v1 import order_pb2 as pb
 from tests.faults.harness import messages
 from tests.faults.stage import A_MOMENT, CREATING_GRACE, PAY_WITHIN, SWEEP_GRACE, Stage, rpc_error, stage
-from tests.support.services import wait_until
+from tests.support.waiting import wait_until
 from tests.support.worlds import World
 
 OFF: Final = timedelta(minutes=10)

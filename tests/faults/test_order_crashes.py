@@ -11,8 +11,9 @@ from order_srv.settings import OrderSettings
 from tests.faults.harness import BrokerLock, InventoryProxy, half_messages, process, proxied
 from tests.faults.order_crash_scenarios import BROKER, SCENARIOS, STOCK, Scenario, Scene
 from tests.support.books import assert_books_balance
-from tests.support.services import Services, order_settings, running_inventory, running_order, wait_until
+from tests.support.services import Services, order_settings, running_inventory, running_order
 from tests.support.tables import states, unsettled
+from tests.support.waiting import wait_until
 from tests.support.worlds import World, world_of
 
 CREATING_GRACE: Final = 2.0

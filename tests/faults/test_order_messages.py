@@ -17,7 +17,8 @@ from reback.inventory.v1 import inventory_pb2 as stock_pb
 from reback.order.v1 import order_pb2 as pb
 from tests.faults.harness import lose_messages, messages
 from tests.faults.stage import A_MOMENT, CREATING_GRACE, PAY_WITHIN, SWEEP_GRACE, Stage, rpc_error, stage
-from tests.support.services import create_request, wait_until
+from tests.support.services import create_request
+from tests.support.waiting import wait_until
 from tests.support.worlds import SHORT_BROKER, World
 
 ALL: Final = 10

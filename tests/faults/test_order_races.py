@@ -15,7 +15,7 @@ from order_srv.domain.order_state import Cause
 from reback.order.v1 import order_pb2 as pb
 from tests.faults.harness import lose_messages
 from tests.faults.stage import CHECK_AFTER, NOBODY_ASKS, PAY_WITHIN, SWEEP_GRACE, Stage, rpc_error, stage
-from tests.support.services import PATIENCE, wait_until
+from tests.support.waiting import TIMEOUT_S, wait_until
 from tests.support.worlds import World
 
 LEFT = 7
@@ -323,7 +323,7 @@ def test_sweeper_asks_for_the_stock_of_many_orders_at_once(silent: Stage, monkey
     orders, together, reback = [unpaid(silent) for _ in range(3)], Barrier(3), StockClient.reback
 
     def meet(stock: StockClient, order_sn: str, reason: str) -> None:
-        together.wait(PATIENCE)
+        together.wait(TIMEOUT_S)
         reback(stock, order_sn, reason)
 
     monkeypatch.setattr(StockClient, "reback", meet)

@@ -13,8 +13,9 @@ from order_srv.bootstrap import OrderService
 from order_srv.crash_points import CrashPoint
 from reback.order.v1 import order_pb2 as pb
 from tests.faults.harness import Process, process, until_done
-from tests.support.services import PATIENCE, Services, create_request, order_settings, running_order, wait_until
+from tests.support.services import Services, create_request, order_settings, running_order
 from tests.support.tables import let_orders_be_due, states, unsettled
+from tests.support.waiting import TIMEOUT_S, wait_until
 
 ORDERS: Final = 30
 ALL: Final = 100
@@ -64,7 +65,7 @@ def test_replica_settles_what_another_left_behind_when_it_was_killed(
             killed.wait_until_killed()
         with shop_of(tmp_path, inventory, other) as shop:
             shop.users = {user}
-            order = until_done(lambda: shop.order.CreateOrder(request, timeout=PATIENCE))
+            order = until_done(lambda: shop.order.CreateOrder(request, timeout=TIMEOUT_S))
             wait_until(lambda: not unsettled(tmp_path), "nothing is left behind")
             assert shop.assert_books_balance().in_state(pb.ORDER_STATE_UNPAID) == [order]
             assert shop.available(sku) == ALL - 1

@@ -16,7 +16,8 @@ from reback.inventory.v1.inventory_pb2_grpc import InventoryServiceStub
 from tests.faults.harness import process, until_done
 from tests.support.databases import url_of
 from tests.support.redis_server import RedisServer, redis_server
-from tests.support.services import PATIENCE, inventory_settings, wait_until
+from tests.support.services import inventory_settings
+from tests.support.waiting import TIMEOUT_S, wait_until
 
 LONG: Final = "expiry=1000"
 SHORT: Final = "expiry=2"
@@ -46,7 +47,7 @@ def replicas(folder: Path, cache_url: str, *settings: dict[str, Any]) -> Iterato
 
 
 def set_stock(stub: InventoryServiceStub, units: int) -> None:
-    stub.SetStock(pb.SetStockRequest(sku="tea", quantity=units), timeout=PATIENCE)
+    stub.SetStock(pb.SetStockRequest(sku="tea", quantity=units), timeout=TIMEOUT_S)
 
 
 def sell_request(order_sn: str) -> pb.SellRequest:
@@ -54,11 +55,11 @@ def sell_request(order_sn: str) -> pb.SellRequest:
 
 
 def sell(stub: InventoryServiceStub, order_sn: str) -> pb.Sale:
-    return until_done(lambda: stub.Sell(sell_request(order_sn), timeout=PATIENCE))
+    return until_done(lambda: stub.Sell(sell_request(order_sn), timeout=TIMEOUT_S))
 
 
 def stock(stub: InventoryServiceStub) -> pb.Stock:
-    return stub.GetStock(pb.GetStockRequest(sku="tea"), timeout=PATIENCE)
+    return stub.GetStock(pb.GetStockRequest(sku="tea"), timeout=TIMEOUT_S)
 
 
 def test_what_a_replica_committed_and_was_killed_before_it_told_is_seen_within_the_expiry(
@@ -68,7 +69,7 @@ def test_what_a_replica_committed_and_was_killed_before_it_told_is_seen_within_t
     with replicas(tmp_path, f"{server.url}?{SHORT}", {}, dies) as (other, killed):
         set_stock(other, 5)
         with pytest.raises(grpc.RpcError):
-            killed.Sell(sell_request("o1"), timeout=PATIENCE)
+            killed.Sell(sell_request("o1"), timeout=TIMEOUT_S)
         wait_until(lambda: stock(other).available == 4, "the other replica looks again")
 
 
@@ -79,7 +80,7 @@ def test_a_repeat_of_what_a_killed_replica_did_not_tell_makes_it_seen_at_once(
     with replicas(tmp_path, f"{server.url}?{LONG}", {}, dies) as (other, killed):
         set_stock(other, 5)
         with pytest.raises(grpc.RpcError):
-            killed.Sell(sell_request("o1"), timeout=PATIENCE)
+            killed.Sell(sell_request("o1"), timeout=TIMEOUT_S)
         assert sell(other, "o1").state == pb.SALE_STATE_SOLD
         assert (stock(other).available, stock(other).sold) == (4, 1)
 
@@ -117,8 +118,8 @@ def test_redis_killed_and_back_under_reads_costs_none_and_nobody_sees_less_than_
                 sell_some(both[0], f"back-{turn}")
         finally:
             over.set()
-        assert all(reader.result(PATIENCE) > 0 for reader in readers)
+        assert all(reader.result(TIMEOUT_S) > 0 for reader in readers)
         wait_until(lambda: stock(both[0]) == stock(both[1]), "both show the same again")
         assert (stock(both[0]).available, stock(both[0]).sold) == (880, 120)
         audit = pb.AuditStockRequest(page_size=10)
-        assert not both[0].AuditStock(audit, timeout=PATIENCE).differences
+        assert not both[0].AuditStock(audit, timeout=TIMEOUT_S).differences

@@ -27,7 +27,8 @@ from tests.support.databases import ENGINES, own_database
 from tests.support.engines import REDIS_URL
 from tests.support.redis_server import RedisServer, redis_server
 from tests.support.rpc_errors import rpc_error
-from tests.support.services import PATIENCE, inventory_settings, wait_until
+from tests.support.services import inventory_settings
+from tests.support.waiting import TIMEOUT_S, wait_until
 
 EXPIRY: Final = 1.0
 DOWN: Final = "Redis is down: its locks can't be acquired"
@@ -46,17 +47,17 @@ class Replica:
     stub: InventoryServiceStub
 
     def sell(self, order_sn: str, quantity: int = 1) -> pb.Sale:
-        return self.stub.Sell(sell_request(order_sn, quantity), timeout=PATIENCE)
+        return self.stub.Sell(sell_request(order_sn, quantity), timeout=TIMEOUT_S)
 
     def units(self) -> tuple[int, int]:
-        stock = self.stub.GetStock(pb.GetStockRequest(sku="tea"), timeout=PATIENCE)
+        stock = self.stub.GetStock(pb.GetStockRequest(sku="tea"), timeout=TIMEOUT_S)
         return stock.available, stock.sold
 
     def set_stock(self, quantity: int) -> None:
-        self.stub.SetStock(pb.SetStockRequest(sku="tea", quantity=quantity), timeout=PATIENCE)
+        self.stub.SetStock(pb.SetStockRequest(sku="tea", quantity=quantity), timeout=TIMEOUT_S)
 
     def assert_books_balance(self) -> None:
-        assert not self.stub.AuditStock(pb.AuditStockRequest(page_size=1000), timeout=PATIENCE).differences
+        assert not self.stub.AuditStock(pb.AuditStockRequest(page_size=1000), timeout=TIMEOUT_S).differences
 
     def has_logged(self, words: str, times: int = 1) -> bool:
         return self.service.log.read_text().count(words) >= times
@@ -116,7 +117,7 @@ def test_a_holder_stopped_past_its_expiry_and_continued_oversells_nothing_and_le
     other.set_stock(1)
     stopping = shop.replica(lock_url, crash_at=f"stop:{point}")
 
-    first = stopping.stub.Sell.future(sell_request("of the stopped one"), timeout=PATIENCE)
+    first = stopping.stub.Sell.future(sell_request("of the stopped one"), timeout=TIMEOUT_S)
     wait_until(lambda: is_stopped(stopping), "it stops while it holds the lock")
     if point is CrashPoint.LOCK_HELD:
         assert other.sell("of the other one").state == pb.SALE_STATE_SOLD
@@ -124,13 +125,13 @@ def test_a_holder_stopped_past_its_expiry_and_continued_oversells_nothing_and_le
         assert rpc_error(lambda: other.sell("of the other one")).reason == "NO_STOCK"
 
     lock, key = open_lock(f"{REDIS_URL}?prefix={prefix}"), f"{prefix}lock:stock:tea"
-    with redis.Redis.from_url(REDIS_URL) as eyes, lock.holding(["lock:stock:tea"], Deadline.after(PATIENCE)) as held:
+    with redis.Redis.from_url(REDIS_URL) as eyes, lock.holding(["lock:stock:tea"], Deadline.after(TIMEOUT_S)) as held:
         token = eyes.get(key)
         stopping.service.send(signal.SIGCONT)
         if point is CrashPoint.LOCK_HELD:
-            assert rpc_error(lambda: first.result(PATIENCE)).reason == "NO_STOCK"
+            assert rpc_error(lambda: first.result(TIMEOUT_S)).reason == "NO_STOCK"
         else:
-            assert first.result(PATIENCE).state == pb.SALE_STATE_SOLD
+            assert first.result(TIMEOUT_S).state == pb.SALE_STATE_SOLD
         wait_until(lambda: stopping.has_logged(LOST), "LockLost is told in its log")
         assert eyes.get(key) == token is not None
         assert not held.lost
@@ -150,14 +151,14 @@ def test_a_holder_stopped_inside_its_transaction_finishes_it_and_the_books_are_r
     stopping = shop.replica(lock_url, crash_at=f"stop:{CrashPoint.ROWS_HELD}")
 
     with ThreadPoolExecutor(1) as pool:
-        first = stopping.stub.Sell.future(sell_request("of the stopped one"), timeout=PATIENCE)
+        first = stopping.stub.Sell.future(sell_request("of the stopped one"), timeout=TIMEOUT_S)
         wait_until(lambda: is_stopped(stopping), "it stops while it holds the rows")
         second = pool.submit(lambda: told_or_sold(other, "of the other one"))
         resumes_at = time.monotonic() + 2 * EXPIRY
         wait_until(lambda: time.monotonic() > resumes_at, "the lock expires")
         stopping.service.send(signal.SIGCONT)
-        assert first.result(PATIENCE).state == pb.SALE_STATE_SOLD
-        assert second.result(PATIENCE) == "NO_STOCK"
+        assert first.result(TIMEOUT_S).state == pb.SALE_STATE_SOLD
+        assert second.result(TIMEOUT_S) == "NO_STOCK"
 
     wait_until(lambda: stopping.has_logged(LOST), "LockLost is told in its log")
     assert other.units() == (0, 1)
@@ -206,7 +207,7 @@ class Callers:
         """Stop them; none was refused anything."""
         self._ended.set()
         for each in self._working:
-            each.result(PATIENCE)
+            each.result(TIMEOUT_S)
 
 
 def test_redis_flushed_killed_and_back_under_load_costs_no_sale(shop: Shop, server: RedisServer) -> None:
@@ -224,8 +225,8 @@ def test_redis_flushed_killed_and_back_under_load_costs_no_sale(shop: Shop, serv
             # Sales go on so quickly that Redis could be back before a replica has missed it.
             wait_until(have_logged(replicas, DOWN, times), "both replicas tell of the outage")
             server.start()
-            wait_until(have_logged(replicas, BACK, times), "both replicas have found Redis back", within=5)
-            wait_until(lambda: server.client.dbsize() > 0, "the lock is kept in Redis again", within=5)
+            wait_until(have_logged(replicas, BACK, times), "both replicas have found Redis back", timeout_s=5)
+            wait_until(lambda: server.client.dbsize() > 0, "the lock is kept in Redis again", timeout_s=5)
             callers.wait_for_more()
     assert replicas[0].units() == (100_000 - len(callers.sold), len(callers.sold))
     replicas[1].assert_books_balance()

@@ -15,9 +15,10 @@ from reback.inventory.v1.inventory_pb2_grpc import InventoryServiceStub
 from reback.order.v1 import order_pb2 as pb
 from reback.order.v1.order_pb2_grpc import OrderServiceStub
 from tests.support.replicas import Site, replicas
-from tests.support.services import PATIENCE, create_request, wait_until
+from tests.support.services import create_request
 from tests.support.tables import rows, sale_states, unsettled
 from tests.support.traffic import Traffic, traffic
+from tests.support.waiting import TIMEOUT_S, wait_until
 from tests.support.worlds import World
 
 STOCK: Final = 1_000_000
@@ -46,7 +47,7 @@ def creating(site: Site, sku: str, orders: OrderServiceStub | None = None) -> Ca
     stub, user = orders or site.shop.order, site.shop.new_user()
 
     def create(request_id: str) -> Any:
-        return stub.CreateOrder(create_request(user, {sku: 1}, request_id=request_id), timeout=PATIENCE)
+        return stub.CreateOrder(create_request(user, {sku: 1}, request_id=request_id), timeout=TIMEOUT_S)
 
     return create
 
@@ -54,7 +55,7 @@ def creating(site: Site, sku: str, orders: OrderServiceStub | None = None) -> Ca
 def selling(stub: InventoryServiceStub, sku: str) -> Callable[[str], stock_pb.Sale]:
     def sell(order_sn: str) -> Any:
         request = stock_pb.SellRequest(order_sn=order_sn, lines=[stock_pb.SaleLine(sku=sku, quantity=1)])
-        return stub.Sell(request, timeout=PATIENCE)
+        return stub.Sell(request, timeout=TIMEOUT_S)
 
     return sell
 
@@ -75,7 +76,7 @@ def passes(moment: float) -> None:
 
 def assert_each_order_once(site: Site, flow: Traffic) -> None:
     """At rest there is one live order for each answer, and no other."""
-    wait_until(lambda: not unsettled(site.folder), "all orders at rest, no stock owed", 2 * PATIENCE)
+    wait_until(lambda: not unsettled(site.folder), "all orders at rest, no stock owed", 2 * TIMEOUT_S)
     books = site.shop.assert_books_balance()
     live = sorted(order.order_sn for order in books.in_state(pb.ORDER_STATE_UNPAID))
     unanswered = {failure.key for failure in flow.failures}

@@ -19,16 +19,15 @@ from reback.order.v1.order_pb2_grpc import OrderServiceStub
 from tests.faults.harness import process, until_done
 from tests.support.books import Books, assert_books_balance
 from tests.support.services import (
-    PATIENCE,
     Services,
     create_request,
     inventory_settings,
     order_settings,
     running_inventory,
     running_order,
-    wait_until,
 )
 from tests.support.tables import sale_states, unsettled
+from tests.support.waiting import TIMEOUT_S, wait_until
 from tests.support.worlds import World
 
 CALLERS: Final = 16
@@ -62,7 +61,7 @@ class Load:
         """Return when every caller has its last answer."""
         self._ended.set()
         for worker in self._working:
-            worker.result(PATIENCE)
+            worker.result(TIMEOUT_S)
 
     def _keep_calling(self) -> None:
         with grpc.insecure_channel(self._address, [("grpc.use_local_subchannel_pool", 1)]) as channel:
@@ -101,7 +100,7 @@ def sku(world: World, tmp_path: Path) -> str:
 def creating(sku: str) -> Callable[[grpc.Channel, str], pb.Order]:
     def create(channel: grpc.Channel, request_id: str) -> Any:
         request = create_request(USER, {sku: 1}, request_id=request_id)
-        return OrderServiceStub(channel).CreateOrder(request, timeout=PATIENCE)
+        return OrderServiceStub(channel).CreateOrder(request, timeout=TIMEOUT_S)
 
     return create
 
@@ -109,14 +108,14 @@ def creating(sku: str) -> Callable[[grpc.Channel, str], pb.Order]:
 def selling(sku: str) -> Callable[[grpc.Channel, str], stock_pb.Sale]:
     def sell(channel: grpc.Channel, order_sn: str) -> Any:
         request = stock_pb.SellRequest(order_sn=order_sn, lines=[stock_pb.SaleLine(sku=sku, quantity=1)])
-        return InventoryServiceStub(channel).Sell(request, timeout=PATIENCE)
+        return InventoryServiceStub(channel).Sell(request, timeout=TIMEOUT_S)
 
     return sell
 
 
 def books_at_rest(folder: Path, inventory: Any, order: Any) -> Books:
     shop = Services(folder, inventory, order)
-    wait_until(lambda: not unsettled(folder), "all orders at rest, no stock owed", 2 * PATIENCE)
+    wait_until(lambda: not unsettled(folder), "all orders at rest, no stock owed", 2 * TIMEOUT_S)
     books = assert_books_balance(shop.inventory, shop.order, users=[USER])
     shop.close()
     return books
@@ -147,9 +146,9 @@ def test_inventory_stopped_under_load_answers_every_call_that_it_accepted(tmp_pa
     assert sold == set(load.answers)
     with running_inventory(tmp_path) as inventory, grpc.insecure_channel(inventory.address) as channel:
         stub = InventoryServiceStub(channel)
-        stock = stub.GetStock(stock_pb.GetStockRequest(sku=sku), timeout=PATIENCE)
+        stock = stub.GetStock(stock_pb.GetStockRequest(sku=sku), timeout=TIMEOUT_S)
         assert (stock.available, stock.sold) == (STOCK - len(sold), len(sold))
-        assert not stub.AuditStock(stock_pb.AuditStockRequest(), timeout=PATIENCE).differences
+        assert not stub.AuditStock(stock_pb.AuditStockRequest(), timeout=TIMEOUT_S).differences
 
 
 def test_order_killed_under_load_makes_each_order_once_when_the_calls_are_repeated(tmp_path: Path, sku: str) -> None:

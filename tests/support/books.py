@@ -20,7 +20,7 @@ from reback.order.v1.order_pb2_grpc import OrderServiceStub
 Item = TypeVar("Item")
 
 _PAGE: Final = 1000
-_PATIENCE_S: Final = 30.0  # for one call; the machine may be busy
+_TIMEOUT_S: Final = 30.0  # for one call; the machine may be busy
 _PAUSE_S: Final = 0.05
 
 _LIVE: Final = frozenset({pb.ORDER_STATE_UNPAID, pb.ORDER_STATE_PAID, pb.ORDER_STATE_FINISHED})
@@ -48,7 +48,7 @@ class Books:
 
 
 def assert_books_balance(
-    inventory: InventoryServiceStub, orders: OrderServiceStub, *, users: Iterable[int], within: float = 30.0
+    inventory: InventoryServiceStub, orders: OrderServiceStub, *, users: Iterable[int], timeout_s: float = 30.0
 ) -> Books:
     """Wait until the books of both services balance, and fail with everything that is wrong when they never do.
 
@@ -56,12 +56,12 @@ def assert_books_balance(
         inventory: A stub of the inventory service.
         orders: A stub of the order service.
         users: Everybody who may have ordered: a sale of anybody else's order counts as one without an order.
-        within: Seconds to come to rest.
+        timeout_s: Seconds to come to rest.
 
     Returns:
         The books that balanced.
     """
-    give_up = time.monotonic() + within
+    give_up = time.monotonic() + timeout_s
     everybody = sorted(set(users))
     while True:
         books = read_books(inventory, orders, users=everybody)
@@ -190,7 +190,7 @@ def _quantities(lines: Iterable[stock_pb.SaleLine] | Iterable[pb.OrderLine]) -> 
 def _orders_of(orders: OrderServiceStub, user: int) -> Iterator[pb.Order]:
     def page(token: str) -> tuple[Iterable[pb.Order], str]:
         request = pb.ListOrdersRequest(user_id=user, page_size=_PAGE, page_token=token)
-        answer = orders.ListOrders(request, timeout=_PATIENCE_S)
+        answer = orders.ListOrders(request, timeout=_TIMEOUT_S)
         return answer.orders, answer.next_page_token
 
     yield from _every(page)
@@ -199,7 +199,7 @@ def _orders_of(orders: OrderServiceStub, user: int) -> Iterator[pb.Order]:
 def _times_returned(orders: OrderServiceStub, order_sn: str) -> int:
     def page(token: str) -> tuple[Iterable[pb.OrderEvent], str]:
         request = pb.GetOrderTimelineRequest(order_sn=order_sn, page_size=_PAGE, page_token=token)
-        answer = orders.GetOrderTimeline(request, timeout=_PATIENCE_S)
+        answer = orders.GetOrderTimeline(request, timeout=_TIMEOUT_S)
         return answer.events, answer.next_page_token
 
     return sum(event.kind == pb.ORDER_EVENT_KIND_STOCK_RETURNED for event in _every(page))
@@ -208,7 +208,7 @@ def _times_returned(orders: OrderServiceStub, order_sn: str) -> int:
 def _stocks(inventory: InventoryServiceStub) -> Iterator[stock_pb.Stock]:
     def page(token: str) -> tuple[Iterable[stock_pb.Stock], str]:
         request = stock_pb.ListStocksRequest(page_size=_PAGE, page_token=token)
-        answer = inventory.ListStocks(request, timeout=_PATIENCE_S)
+        answer = inventory.ListStocks(request, timeout=_TIMEOUT_S)
         return answer.stocks, answer.next_page_token
 
     yield from _every(page)
@@ -217,7 +217,7 @@ def _stocks(inventory: InventoryServiceStub) -> Iterator[stock_pb.Stock]:
 def _movements(inventory: InventoryServiceStub, sku: str) -> Iterator[stock_pb.Movement]:
     def page(token: str) -> tuple[Iterable[stock_pb.Movement], str]:
         request = stock_pb.ListMovementsRequest(sku=sku, page_size=_PAGE, page_token=token)
-        answer = inventory.ListMovements(request, timeout=_PATIENCE_S)
+        answer = inventory.ListMovements(request, timeout=_TIMEOUT_S)
         return answer.movements, answer.next_page_token
 
     yield from _every(page)
@@ -226,7 +226,7 @@ def _movements(inventory: InventoryServiceStub, sku: str) -> Iterator[stock_pb.M
 def _sales(inventory: InventoryServiceStub) -> Iterator[stock_pb.Sale]:
     def page(token: str) -> tuple[Iterable[stock_pb.Sale], str]:
         request = stock_pb.ListSalesRequest(page_size=_PAGE, page_token=token)
-        answer = inventory.ListSales(request, timeout=_PATIENCE_S)
+        answer = inventory.ListSales(request, timeout=_TIMEOUT_S)
         return answer.sales, answer.next_page_token
 
     yield from _every(page)
@@ -235,7 +235,7 @@ def _sales(inventory: InventoryServiceStub) -> Iterator[stock_pb.Sale]:
 def _differences(inventory: InventoryServiceStub) -> Iterator[stock_pb.StockDifference]:
     def page(token: str) -> tuple[Iterable[stock_pb.StockDifference], str]:
         request = stock_pb.AuditStockRequest(page_size=_PAGE, page_token=token)
-        answer = inventory.AuditStock(request, timeout=_PATIENCE_S)
+        answer = inventory.AuditStock(request, timeout=_TIMEOUT_S)
         return answer.differences, answer.next_page_token
 
     yield from _every(page)

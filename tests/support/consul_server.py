@@ -16,7 +16,8 @@ from uuid import uuid4
 import requests
 
 from scripts.cluster.install import engine_cache
-from tests.support.redis_server import free_port, wait_until
+from tests.support.redis_server import free_port
+from tests.support.waiting import wait_until
 
 
 class ConsulServer:

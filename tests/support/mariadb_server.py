@@ -14,7 +14,7 @@ import pymysql
 
 from tests.support.databases import ask
 
-PATIENCE: Final = 60.0
+TIMEOUT_S: Final = 60.0
 _USER: Final = """
 CREATE USER IF NOT EXISTS tester@'127.0.0.1' IDENTIFIED BY 'secret';
 GRANT ALL ON *.* TO tester@'127.0.0.1' WITH GRANT OPTION;
@@ -66,7 +66,7 @@ class MariadbServer:
                 *self._options,
             ]
         )
-        give_up = time.monotonic() + PATIENCE
+        give_up = time.monotonic() + TIMEOUT_S
         while not self._serves():
             assert time.monotonic() < give_up, (here / "log").read_text()
             time.sleep(0.05)

@@ -4,17 +4,15 @@ import shutil
 import signal
 import socket
 import subprocess
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Final
 from uuid import uuid4
 
 import redis
 from redis.exceptions import RedisError
 
-PATIENCE: Final = 30.0
+from tests.support.waiting import TIMEOUT_S, wait_until
 
 
 class RedisServer:
@@ -34,7 +32,7 @@ class RedisServer:
         self._program = program
         self._options = options
         self._process: subprocess.Popen[bytes] | None = None
-        self.client = redis.Redis(port=self.port, password=password, socket_timeout=PATIENCE)
+        self.client = redis.Redis(port=self.port, password=password, socket_timeout=TIMEOUT_S)
 
     @property
     def url(self) -> str:
@@ -94,11 +92,3 @@ def free_port() -> int:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]
         return port
-
-
-def wait_until(condition: Callable[[], bool], what: str, within: float = PATIENCE) -> None:
-    """Wait for a condition, or fail with `what` was waited for."""
-    give_up = time.monotonic() + within
-    while not condition():
-        assert time.monotonic() < give_up, f"waited {within} s in vain: {what}"
-        time.sleep(0.005)

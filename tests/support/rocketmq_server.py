@@ -11,10 +11,11 @@ from random import Random
 from typing import Final
 
 from scripts.cluster.install.engine_cache import of_java, rocketmq_folder
-from tests.support.redis_server import free_port, wait_until
+from tests.support.redis_server import free_port
 from tests.support.rocketmq_topics import Topics
+from tests.support.waiting import wait_until
 
-PATIENCE: Final = 180.0
+TIMEOUT_S: Final = 180.0
 
 _JAVA_OPTIONS: Final = (
     *("-Xms128m", "-Xmx320m", "-XX:MaxDirectMemorySize=512m", "-XX:TieredStopAtLevel=1"),
@@ -73,7 +74,7 @@ class RocketmqServer:
         self._broker_process = self._java(
             *("proxy.ProxyStartup", "-pm", "local", "-n", self.nameserver, "-bc", "broker.conf", "-pc", "proxy.json")
         )
-        wait_until(self.serves, f"RocketMQ serves; its logs are in {self.folder}", PATIENCE)
+        wait_until(self.serves, f"RocketMQ serves; its logs are in {self.folder}", TIMEOUT_S)
 
     def serves(self) -> bool:
         """Whether the broker has told the name server of itself, and the proxy listens."""

@@ -5,8 +5,8 @@ from typing import Final
 
 from common.errors import Unavailable
 from common.messaging.rocketmq.remoting import connected, make_topic, queues
+from tests.support.waiting import TIMEOUT_S
 
-PATIENCE: Final = 30.0
 QUEUES: Final = 4
 
 _DELETE_ON_BROKER: Final = 215
@@ -26,7 +26,7 @@ class Topics:
     def make(self, topic: str, kind: str) -> None:
         """Make a topic for messages of a kind (NORMAL, DELAY, TRANSACTION), and wait until the name server knows it."""
         make_topic(self._nameserver, topic, kind, QUEUES)
-        give_up = time.monotonic() + PATIENCE
+        give_up = time.monotonic() + TIMEOUT_S
         while not self.has(topic):
             assert time.monotonic() < give_up, f"topic {topic} never came"
             time.sleep(0.01)

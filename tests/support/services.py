@@ -1,8 +1,7 @@
 """Both services in this process, over real gRPC, in the world (`tests.support.worlds`) of a test's folder."""
 
 import itertools
-import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
@@ -23,10 +22,8 @@ from reback.order.v1 import order_pb2 as pb
 from reback.order.v1.order_pb2_grpc import OrderServiceStub
 from tests.support.books import Books, assert_books_balance
 from tests.support.databases import url_of
+from tests.support.waiting import TIMEOUT_S, wait_until
 from tests.support.worlds import world_of
-
-PATIENCE: Final = 30.0
-"""Seconds that a test waits for what must come; only a failing test waits so long."""
 
 _CHANNEL_OPTIONS: Final = (
     ("grpc.lb_policy_name", "round_robin"),
@@ -37,22 +34,12 @@ _CHANNEL_OPTIONS: Final = (
 RECIPIENT: Final = pb.Recipient(name="Ada", mobile="+44 1", address="1 Byron Street")
 
 
-def wait_until(condition: Callable[[], bool], what: str, within: float = PATIENCE) -> None:
-    """Wait for a condition, or fail with `what` was waited for."""
-    give_up = time.monotonic() + within
-    pause = 0.005
-    while not condition():
-        assert time.monotonic() < give_up, f"waited {within} s in vain: {what}"
-        time.sleep(pause)
-        pause = min(1.2 * pause, 0.05)  # who waits long must not take the time of what is waited for
-
-
 class Services:
     """Both services and a client of each.
 
     Attributes:
         folder: Where their databases and the broker's file are.
-        inventory, order: Stubs with which a test calls them. A call waits `PATIENCE` unless told otherwise.
+        inventory, order: Stubs with which a test calls them. A call waits `TIMEOUT_S` unless told otherwise.
         inventory_service, order_service: The services themselves.
     """
 
@@ -132,7 +119,7 @@ class Services:
         wait_until(lambda: self.available(sku) == available, f"{available} of {sku} available")
 
     def assert_books_balance(self) -> Books:
-        return assert_books_balance(self.inventory, self.order, users=self.users, within=PATIENCE)
+        return assert_books_balance(self.inventory, self.order, users=self.users, timeout_s=TIMEOUT_S)
 
 
 def create_request(user: int, lines: Mapping[str, int], **more: Any) -> pb.CreateOrderRequest:
@@ -233,7 +220,7 @@ class _Patience(grpc.UnaryUnaryClientInterceptor):
 
     def intercept_unary_unary(self, continuation: Any, client_call_details: Any, request: Any) -> Any:
         if client_call_details.timeout is None:
-            client_call_details = client_call_details._replace(timeout=PATIENCE)
+            client_call_details = client_call_details._replace(timeout=TIMEOUT_S)
         return continuation(client_call_details, request)
 
 

@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from tests.support.databases import ask, url_of
 
-_PATIENCE_S: Final = 30.0
+_TIMEOUT_S: Final = 30.0
 
 _LIVE: Final = frozenset({"UNPAID", "PAID", "FINISHED"})
 _DEAD: Final = frozenset({"CLOSED", "FAILED"})
@@ -39,7 +39,7 @@ def rows(folder: Path, database: str, statement: str, *values: object) -> Rows:
     url = _url_of(folder, database)
     if not url.startswith("sqlite:"):
         return list(ask(url, statement.replace("?", "%s"), *values))
-    with closing(sqlite3.connect(folder / f"{database}.db", timeout=_PATIENCE_S)) as connection, connection:
+    with closing(sqlite3.connect(folder / f"{database}.db", timeout=_TIMEOUT_S)) as connection, connection:
         return connection.execute(statement, values).fetchall()
 
 

@@ -12,7 +12,7 @@ from uuid import uuid4
 import grpc
 
 from common.rpc.errors import to_domain_error
-from tests.support.services import PATIENCE, wait_until
+from tests.support.waiting import TIMEOUT_S, wait_until
 
 CALLERS: Final = 8
 WARM: Final = 50  # answers before anything happens
@@ -48,10 +48,10 @@ class Traffic:
         self._ended = Event()
         self._working = [callers.submit(self._keep_calling) for _ in range(count)]
 
-    def answered(self, count: int = WARM, within: float = PATIENCE) -> None:
+    def answered(self, count: int = WARM, timeout_s: float = TIMEOUT_S) -> None:
         """Wait for so many more answers."""
         wanted = len(self.answers) + count
-        wait_until(lambda: len(self.answers) >= wanted or self._broken(), f"{wanted} answers", within)
+        wait_until(lambda: len(self.answers) >= wanted or self._broken(), f"{wanted} answers", timeout_s)
 
     def since(self, moment: float) -> list[Failure]:
         """The failures of calls that began after a moment of the monotonic clock."""
@@ -66,7 +66,7 @@ class Traffic:
         """Return when every caller has its last answer."""
         self._ended.set()
         for worker in self._working:
-            worker.result(2 * PATIENCE)
+            worker.result(2 * TIMEOUT_S)
 
     def _broken(self) -> bool:
         return any(worker.done() for worker in self._working)

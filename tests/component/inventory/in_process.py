@@ -11,8 +11,8 @@ from inventory_srv.bootstrap import InventoryService, build
 from inventory_srv.settings import InventorySettings
 from reback.inventory.v1 import inventory_pb2 as pb
 from reback.inventory.v1.inventory_pb2_grpc import InventoryServiceStub
-from tests.component.inventory.shop import PATIENCE
 from tests.support.databases import url_of
+from tests.support.waiting import TIMEOUT_S
 
 
 class Door:
@@ -31,21 +31,21 @@ class Door:
 
     def stock_up(self, **available: int) -> None:
         for sku, units in available.items():
-            self.stub.SetStock(pb.SetStockRequest(sku=sku, quantity=units), timeout=PATIENCE)
+            self.stub.SetStock(pb.SetStockRequest(sku=sku, quantity=units), timeout=TIMEOUT_S)
 
     def sell(self, order_sn: str, lines: Mapping[str, int]) -> pb.Sale:
-        return self.stub.Sell(sell_request(order_sn, lines), timeout=PATIENCE)
+        return self.stub.Sell(sell_request(order_sn, lines), timeout=TIMEOUT_S)
 
     def reback(self, order_sn: str, reason: str = "close") -> pb.Sale:
-        return self.stub.Reback(pb.RebackRequest(order_sn=order_sn, reason=reason), timeout=PATIENCE)
+        return self.stub.Reback(pb.RebackRequest(order_sn=order_sn, reason=reason), timeout=TIMEOUT_S)
 
     def units(self, sku: str) -> tuple[int, int]:
         """What is available and what is sold."""
-        stock = self.stub.GetStock(pb.GetStockRequest(sku=sku), timeout=PATIENCE)
+        stock = self.stub.GetStock(pb.GetStockRequest(sku=sku), timeout=TIMEOUT_S)
         return stock.available, stock.sold
 
     def differences(self) -> list[pb.StockDifference]:
-        return list(self.stub.AuditStock(pb.AuditStockRequest(page_size=1000), timeout=PATIENCE).differences)
+        return list(self.stub.AuditStock(pb.AuditStockRequest(page_size=1000), timeout=TIMEOUT_S).differences)
 
 
 def sell_request(order_sn: str, lines: Mapping[str, int]) -> pb.SellRequest:

@@ -9,7 +9,7 @@ import pytest
 from google.rpc.error_details_pb2 import BadRequest, ErrorInfo, PreconditionFailure
 from grpc_status import rpc_status
 
-from tests.component.inventory.shop import PATIENCE
+from tests.support.waiting import TIMEOUT_S
 
 
 @dataclass(frozen=True)
@@ -28,7 +28,7 @@ class Refusal:
 def refusal_of(call: Callable[..., Any], request: Any) -> Refusal:
     """Call and be refused."""
     with pytest.raises(grpc.RpcError) as error:
-        call(request, timeout=PATIENCE)
+        call(request, timeout=TIMEOUT_S)
     return read_refusal(error.value)
 
 

@@ -1,7 +1,6 @@
 """A stock writer on a database of its own, without gRPC; ways to hold it at a point; and what the books say."""
 
 import threading
-import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -26,10 +25,8 @@ from inventory_srv.use_cases.audit import Audit
 from inventory_srv.use_cases.queries import Queries
 from inventory_srv.use_cases.stock_writer import StockWriter
 from tests.support.databases import url_of
+from tests.support.waiting import TIMEOUT_S
 from tests.unit.inventory.working_sets import sell
-
-PATIENCE: Final = 30.0
-"""Seconds that a test waits for what must come."""
 
 FOR_LONG: Final = timedelta(minutes=10)
 """As long as a lock is kept that nobody wants."""
@@ -37,15 +34,7 @@ FOR_LONG: Final = timedelta(minutes=10)
 
 def soon() -> Deadline:
     """A deadline that only a failing test meets."""
-    return Deadline.after(PATIENCE)
-
-
-def wait_until(condition: Callable[[], bool], what: str) -> None:
-    """Wait for a condition, or fail with `what` was waited for."""
-    give_up = time.monotonic() + PATIENCE
-    while not condition():
-        assert time.monotonic() < give_up, f"waited in vain: {what}"
-        time.sleep(0.002)
+    return Deadline.after(TIMEOUT_S)
 
 
 class Hold:
@@ -64,7 +53,7 @@ class Hold:
 
     def wait(self) -> None:
         """Wait until somebody is held."""
-        assert self._here.wait(PATIENCE), f"nobody came to {self._point}"
+        assert self._here.wait(TIMEOUT_S), f"nobody came to {self._point}"
 
     def let_go(self) -> None:
         self._point = None
@@ -74,7 +63,7 @@ class Hold:
         self.times[point] += 1
         if point == self._point:
             self._here.set()
-            assert self._gone.wait(PATIENCE), f"held at {point} for ever"
+            assert self._gone.wait(TIMEOUT_S), f"held at {point} for ever"
 
 
 class Shop:
@@ -125,7 +114,7 @@ class Shop:
 
 def outcome_of(future: Any) -> Any:
     """What a future came to: its answer, or the error."""
-    error = future.exception(PATIENCE)
+    error = future.exception(TIMEOUT_S)
     return future.result() if error is None else error
 
 

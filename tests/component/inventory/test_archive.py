@@ -12,8 +12,9 @@ from common.database import Database, to_micros
 from inventory_srv.bootstrap import MIGRATIONS
 from inventory_srv.domain.records import SaleState, StockDifference
 from inventory_srv.use_cases.archive import Archive
-from tests.component.inventory.shop import PATIENCE, Shop
+from tests.component.inventory.shop import Shop
 from tests.support.databases import url_of
+from tests.support.waiting import TIMEOUT_S
 from tests.unit.inventory.working_sets import adjust, reback, sell
 
 NOW_ON: Final = datetime(2100, 1, 1, tzinfo=UTC)
@@ -152,9 +153,9 @@ def test_two_archivers_at_once_while_others_sell_move_each_row_once(
         archivers = [pool.submit(archive_all, shop, place) for _ in range(2)]
         while not all(each.done() for each in archivers):
             assert shop.differences() == []
-        selling.result(PATIENCE)
+        selling.result(TIMEOUT_S)
         for archiver in archivers:
-            archiver.result(PATIENCE)
+            archiver.result(TIMEOUT_S)
     archive_all(shop, place)
 
     assert shop.differences() == []

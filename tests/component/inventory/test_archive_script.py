@@ -15,7 +15,7 @@ from scripts.bench.harness.prefill import Prefill
 from tests.support.databases import url_of
 from tests.unit.inventory.working_sets import START
 
-PATIENCE_S = 60
+TIMEOUT_S = 60
 
 
 @pytest.fixture
@@ -49,7 +49,7 @@ def archive(folder: Path, *arguments: str, **settings: str) -> "subprocess.Compl
         env={**os.environ, **urls, **settings},
         capture_output=True,
         text=True,
-        timeout=PATIENCE_S,
+        timeout=TIMEOUT_S,
         check=False,
     )
 

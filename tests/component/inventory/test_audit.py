@@ -8,7 +8,8 @@ import pytest
 
 from inventory_srv.domain.records import StockDifference
 from inventory_srv.use_cases.audit import Audit
-from tests.component.inventory.shop import PATIENCE, Shop
+from tests.component.inventory.shop import Shop
+from tests.support.waiting import TIMEOUT_S
 from tests.unit.inventory.working_sets import adjust, reback, sell, set_stock
 
 
@@ -112,7 +113,7 @@ def test_a_page_is_one_moment_whatever_is_sold_meanwhile(shop: Shop, monkeypatch
 
     def read_while_others_sell(query: Any) -> list[Any]:
         with ThreadPoolExecutor(1) as pool:
-            sold.append(pool.submit(shop.carry_out, sell(f"new{len(sold)}", ("tea", 1))).result(PATIENCE))
+            sold.append(pool.submit(shop.carry_out, sell(f"new{len(sold)}", ("tea", 1))).result(TIMEOUT_S))
         return as_it_is(query)
 
     monkeypatch.setattr(shop.audit, "_rows", read_while_others_sell)

@@ -7,7 +7,8 @@ from inventory_srv.crash_points import CrashPoint
 from reback.inventory.v1 import inventory_pb2 as pb
 from tests.component.inventory.in_process import Door, sell_request
 from tests.component.inventory.refusal import refusal_of
-from tests.component.inventory.shop import PATIENCE, Hold, wait_until
+from tests.component.inventory.shop import Hold
+from tests.support.waiting import TIMEOUT_S, wait_until
 
 
 def no_sale_of(door: Door, order_sn: str) -> bool:
@@ -17,16 +18,16 @@ def no_sale_of(door: Door, order_sn: str) -> bool:
 def test_a_call_cancelled_in_the_queue_sells_nothing(door: Door, hold: Hold) -> None:
     door.stock_up(tea=5)
     hold.arm(CrashPoint.BATCH_TAKEN)
-    first = door.stub.Sell.future(sell_request("o1", {"tea": 1}), timeout=PATIENCE)
+    first = door.stub.Sell.future(sell_request("o1", {"tea": 1}), timeout=TIMEOUT_S)
     hold.wait()
-    cancelled = door.stub.Sell.future(sell_request("gone", {"tea": 1}), timeout=PATIENCE)
+    cancelled = door.stub.Sell.future(sell_request("gone", {"tea": 1}), timeout=TIMEOUT_S)
     wait_until(lambda: len(door.service.writer._queue) == 1, "the second sell is in the queue")
 
     cancelled.cancel()
 
     wait_until(lambda: len(door.service.writer._queue) == 0, "the cancelled sell has left the queue")
     hold.let_go()
-    assert first.result(PATIENCE).state == pb.SALE_STATE_SOLD
+    assert first.result(TIMEOUT_S).state == pb.SALE_STATE_SOLD
     assert no_sale_of(door, "gone")
     assert door.units("tea") == (4, 1)
 
@@ -34,7 +35,7 @@ def test_a_call_cancelled_in_the_queue_sells_nothing(door: Door, hold: Hold) -> 
 def test_a_call_whose_deadline_passes_in_the_queue_sells_nothing(door: Door, hold: Hold) -> None:
     door.stock_up(tea=5)
     hold.arm(CrashPoint.BATCH_TAKEN)
-    first = door.stub.Sell.future(sell_request("o1", {"tea": 1}), timeout=PATIENCE)
+    first = door.stub.Sell.future(sell_request("o1", {"tea": 1}), timeout=TIMEOUT_S)
     hold.wait()
 
     with pytest.raises(grpc.RpcError) as error:
@@ -44,7 +45,7 @@ def test_a_call_whose_deadline_passes_in_the_queue_sells_nothing(door: Door, hol
     assert error.value.code() is grpc.StatusCode.DEADLINE_EXCEEDED
     wait_until(lambda: len(door.service.writer._queue) == 0, "the late sell has left the queue")
     hold.let_go()
-    assert first.result(PATIENCE).state == pb.SALE_STATE_SOLD
+    assert first.result(TIMEOUT_S).state == pb.SALE_STATE_SOLD
     assert no_sale_of(door, "late")
     assert door.units("tea") == (4, 1)
 
@@ -59,7 +60,7 @@ def test_a_call_whose_deadline_passes_while_its_batch_waits_sells_nothing(
     hold.wait()
 
     with pytest.raises(grpc.RpcError):
-        late.result(PATIENCE)
+        late.result(TIMEOUT_S)
 
     hold.let_go()
     assert door.sell("after", {"tea": 1}).state == pb.SALE_STATE_SOLD

@@ -11,7 +11,7 @@ import pytest
 from reback.inventory.v1 import inventory_pb2 as pb
 from tests.component.inventory.in_process import Door, open_door, sell_request
 from tests.component.inventory.refusal import read_refusal
-from tests.component.inventory.shop import PATIENCE
+from tests.support.waiting import TIMEOUT_S
 
 SKUS = [f"s{n:02}" for n in range(12)]
 
@@ -21,7 +21,7 @@ def test_of_500_callers_for_the_last_unit_exactly_one_gets_it(tmp_path: Path, ba
     with open_door(tmp_path, {"batch": batch}) as door:
         door.stock_up(tea=1)
 
-        calls = [door.stub.Sell.future(sell_request(f"o{n}", {"tea": 1}), timeout=PATIENCE) for n in range(500)]
+        calls = [door.stub.Sell.future(sell_request(f"o{n}", {"tea": 1}), timeout=TIMEOUT_S) for n in range(500)]
 
         outcomes = Counter(outcome_of(call) for call in calls)
         assert outcomes == {"SOLD": 1, "NO_STOCK": 499}
@@ -38,7 +38,7 @@ def test_pitfall_03_twelve_skus_in_random_order_by_32_callers_never_fail(door: D
     requests = [sell_request(f"o{n}", dict.fromkeys(chance.sample(SKUS, 12), 1)) for n in range(32 * 5)]
 
     for start in range(0, len(requests), 32):
-        calls = [door.stub.Sell.future(request, timeout=PATIENCE) for request in requests[start : start + 32]]
+        calls = [door.stub.Sell.future(request, timeout=TIMEOUT_S) for request in requests[start : start + 32]]
         assert {outcome_of(call) for call in calls} == {"SOLD"}
 
     assert {door.units(sku) for sku in SKUS} == {(0, 32 * 5)}
@@ -49,7 +49,7 @@ def test_pitfall_05_the_last_unit_retried_by_everyone_is_the_first_ones(door: Do
     door.stock_up(tea=1)
     requests = [sell_request(f"o{n % 10}", {"tea": 1}) for n in range(100)]
 
-    calls = [door.stub.Sell.future(request, timeout=PATIENCE) for request in requests]
+    calls = [door.stub.Sell.future(request, timeout=TIMEOUT_S) for request in requests]
 
     sold = {n % 10 for n, call in enumerate(calls) if outcome_of(call) == "SOLD"}
     assert len(sold) == 1
@@ -62,7 +62,9 @@ def test_pitfall_06_one_reback_called_100_times_returns_once(door: Door) -> None
     door.sell("o1", {"tea": 3})
     request = pb.RebackRequest(order_sn="o1", reason="close")
 
-    sales = [call.result(PATIENCE) for call in [door.stub.Reback.future(request, timeout=PATIENCE) for _ in range(100)]]
+    sales = [
+        call.result(TIMEOUT_S) for call in [door.stub.Reback.future(request, timeout=TIMEOUT_S) for _ in range(100)]
+    ]
 
     assert {(sale.state, sale.return_time.ToNanoseconds()) for sale in sales} == {
         (pb.SALE_STATE_RETURNED, sales[0].return_time.ToNanoseconds())
@@ -81,15 +83,15 @@ def test_sells_rebacks_and_restocks_of_the_same_skus_leave_the_books_in_balance(
         order_sn = f"o{chance.randrange(100)}"
         match chance.randrange(5):
             case 0:
-                calls.append(door.stub.Reback.future(pb.RebackRequest(order_sn=order_sn), timeout=PATIENCE))
+                calls.append(door.stub.Reback.future(pb.RebackRequest(order_sn=order_sn), timeout=TIMEOUT_S))
             case 1:
                 request = pb.AdjustStockRequest(
                     request_id=f"r{n}", sku=chance.choice(SKUS), delta=chance.choice([-1, 2])
                 )
-                calls.append(door.stub.AdjustStock.future(request, timeout=PATIENCE))
+                calls.append(door.stub.AdjustStock.future(request, timeout=TIMEOUT_S))
             case _:
                 lines = {sku: chance.randint(1, 2) for sku in chance.sample(SKUS, 3)}
-                calls.append(door.stub.Sell.future(sell_request(order_sn, lines), timeout=PATIENCE))
+                calls.append(door.stub.Sell.future(sell_request(order_sn, lines), timeout=TIMEOUT_S))
 
     outcomes = {outcome_of(call) for call in calls}
 
@@ -100,7 +102,7 @@ def test_sells_rebacks_and_restocks_of_the_same_skus_leave_the_books_in_balance(
 def outcome_of(call: Any) -> str:
     """The sale's state, `STOCK`, or the reason of the refusal."""
     try:
-        answer = call.result(PATIENCE)
+        answer = call.result(TIMEOUT_S)
     except grpc.RpcError as error:
         return read_refusal(error).reason
     if isinstance(answer, pb.Sale):

@@ -13,7 +13,8 @@ from inventory_srv.domain.changes import WorkingSet
 from reback.inventory.v1 import inventory_pb2 as pb
 from tests.component.inventory.in_process import Door, open_door, sell_request
 from tests.component.inventory.refusal import refusal_of
-from tests.component.inventory.shop import PATIENCE, Hold, soon, wait_until
+from tests.component.inventory.shop import Hold, soon
+from tests.support.waiting import TIMEOUT_S, wait_until
 
 Code = grpc.StatusCode
 Refused = tuple[grpc.StatusCode, str, dict[str, str], list[tuple[str, str, str]]]
@@ -160,16 +161,16 @@ def test_a_full_queue_is_told_at_once_as_stock_busy(tmp_path: Path, hold: Hold) 
     with open_door(tmp_path, {"queue": 1}, crash_hook=hold.crash_hook) as door:
         door.stock_up(tea=5)
         hold.arm(CrashPoint.BATCH_TAKEN)
-        being_done = door.stub.Sell.future(sell_request("o1", {"tea": 1}), timeout=PATIENCE)
+        being_done = door.stub.Sell.future(sell_request("o1", {"tea": 1}), timeout=TIMEOUT_S)
         hold.wait()
-        waiting = door.stub.Sell.future(sell_request("o2", {"tea": 1}), timeout=PATIENCE)
+        waiting = door.stub.Sell.future(sell_request("o2", {"tea": 1}), timeout=TIMEOUT_S)
         wait_until(lambda: len(door.service.writer._queue) == 1, "the second sell is in the queue")
 
         refusal = refusal_of(door.stub.Sell, sell_request("o3", {"tea": 1}))
 
         hold.let_go()
         assert (refusal.code, refusal.reason) == (Code.RESOURCE_EXHAUSTED, "STOCK_BUSY")
-        assert [being_done.result(PATIENCE).order_sn, waiting.result(PATIENCE).order_sn] == ["o1", "o2"]
+        assert [being_done.result(TIMEOUT_S).order_sn, waiting.result(TIMEOUT_S).order_sn] == ["o1", "o2"]
 
 
 def test_told_to_refuse_a_lock_that_is_not_had_is_stock_busy(tmp_path: Path) -> None:

@@ -17,7 +17,8 @@ from inventory_srv.domain.changes import Change
 from inventory_srv.domain.errors import NoStock
 from inventory_srv.domain.records import SaleState
 from inventory_srv.use_cases.stock_writer import StockWriter
-from tests.component.inventory.shop import FOR_LONG, PATIENCE, Hold, Shop, open_shop, outcome_of, soon, wait_until
+from tests.component.inventory.shop import FOR_LONG, Hold, Shop, open_shop, outcome_of, soon
+from tests.support.waiting import TIMEOUT_S, wait_until
 from tests.unit.inventory.working_sets import adjust, reback, sell
 
 
@@ -55,7 +56,7 @@ def test_a_kept_lock_is_given_back_though_somebody_wants_it_just_as_its_holder_f
         monkeypatch.setattr(StockLease, "spare_time", fall_asleep)
         shop.carry_out(sell("o1", ("tea", 1)))
         wait_until(lambda: bool(theirs), "its holder falls asleep")
-        lock.release(theirs[0].result(PATIENCE))
+        lock.release(theirs[0].result(TIMEOUT_S))
 
 
 class Contended:
@@ -111,7 +112,7 @@ def test_a_lock_that_another_wants_is_given_back_after_its_batch_before_callers_
         answering.arm(CrashPoint.CALLER_ANSWERED)
         contended.hold.let_go()
 
-        held = theirs.result(PATIENCE)
+        held = theirs.result(TIMEOUT_S)
         answering.wait()
         assert shop.units("tea") == (4, 1)
         lock.release(held)
@@ -122,7 +123,7 @@ def test_a_lock_that_another_wants_is_given_back_after_its_batch_before_callers_
 def test_a_lock_that_another_wants_is_kept_for_its_time_while_changes_are_made_one_by_one(
     engine: str, tmp_path: Path, lock: Lock, contended: Contended, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(stock_lease, "_SLICE", PATIENCE)
+    monkeypatch.setattr(stock_lease, "_SLICE", TIMEOUT_S)
     with (
         open_shop(
             tmp_path / "inventory.db", lock=lock, crash_hook=contended.hold.crash_hook, keep_lock=FOR_LONG, batch=1
@@ -134,7 +135,7 @@ def test_a_lock_that_another_wants_is_kept_for_its_time_while_changes_are_made_o
         rest = shop.put([sell("o2", ("tea", 1)), sell("o3", ("tea", 1))])
         contended.hold.let_go()
 
-        held = theirs.result(PATIENCE)
+        held = theirs.result(TIMEOUT_S)
         assert all(each.done() for each in (first, *rest))
         assert shop.units("tea") == (2, 3)
         lock.release(held)
@@ -143,9 +144,9 @@ def test_a_lock_that_another_wants_is_kept_for_its_time_while_changes_are_made_o
 def test_a_lock_that_another_wants_is_kept_for_its_time_while_it_refuses_what_is_sold_out(
     engine: str, tmp_path: Path, lock: Lock, contended: Contended, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(stock_lease, "_SLICE", PATIENCE)
-    monkeypatch.setattr(stock_lease, "_BUSY_REFUSING", PATIENCE)
-    monkeypatch.setattr(stock_lease, "_TRUSTED", PATIENCE)
+    monkeypatch.setattr(stock_lease, "_SLICE", TIMEOUT_S)
+    monkeypatch.setattr(stock_lease, "_BUSY_REFUSING", TIMEOUT_S)
+    monkeypatch.setattr(stock_lease, "_TRUSTED", TIMEOUT_S)
     hold = contended.hold
     with ThreadPoolExecutor() as another:
         with open_shop(tmp_path / "inventory.db", lock=lock, crash_hook=hold.crash_hook, keep_lock=FOR_LONG) as shop:
@@ -158,7 +159,7 @@ def test_a_lock_that_another_wants_is_kept_for_its_time_while_it_refuses_what_is
             assert shop.refusal_of("o2", ("tea", 1)).reason == "NO_STOCK"
 
             assert hold.times[CrashPoint.ROWS_HELD] == transactions
-        lock.release(theirs.result(PATIENCE))
+        lock.release(theirs.result(TIMEOUT_S))
 
 
 def test_buyers_that_are_too_many_to_keep_are_not_looked_for_each_time_the_lock_is_had(
@@ -173,7 +174,7 @@ def test_buyers_that_are_too_many_to_keep_are_not_looked_for_each_time_the_lock_
 
     monkeypatch.setattr(Repository, "buyers", counted)
     monkeypatch.setattr(stock_lease, "_MOST_BUYERS", 1)
-    monkeypatch.setattr(stock_lease, "_LOOK_AGAIN", PATIENCE)
+    monkeypatch.setattr(stock_lease, "_LOOK_AGAIN", TIMEOUT_S)
     shop.carry_out(sell("o1", ("tea", 4)))
     shop.carry_out(sell("o2", ("tea", 1)))
     for order_sn in ("o3", "o4"):

@@ -12,8 +12,9 @@ import pytest
 from inventory_srv.crash_points import CrashPoint
 from inventory_srv.domain.changes import Change
 from inventory_srv.domain.records import Sale, SaleState
-from tests.component.inventory.shop import PATIENCE, Hold, Shop, open_shop, outcome_of, wait_until
+from tests.component.inventory.shop import Hold, Shop, open_shop, outcome_of
 from tests.support.databases import somebody_waits_for_rows, url_of
+from tests.support.waiting import TIMEOUT_S, wait_until
 from tests.unit.inventory.working_sets import adjust, reback, sell, set_stock
 
 SKUS = [f"s{n:02}" for n in range(12)]
@@ -32,7 +33,7 @@ def at_both(replicas: list[Shop], of_one: list[Change], of_other: list[Change]) 
     """Both get their changes at the same time."""
     with ThreadPoolExecutor(2) as pool:
         futures = [pool.submit(shop.outcomes, list(c)) for shop, c in zip(replicas, [of_one, of_other], strict=True)]
-        one, other = [future.result(PATIENCE) for future in futures]
+        one, other = [future.result(TIMEOUT_S) for future in futures]
         return one, other
 
 

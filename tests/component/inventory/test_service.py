@@ -15,7 +15,8 @@ from inventory_srv.crash_points import CrashPoint
 from inventory_srv.entrypoints.consumers import GROUP, TOPIC
 from reback.inventory.v1 import inventory_pb2 as pb
 from tests.component.inventory.in_process import Door, open_door, sell_request
-from tests.component.inventory.shop import PATIENCE, Hold, wait_until
+from tests.component.inventory.shop import Hold
+from tests.support.waiting import TIMEOUT_S, wait_until
 
 
 def test_set_and_adjust_answer_the_stock_and_repeats_the_first_answer(door: Door) -> None:
@@ -108,16 +109,16 @@ def test_what_was_accepted_is_finished_when_the_service_stops(tmp_path: Path, ho
     with open_door(tmp_path, crash_hook=hold.crash_hook) as door:
         door.stock_up(tea=5)
         hold.arm(CrashPoint.BATCH_TAKEN)
-        calls = [door.stub.Sell.future(sell_request("o0", {"tea": 1}), timeout=PATIENCE)]
+        calls = [door.stub.Sell.future(sell_request("o0", {"tea": 1}), timeout=TIMEOUT_S)]
         hold.wait()
-        calls += [door.stub.Sell.future(sell_request(f"o{n}", {"tea": 1}), timeout=PATIENCE) for n in (1, 2)]
+        calls += [door.stub.Sell.future(sell_request(f"o{n}", {"tea": 1}), timeout=TIMEOUT_S) for n in (1, 2)]
         wait_until(lambda: len(door.service.writer._queue) == 2, "both are in the queue")
         stopping = threading.Thread(target=door.service.stop)
         stopping.start()
         hold.let_go()
 
-        assert [call.result(PATIENCE).state for call in calls] == [pb.SALE_STATE_SOLD] * 3
-        stopping.join(PATIENCE)
+        assert [call.result(TIMEOUT_S).state for call in calls] == [pb.SALE_STATE_SOLD] * 3
+        stopping.join(TIMEOUT_S)
         assert not stopping.is_alive()
 
     with open_door(tmp_path) as again:

@@ -26,10 +26,11 @@ from inventory_srv.use_cases.queries import Queries
 from inventory_srv.use_cases.stock_writer import StockWriter
 from reback.inventory.v1 import inventory_pb2 as pb
 from tests.component.inventory.in_process import Door, open_door
-from tests.component.inventory.shop import PATIENCE, Hold, Shop, soon
+from tests.component.inventory.shop import Hold, Shop, soon
 from tests.support.caches import DRIVERS, Caches, own_caches
 from tests.support.databases import url_of
 from tests.support.engines import REDIS_URL
+from tests.support.waiting import TIMEOUT_S
 from tests.unit.inventory.working_sets import reback, sell
 
 HERE = "?expiry=1000"  # what is kept is not gone before the test is over
@@ -234,10 +235,10 @@ def sell_and_read(replicas: list[Shop]) -> None:
         readers = [pool.submit(read, shop) for shop in replicas * 2]
         try:
             for seller in [pool.submit(sell_and_look, number) for number in range(8)]:
-                seller.result(PATIENCE)
+                seller.result(TIMEOUT_S)
         finally:
             over.set()
-        assert all(reader.result(PATIENCE) > 0 for reader in readers)
+        assert all(reader.result(TIMEOUT_S) > 0 for reader in readers)
     assert replicas[0].units("tea") == (9200, 800)
 
 
@@ -254,7 +255,7 @@ def test_after_an_answered_call_the_next_shows_it_whoever_is_asked(doors: list[D
     one.stock_up(tea=20, mug=20)
     for number in range(10):
         one.sell(f"o{number}", {"tea": 1, "mug": 2})
-        both = other.stub.BatchGetStocks(pb.BatchGetStocksRequest(skus=["tea", "mug"]), timeout=PATIENCE).stocks
+        both = other.stub.BatchGetStocks(pb.BatchGetStocksRequest(skus=["tea", "mug"]), timeout=TIMEOUT_S).stocks
         assert [stock.available for stock in both] == [19 - number, 18 - 2 * number]
     other.reback("o0")
     assert one.units("tea") == (11, 9)

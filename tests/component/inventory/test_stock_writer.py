@@ -13,7 +13,8 @@ from inventory_srv.crash_points import CrashPoint
 from inventory_srv.domain.changes import Sell, WorkingSet
 from inventory_srv.domain.errors import NoStock, QueueFull
 from inventory_srv.domain.records import SaleState
-from tests.component.inventory.shop import PATIENCE, Hold, Shop, open_shop, outcome_of, soon, wait_until
+from tests.component.inventory.shop import Hold, Shop, open_shop, outcome_of, soon
+from tests.support.waiting import TIMEOUT_S, wait_until
 from tests.unit.inventory.working_sets import reback, sell, set_stock
 
 pytestmark = pytest.mark.usefixtures("engine")
@@ -190,7 +191,7 @@ def test_a_caller_that_hangs_up_leaves_the_queue_at_once(tmp_path: Path, hold: H
         caller.start()
         wait_until(lambda: len(shop.writer._queue) == 1, "the call is in the queue")
         deadline.cancel()
-        caller.join(PATIENCE)
+        caller.join(TIMEOUT_S)
 
         assert answer
         after = shop.put([sell("o2", ONE_TEA)])  # there is room for one
@@ -222,7 +223,7 @@ def test_an_answer_that_comes_as_the_wait_ends_is_given(shop: Shop, monkeypatch:
     def end_the_wait_as_the_answer_comes(future: Future[Any], timeout: float | None = None) -> Any:
         if timeout is None:
             return as_it_is(future)
-        as_it_is(future, PATIENCE)
+        as_it_is(future, TIMEOUT_S)
         raise TimeoutError
 
     monkeypatch.setattr(Future, "result", end_the_wait_as_the_answer_comes)
@@ -245,7 +246,7 @@ def test_closing_finishes_what_was_taken_and_takes_no_more(tmp_path: Path, hold:
             shop.writer.put(sell("o4", ONE_TEA), soon())
 
         hold.let_go()
-        closing.join(PATIENCE)
+        closing.join(TIMEOUT_S)
         assert not closing.is_alive()
         assert [future.result(0).order_sn for future in futures] == ["o1", "o2", "o3"]
         assert shop.units("tea") == (2, 3)

@@ -15,8 +15,9 @@ from common.lock.port import HeldLock, Lock, LockLost, LockUnavailable
 from inventory_srv.crash_points import CrashPoint
 from inventory_srv.domain.errors import StockBusy
 from inventory_srv.domain.records import SaleState
-from tests.component.inventory.shop import Hold, open_shop, outcome_of, soon, wait_until
+from tests.component.inventory.shop import Hold, open_shop, outcome_of, soon
 from tests.support.locks import DRIVERS, own_lock
+from tests.support.waiting import wait_until
 from tests.unit.inventory.working_sets import adjust, reback, sell, set_stock
 
 pytestmark = pytest.mark.usefixtures("engine")

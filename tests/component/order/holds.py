@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from threading import Event, Lock
 
-from tests.support.services import PATIENCE
+from tests.support.waiting import TIMEOUT_S
 
 
 class Hold:
@@ -15,14 +15,14 @@ class Hold:
 
     def wait(self) -> None:
         """Wait until somebody is held."""
-        assert self._here.wait(PATIENCE), "nobody came to the point"
+        assert self._here.wait(TIMEOUT_S), "nobody came to the point"
 
     def let_go(self) -> None:
         self._gone.set()
 
     def stay(self) -> None:
         self._here.set()
-        assert self._gone.wait(PATIENCE), "held for ever"
+        assert self._gone.wait(TIMEOUT_S), "held for ever"
 
 
 class Holds:

@@ -20,14 +20,8 @@ from tests.component.order.conftest import Open
 from tests.component.order.holds import Holds
 from tests.faults.harness import BrokerLock
 from tests.support.rpc_errors import RpcFailure, rpc_error
-from tests.support.services import (
-    PATIENCE,
-    Services,
-    create_request,
-    running_inventory,
-    running_order,
-    wait_until,
-)
+from tests.support.services import Services, create_request, running_inventory, running_order
+from tests.support.waiting import TIMEOUT_S, wait_until
 from tests.support.worlds import SHORT_BROKER
 
 GRACE = 4
@@ -179,7 +173,7 @@ def leave_at(point: CrashPoint, services: Services, holds: Holds, request: pb.Cr
 
     def hang_up() -> None:
         deadline = current_deadline()
-        calls.get(timeout=PATIENCE).cancel()
+        calls.get(timeout=TIMEOUT_S).cancel()
         wait_until(lambda: deadline.cancelled, "the service hears of it")
 
     holds.do_at(point, hang_up)

@@ -13,7 +13,8 @@ from tests.component.order.carts import cart, put
 from tests.component.order.conftest import Open
 from tests.component.order.holds import Holds
 from tests.support.rpc_errors import read, rpc_error
-from tests.support.services import PATIENCE, Services, create_request, wait_until
+from tests.support.services import Services, create_request
+from tests.support.waiting import TIMEOUT_S, wait_until
 
 THREADS = 8
 WAITERS = THREADS // 4
@@ -38,7 +39,7 @@ def pause_after(services: Services, monkeypatch: pytest.MonkeyPatch, part: str, 
     def paused(*arguments: Any, **named: Any) -> Any:
         if not here.is_set():
             here.set()
-            assert go_on.wait(PATIENCE)
+            assert go_on.wait(TIMEOUT_S)
         return as_it_is(*arguments, **named)
 
     monkeypatch.setattr(target, method, paused)
@@ -139,7 +140,7 @@ def second_click(
     """Two clicks: the slow one looks the request up before the fast one writes its order, and goes on after that."""
     here, go_on = paused
     slow = callers.submit(services.order.CreateOrder, request)
-    assert here.wait(PATIENCE)
+    assert here.wait(TIMEOUT_S)
     fast = services.order.CreateOrder(request)
     go_on.set()
     return fast, slow
@@ -182,7 +183,7 @@ def test_the_second_click_finds_its_order_though_the_price_has_changed_by_then(
     request = create_request(user, {sku: 2}, expected_total_cents=200)
     here, go_on = pause_after(services, monkeypatch, "_goods", "find")
     slow = callers.submit(services.order.CreateOrder, request)
-    assert here.wait(PATIENCE)
+    assert here.wait(TIMEOUT_S)
     fast = services.order.CreateOrder(request)
     services.put_goods(sku, 101)
     go_on.set()

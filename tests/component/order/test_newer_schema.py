@@ -19,7 +19,8 @@ from reback.order.v1 import order_pb2 as pb
 from tests.component.order import lives
 from tests.faults.harness import until_done
 from tests.support.databases import url_of
-from tests.support.services import PATIENCE, Services, create_request, running_services, wait_until
+from tests.support.services import Services, create_request, running_services
+from tests.support.waiting import TIMEOUT_S, wait_until
 
 CALLERS: Final = 4
 
@@ -70,7 +71,7 @@ class Customers:
     def end(self) -> None:
         self._ended.set()
         for each in self._working:
-            each.result(PATIENCE)
+            each.result(TIMEOUT_S)
 
 
 def test_old_replicas_go_on_with_newer_tables_and_start_on_them(tmp_path: Path) -> None:

@@ -18,13 +18,8 @@ from tests.component.order.carts import cart, put
 from tests.component.order.conftest import Open
 from tests.component.order.holds import Holds
 from tests.support.rpc_errors import rpc_error
-from tests.support.services import (
-    Services,
-    create_request,
-    running_inventory,
-    running_order,
-    wait_until,
-)
+from tests.support.services import Services, create_request, running_inventory, running_order
+from tests.support.waiting import wait_until
 
 
 class Crash(Exception):

@@ -17,7 +17,7 @@ from tests.support.rpc_errors import read
 from tests.support.services import Services, create_request, running_services
 
 CALLERS = 500
-PATIENCE = 100.0
+TIMEOUT_S = 100.0
 TOLD_TO_COME_AGAIN = {grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.RESOURCE_EXHAUSTED}
 
 
@@ -25,7 +25,7 @@ TOLD_TO_COME_AGAIN = {grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.RESOURCE_EXHA
 def services(shop_folder: Path) -> Iterator[Services]:
     """Both services, patient: on a slow machine some of many callers wait long for their turn."""
     never_asks = f"embedded:///{shop_folder}/broker.db?check_after=600"
-    patient = {"broker_url": never_asks, "creating_grace": 2 * PATIENCE}
+    patient = {"broker_url": never_asks, "creating_grace": 2 * TIMEOUT_S}
     with running_services(shop_folder, patient) as shared:
         yield shared
 
@@ -47,7 +47,7 @@ def test_of_500_callers_for_the_last_unit_exactly_one_has_an_order(
     users = [services.new_user() for _ in range(CALLERS)]
 
     calls: list[Any] = [
-        stubs[number % len(stubs)].CreateOrder.future(create_request(user, {sku: 1}), timeout=PATIENCE)
+        stubs[number % len(stubs)].CreateOrder.future(create_request(user, {sku: 1}), timeout=TIMEOUT_S)
         for number, user in enumerate(users)
     ]
 

@@ -13,7 +13,8 @@ from reback.inventory.v1 import inventory_pb2 as stock_pb
 from reback.order.v1 import order_pb2 as pb
 from tests.component.order.conftest import Open
 from tests.component.order.holds import Holds
-from tests.support.services import PATIENCE, Services, wait_until
+from tests.support.services import Services
+from tests.support.waiting import TIMEOUT_S, wait_until
 
 ORDER, INVENTORY = "reback.order.v1.OrderService", "reback.inventory.v1.InventoryService"
 
@@ -23,7 +24,7 @@ def test_both_services_are_healthy_and_list_themselves(open_services: Open) -> N
     for service, name in ((services.order_service, ORDER), (services.inventory_service, INVENTORY)):
         with grpc.insecure_channel(service.address) as channel:
             for asked in (name, "", "grpc.health.v1.Health"):
-                health = HealthStub(channel).Check(health_pb2.HealthCheckRequest(service=asked), timeout=PATIENCE)
+                health = HealthStub(channel).Check(health_pb2.HealthCheckRequest(service=asked), timeout=TIMEOUT_S)
                 assert health.status == health_pb2.HealthCheckResponse.SERVING, (name, asked)
             listed = set(ProtoReflectionDescriptorDatabase(channel).get_services())
             assert {name, "grpc.health.v1.Health"} <= listed
@@ -62,7 +63,7 @@ def test_a_service_that_stops_finishes_the_order_it_was_making(
 
     order = creating.result()
     assert order.state == pb.ORDER_STATE_UNPAID
-    stopping.result(PATIENCE)
+    stopping.result(TIMEOUT_S)
     assert services.available(sku) == 3
 
 

@@ -17,7 +17,8 @@ from reback.order.v1 import order_pb2 as pb
 from tests.component.order import lives
 from tests.component.order.answering import Answering, services_answering
 from tests.component.order.holds import Holds
-from tests.support.services import Services, wait_until
+from tests.support.services import Services
+from tests.support.waiting import wait_until
 
 PAGE = 3
 ORDERS = 2 * PAGE + 1

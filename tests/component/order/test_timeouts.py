@@ -13,7 +13,8 @@ from reback.order.v1 import order_pb2 as pb
 from tests.component.order import lives
 from tests.component.order.conftest import Open
 from tests.component.order.holds import Holds
-from tests.support.services import Services, wait_until
+from tests.support.services import Services
+from tests.support.waiting import wait_until
 
 PAY_WITHIN = timedelta(seconds=600)
 A_LONG_TIME = timedelta(days=1)

@@ -21,7 +21,8 @@ from tests.component.order.holds import Holds
 from tests.faults.stage import LossyDatabase
 from tests.support.databases import url_of
 from tests.support.rpc_errors import rpc_error
-from tests.support.services import RECIPIENT, Services, create_request, pay_request, wait_until
+from tests.support.services import RECIPIENT, Services, create_request, pay_request
+from tests.support.waiting import wait_until
 
 
 @pytest.fixture

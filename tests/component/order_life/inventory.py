@@ -18,7 +18,7 @@ from tests.component.order_life.faults import Call
 
 T = TypeVar("T")
 
-PATIENCE_S: Final = 60.0
+TIMEOUT_S: Final = 60.0
 """How long a change may wait for the writer's thread on a busy machine."""
 
 
@@ -83,7 +83,7 @@ class Inventory:
         Raises:
             DomainError: It is refused, or the outcome is not known.
         """
-        return self._writer.carry_out(change, Deadline.after(PATIENCE_S))
+        return self._writer.carry_out(change, Deadline.after(TIMEOUT_S))
 
     def _change(self, change: Change) -> pb.Sale:
         fate = self._fate()

@@ -42,7 +42,7 @@ from tests.component.order_life.books import Books, OrderBook, Reader
 from tests.component.order_life.broker import Engine, Parcel, ScriptedBroker
 from tests.component.order_life.environment import Ground
 from tests.component.order_life.faults import Action, Crash, FaultyDatabase, Weather
-from tests.component.order_life.inventory import PATIENCE_S, Inventory
+from tests.component.order_life.inventory import TIMEOUT_S, Inventory
 from tests.component.order_life.model import Model
 
 PAY_WITHIN: Final = timedelta(minutes=30)
@@ -146,7 +146,7 @@ class World:
     def deadline(self, user_id: int, request_id: str) -> Deadline:
         """A caller's patience: none for another's create, which goes on only when this call is over."""
         earlier = self._orders.earlier_order(user_id, request_id)
-        return Deadline.after(_IMPATIENT_S if earlier and earlier.state is State.CREATING else PATIENCE_S)
+        return Deadline.after(_IMPATIENT_S if earlier and earlier.state is State.CREATING else TIMEOUT_S)
 
     def come_to_rest(self) -> None:
         """Let everything that is on its way arrive, and time pass, until nothing is left to do.

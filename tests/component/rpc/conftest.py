@@ -10,11 +10,11 @@ import pytest
 
 from common.rpc.server import Server
 from reback.inventory.v1 import inventory_pb2, inventory_pb2_grpc
+from tests.support.waiting import TIMEOUT_S
 
 SERVICE = inventory_pb2.DESCRIPTOR.services_by_name["InventoryService"].full_name
 GET_STOCK = f"/{SERVICE}/GetStock"
 SELL = f"/{SERVICE}/Sell"
-PATIENCE = 30.0
 
 Handler = Callable[[Any, grpc.ServicerContext], Any]
 
@@ -47,7 +47,7 @@ class Served:
     def stub(self) -> inventory_pb2_grpc.InventoryServiceStub:
         return inventory_pb2_grpc.InventoryServiceStub(self.channel)
 
-    def get(self, sku: str = "tea", timeout: float | None = PATIENCE) -> inventory_pb2.Stock:
+    def get(self, sku: str = "tea", timeout: float | None = TIMEOUT_S) -> inventory_pb2.Stock:
         return self.stub.GetStock(inventory_pb2.GetStockRequest(sku=sku), timeout=timeout)
 
 
@@ -88,7 +88,7 @@ class Held:
 
     def __call__(self, request: Any, _: Any) -> inventory_pb2.Stock:
         self.begun.release()
-        assert self.go_on.wait(PATIENCE)
+        assert self.go_on.wait(TIMEOUT_S)
         return inventory_pb2.Stock(sku=request.sku)
 
 

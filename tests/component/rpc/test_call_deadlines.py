@@ -10,7 +10,8 @@ import pytest
 from common.deadline import Deadline
 from common.rpc.interceptor import current_deadline
 from reback.inventory.v1 import inventory_pb2
-from tests.component.rpc.conftest import GET_STOCK, PATIENCE, Held, Serve, Served
+from tests.component.rpc.conftest import GET_STOCK, Held, Serve, Served
+from tests.support.waiting import TIMEOUT_S
 
 
 class Seen:
@@ -63,14 +64,14 @@ def test_a_caller_that_hangs_up_cancels_the_deadline(serve: Serve) -> None:
     def handler(request: Any, _: Any) -> inventory_pb2.Stock:
         current_deadline().on_cancel(hung_up.set)
         begun.set()
-        assert hung_up.wait(PATIENCE)
+        assert hung_up.wait(TIMEOUT_S)
         return inventory_pb2.Stock()
 
     served = serve(handler)
-    call = served.stub.GetStock.future(inventory_pb2.GetStockRequest(sku="tea"), timeout=PATIENCE)
-    assert begun.wait(PATIENCE)
+    call = served.stub.GetStock.future(inventory_pb2.GetStockRequest(sku="tea"), timeout=TIMEOUT_S)
+    assert begun.wait(TIMEOUT_S)
     call.cancel()
-    assert hung_up.wait(PATIENCE)
+    assert hung_up.wait(TIMEOUT_S)
 
 
 def test_a_caller_whose_time_is_up_cancels_the_deadline(serve: Serve) -> None:
@@ -78,26 +79,26 @@ def test_a_caller_whose_time_is_up_cancels_the_deadline(serve: Serve) -> None:
 
     def handler(request: Any, _: Any) -> inventory_pb2.Stock:
         current_deadline().on_cancel(hung_up.set)
-        assert hung_up.wait(PATIENCE)
+        assert hung_up.wait(TIMEOUT_S)
         return inventory_pb2.Stock()
 
     with pytest.raises(grpc.RpcError) as error:
         serve(handler).get(timeout=0.3)
     assert error.value.code() is grpc.StatusCode.DEADLINE_EXCEEDED
-    assert hung_up.wait(PATIENCE)
+    assert hung_up.wait(TIMEOUT_S)
 
 
 def occupied(serve: Serve, held: Held, pool: ThreadPoolExecutor, **options: Any) -> Served:
     """A server whose one thread is busy."""
     served = serve(held, threads=1, **options)
     pool.submit(served.get, "first")
-    assert held.begun.acquire(timeout=PATIENCE)
+    assert held.begun.acquire(timeout=TIMEOUT_S)
     return served
 
 
 def until_known_calls(served: Served, count: int) -> None:
     """Wait until the server knows of so many calls; only gRPC's insides tell."""
-    end = time.monotonic() + PATIENCE
+    end = time.monotonic() + TIMEOUT_S
     while len(served.server._server._state.rpc_states) != count:  # type: ignore[attr-defined]
         assert time.monotonic() < end
         time.sleep(0.002)
@@ -107,7 +108,7 @@ def test_a_call_that_was_cancelled_while_it_waited_for_a_thread_never_runs(
     serve: Serve, held: Held, pool: ThreadPoolExecutor
 ) -> None:
     served = occupied(serve, held, pool)
-    call = served.stub.GetStock.future(inventory_pb2.GetStockRequest(sku="cancelled"), timeout=PATIENCE)
+    call = served.stub.GetStock.future(inventory_pb2.GetStockRequest(sku="cancelled"), timeout=TIMEOUT_S)
     until_known_calls(served, 2)
     call.cancel()
     until_known_calls(served, 1)
@@ -138,7 +139,7 @@ def test_the_time_a_call_waits_for_a_thread_counts_when_it_has_no_deadline_too(
         time.sleep(arrived.remaining())
     held.go_on.set()
     with pytest.raises(grpc.RpcError) as error:
-        late.result(PATIENCE)
+        late.result(TIMEOUT_S)
     assert error.value.code() is grpc.StatusCode.DEADLINE_EXCEEDED
     assert served.inventory.calls == ["first"]
 
@@ -146,12 +147,12 @@ def test_the_time_a_call_waits_for_a_thread_counts_when_it_has_no_deadline_too(
 def test_a_flood_is_refused_at_once_and_not_queued_for_ever(serve: Serve, held: Held, pool: ThreadPoolExecutor) -> None:
     served = occupied(serve, held, pool, max_waiting=2)
     calls = [pool.submit(served.get, f"{n}") for n in range(10)]
-    end = time.monotonic() + PATIENCE
+    end = time.monotonic() + TIMEOUT_S
     while sum(call.done() for call in calls) < 8:
         assert time.monotonic() < end
         time.sleep(0.005)
     held.go_on.set()
-    outcomes = [call.exception(PATIENCE) for call in calls]
+    outcomes = [call.exception(TIMEOUT_S) for call in calls]
     codes = [each.code() for each in outcomes if isinstance(each, grpc.RpcError)]
     assert codes == [grpc.StatusCode.RESOURCE_EXHAUSTED] * 8
     assert len(served.inventory.calls) == 3

@@ -15,7 +15,8 @@ from common.rpc import interceptor
 from common.rpc.channel import open_channel
 from common.rpc.errors import to_domain_error
 from reback.inventory.v1 import inventory_pb2, inventory_pb2_grpc
-from tests.component.rpc.conftest import GET_STOCK, PATIENCE, SERVICE, Serve, Served
+from tests.component.rpc.conftest import GET_STOCK, SERVICE, Serve, Served
+from tests.support.waiting import TIMEOUT_S
 
 
 def refused(served: Served, sku: str = "tea") -> grpc.RpcError:
@@ -29,7 +30,7 @@ def sell(served: Served, *lines: tuple[str, int], order_sn: str = "1") -> grpc.R
         order_sn=order_sn, lines=[inventory_pb2.SaleLine(sku=sku, quantity=quantity) for sku, quantity in lines]
     )
     with pytest.raises(grpc.RpcError) as error:
-        served.stub.Sell(request, timeout=PATIENCE)
+        served.stub.Sell(request, timeout=TIMEOUT_S)
     return error.value
 
 
@@ -77,7 +78,7 @@ def test_two_hundred_bad_fields_reach_a_client_with_default_limits(serve: Serve)
 def test_bytes_that_are_no_message_are_the_callers_mistake(serve: Serve) -> None:
     served = serve()
     with pytest.raises(grpc.RpcError) as error:
-        raw(served, GET_STOCK)(b"\xff\xff\xff", timeout=PATIENCE)
+        raw(served, GET_STOCK)(b"\xff\xff\xff", timeout=TIMEOUT_S)
     assert error.value.code() is grpc.StatusCode.INVALID_ARGUMENT
     assert to_domain_error(error.value).reason == "MALFORMED_REQUEST"
     assert served.inventory.calls == []
@@ -124,7 +125,7 @@ def test_a_hundred_long_skus_reach_our_own_channel_all(serve: Serve) -> None:
         stub = inventory_pb2_grpc.InventoryServiceStub(channel)
         for _ in range(20):
             with pytest.raises(grpc.RpcError) as error:
-                stub.GetStock(inventory_pb2.GetStockRequest(sku="tea"), timeout=PATIENCE)
+                stub.GetStock(inventory_pb2.GetStockRequest(sku="tea"), timeout=TIMEOUT_S)
             back = to_domain_error(error.value)
             assert isinstance(back, FailedPrecondition)
             assert back.metadata == {}
@@ -213,7 +214,7 @@ def test_a_handler_may_still_abort_by_grpcs_own_means(serve: Serve) -> None:
 
 def test_an_unknown_method_is_unimplemented(serve: Serve) -> None:
     with pytest.raises(grpc.RpcError) as error:
-        raw(serve(), f"/{SERVICE}/Steal")(b"", timeout=PATIENCE)
+        raw(serve(), f"/{SERVICE}/Steal")(b"", timeout=TIMEOUT_S)
     assert error.value.code() is grpc.StatusCode.UNIMPLEMENTED
 
 

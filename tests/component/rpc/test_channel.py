@@ -15,7 +15,8 @@ from common.errors import Aborted, DomainError, FailedPrecondition, ResourceExha
 from common.rpc.channel import NoInstance, open_channel
 from common.rpc.errors import to_domain_error
 from reback.inventory.v1 import inventory_pb2, inventory_pb2_grpc
-from tests.component.rpc.conftest import PATIENCE, SELL, Held, Serve
+from tests.component.rpc.conftest import SELL, Held, Serve
+from tests.support.waiting import TIMEOUT_S
 
 
 class Registry(Discovery):
@@ -48,10 +49,10 @@ class Client:
         self.channel = open_channel(registry, "inventory-srv", never_repeated=[SELL])
         self._stub = inventory_pb2_grpc.InventoryServiceStub(self.channel)
 
-    def get(self, sku: str = "tea", timeout: float = PATIENCE) -> inventory_pb2.Stock:
+    def get(self, sku: str = "tea", timeout: float = TIMEOUT_S) -> inventory_pb2.Stock:
         return self._stub.GetStock(inventory_pb2.GetStockRequest(sku=sku), timeout=timeout)
 
-    def sell(self, timeout: float = PATIENCE) -> inventory_pb2.Sale:
+    def sell(self, timeout: float = TIMEOUT_S) -> inventory_pb2.Sale:
         lines = [inventory_pb2.SaleLine(sku="tea", quantity=1)]
         return self._stub.Sell(inventory_pb2.SellRequest(order_sn="1", lines=lines), timeout=timeout)
 
@@ -120,7 +121,7 @@ def test_repeats_end_with_the_deadline(serve: Serve, connect: Connect) -> None:
     served = serve(Failing(Unavailable("not yet")))
     begun = time.monotonic()
     refused(lambda: connect(served.server.address).get(timeout=0.3))
-    assert time.monotonic() - begun < PATIENCE / 3
+    assert time.monotonic() - begun < TIMEOUT_S / 3
     assert len(served.inventory.calls) < 5
 
 
@@ -147,8 +148,8 @@ def test_what_a_stopping_server_cancels_is_repeated_too_unless_it_must_not(serve
 def test_what_the_caller_cancels_is_not_repeated(serve: Serve, connect: Connect, held: Held) -> None:
     served = serve(held)
     request = inventory_pb2.GetStockRequest(sku="tea")
-    call = connect(served.server.address).stub.GetStock.future(request, timeout=PATIENCE)
-    assert held.begun.acquire(timeout=PATIENCE)
+    call = connect(served.server.address).stub.GetStock.future(request, timeout=TIMEOUT_S)
+    assert held.begun.acquire(timeout=TIMEOUT_S)
     call.cancel()
     assert not held.begun.acquire(timeout=0.5)
     held.go_on.set()
@@ -165,7 +166,7 @@ def test_what_must_never_be_repeated_is_tried_once(serve: Serve, connect: Connec
 def test_calls_go_round_the_instances(serve: Serve, connect: Connect) -> None:
     instances = [serve(), serve(), serve()]
     client = connect(*(each.server.address for each in instances))
-    end = time.monotonic() + PATIENCE
+    end = time.monotonic() + TIMEOUT_S
     while not all(each.inventory.calls for each in instances):  # a connection may take a moment
         client.get()
         assert time.monotonic() < end
@@ -191,7 +192,7 @@ def test_an_instance_that_comes_back_is_used_again(serve: Serve, connect: Connec
     first.server.drain()
     assert refused(client.sell).reason == "UNAVAILABLE"
     serve(listen=first.server.address)
-    end = time.monotonic() + PATIENCE
+    end = time.monotonic() + TIMEOUT_S
     while True:
         try:
             client.sell()
@@ -203,10 +204,10 @@ def test_an_instance_that_comes_back_is_used_again(serve: Serve, connect: Connec
 
 def test_the_pauses_before_connecting_again_never_grow_beyond_a_second(connect: Connect) -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener:
-        listener.settimeout(PATIENCE)
+        listener.settimeout(TIMEOUT_S)
         client = connect(f"127.0.0.1:{listener.getsockname()[1]}")
         request = inventory_pb2.GetStockRequest(sku="tea")
-        call = client.stub.GetStock.future(request, timeout=PATIENCE, wait_for_ready=True)
+        call = client.stub.GetStock.future(request, timeout=TIMEOUT_S, wait_for_ready=True)
         tries = []
         for _ in range(9):
             listener.accept()[0].close()
@@ -225,7 +226,7 @@ def test_a_call_to_an_instance_that_is_just_starting_waits_for_it(
     refused(client.sell)
     early = pool.submit(client.get)
     serve(listen=first.server.address)
-    assert early.result(PATIENCE).sku == "tea"
+    assert early.result(TIMEOUT_S).sku == "tea"
 
 
 def test_when_the_list_changes_new_calls_go_to_the_new_and_the_old_end_in_peace(
@@ -234,14 +235,14 @@ def test_when_the_list_changes_new_calls_go_to_the_new_and_the_old_end_in_peace(
     old, new = serve(held), serve()
     client = connect(old.server.address)
     slow = pool.submit(client.get, "slow")
-    assert held.begun.acquire(timeout=PATIENCE)
+    assert held.begun.acquire(timeout=TIMEOUT_S)
     old_line = client.channel._line  # type: ignore[attr-defined]
     registry.change(new.server.address)
     assert client.get("quick").sku == "quick"
     assert new.inventory.calls == ["quick"]
     assert not slow.done()
     held.go_on.set()
-    assert slow.result(PATIENCE).sku == "slow"
+    assert slow.result(TIMEOUT_S).sku == "slow"
     with pytest.raises(ValueError, match="closed"):  # nothing is left of the old connection
         old_line._channel.unary_unary("/any/method")(b"", timeout=1)
 
@@ -265,7 +266,7 @@ def test_calls_never_notice_that_the_list_changes(
         registry.change(addresses[n % 3], addresses[(n + 1) % 3])
         client.sell()
     stop.set()
-    assert all(caller.result(PATIENCE) > 0 for caller in callers)
+    assert all(caller.result(TIMEOUT_S) > 0 for caller in callers)
 
 
 def test_nobody_known_is_unavailable_until_somebody_is(serve: Serve, connect: Connect, registry: Registry) -> None:
@@ -290,7 +291,7 @@ def test_host_names_work_for_one_and_for_several(serve: Serve, connect: Connect)
     port = first.server.address.split(":")[1]
     assert connect(f"localhost:{port}").get().sku == "tea"
     client = connect(f"localhost:{port}", second.server.address)
-    end = time.monotonic() + PATIENCE
+    end = time.monotonic() + TIMEOUT_S
     while not second.inventory.calls or len(first.inventory.calls) < 2:
         client.get()
         assert time.monotonic() < end
@@ -317,9 +318,9 @@ def test_a_call_without_a_timeout_is_a_mistake(serve: Serve, connect: Connect) -
 def test_a_call_may_be_made_in_any_of_grpcs_ways(serve: Serve, connect: Connect) -> None:
     client = connect(serve().server.address)
     request = inventory_pb2.GetStockRequest(sku="tea")
-    stock, call = client.stub.GetStock.with_call(request, timeout=PATIENCE)
+    stock, call = client.stub.GetStock.with_call(request, timeout=TIMEOUT_S)
     assert (stock.sku, call.code()) == ("tea", grpc.StatusCode.OK)
-    assert client.stub.GetStock.future(request, timeout=PATIENCE).result(PATIENCE).sku == "tea"
+    assert client.stub.GetStock.future(request, timeout=TIMEOUT_S).result(TIMEOUT_S).sku == "tea"
 
 
 def test_a_closed_channel_takes_no_calls(serve: Serve, connect: Connect, registry: Registry) -> None:

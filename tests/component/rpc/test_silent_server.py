@@ -15,7 +15,8 @@ import pytest
 from common.discovery.static import StaticDiscovery
 from common.rpc.channel import open_channel
 from reback.inventory.v1 import inventory_pb2, inventory_pb2_grpc
-from tests.component.rpc.conftest import GET_STOCK, PATIENCE
+from tests.component.rpc.conftest import GET_STOCK
+from tests.support.waiting import TIMEOUT_S
 
 NOTICED_WITHIN: Final = 6.0 + 3.0 + 3.0  # seconds: silence, an answer to a ping, and a busy machine
 
@@ -37,11 +38,11 @@ def test_a_call_to_a_server_that_went_silent_under_load_is_given_up_soon(server:
         stub = inventory_pb2_grpc.InventoryServiceStub(channel)
         request = inventory_pb2.GetStockRequest(sku="tea")
         for _ in range(100):  # so many that gRPC measures the connection
-            stub.GetStock(request, timeout=PATIENCE)
+            stub.GetStock(request, timeout=TIMEOUT_S)
         server.send_signal(signal.SIGSTOP)
         os.waitid(os.P_PID, server.pid, os.WSTOPPED)  # until its last thread stands still, it may answer once more
         begun = time.monotonic()
         with pytest.raises(grpc.RpcError) as error:
-            stub.GetStock(request, timeout=PATIENCE)
+            stub.GetStock(request, timeout=TIMEOUT_S)
     assert error.value.code() is grpc.StatusCode.UNAVAILABLE
     assert time.monotonic() - begun < NOTICED_WITHIN

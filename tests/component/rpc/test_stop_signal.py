@@ -10,7 +10,7 @@ import grpc
 import pytest
 
 from reback.inventory.v1 import inventory_pb2, inventory_pb2_grpc
-from tests.component.rpc.conftest import PATIENCE
+from tests.support.waiting import TIMEOUT_S
 
 SLOW_SERVER = Path(__file__).with_name("slow_server.py")
 
@@ -56,7 +56,7 @@ class Caller:
             while not self.refused:
                 sku = f"{self._name}-{len(self.answered)}"
                 try:
-                    stub.GetStock(inventory_pb2.GetStockRequest(sku=sku), timeout=PATIENCE)
+                    stub.GetStock(inventory_pb2.GetStockRequest(sku=sku), timeout=TIMEOUT_S)
                 except grpc.RpcError as error:
                     self.refused.append(error.code())
                 else:
@@ -72,11 +72,11 @@ def test_pitfall_17_sigterm_finishes_calls_in_flight(start: Start, seconds: floa
     with ThreadPoolExecutor(32) as pool:
         running = [pool.submit(caller.run) for caller in callers]
         for caller in callers:
-            assert caller.busy.wait(PATIENCE)
+            assert caller.busy.wait(TIMEOUT_S)
         process.send_signal(signal.SIGTERM)
         for each in running:
-            each.result(PATIENCE)
-    output, _ = process.communicate(timeout=PATIENCE)
+            each.result(TIMEOUT_S)
+    output, _ = process.communicate(timeout=TIMEOUT_S)
     assert process.returncode == 0
     answered = [sku for caller in callers for sku in caller.answered]
     assert sorted(answered) == sorted(output.split())  # what was handled was answered
@@ -88,21 +88,21 @@ def test_an_idle_server_ends_with_0(start: Start, number: signal.Signals) -> Non
     process = start(0, 4)
     address_of(process)
     process.send_signal(number)
-    assert process.wait(PATIENCE) == 0
+    assert process.wait(TIMEOUT_S) == 0
 
 
 def test_the_second_signal_ends_at_once(start: Start) -> None:
-    process = start(PATIENCE, 4)
+    process = start(TIMEOUT_S, 4)
     stub = inventory_pb2_grpc.InventoryServiceStub(channel := grpc.insecure_channel(address_of(process)))
     with channel:
-        call = stub.GetStock.future(inventory_pb2.GetStockRequest(sku="slow"), timeout=PATIENCE)
-        other = stub.GetStock.future(inventory_pb2.GetStockRequest(sku=""), timeout=PATIENCE)
-        assert other.exception(PATIENCE) is not None  # refused, so the slow one has arrived as well
+        call = stub.GetStock.future(inventory_pb2.GetStockRequest(sku="slow"), timeout=TIMEOUT_S)
+        other = stub.GetStock.future(inventory_pb2.GetStockRequest(sku=""), timeout=TIMEOUT_S)
+        assert other.exception(TIMEOUT_S) is not None  # refused, so the slow one has arrived as well
         process.send_signal(signal.SIGTERM)
         with pytest.raises(subprocess.TimeoutExpired):
             process.wait(0.5)  # it waits for the call
         process.send_signal(signal.SIGTERM)
-        assert process.wait(PATIENCE / 3) == -signal.SIGTERM
+        assert process.wait(TIMEOUT_S / 3) == -signal.SIGTERM
         call.cancel()
 
 
@@ -116,7 +116,7 @@ os.kill(os.getpid(), signal.SIGTERM)
 assert stop.wait(30)
 assert stop.wait()
 """
-    assert subprocess.run([sys.executable, "-c", program], timeout=PATIENCE, check=False).returncode == 0
+    assert subprocess.run([sys.executable, "-c", program], timeout=TIMEOUT_S, check=False).returncode == 0
 
 
 def test_a_signal_that_does_not_wake_the_waiting_thread_is_not_lost() -> None:
@@ -131,7 +131,7 @@ def deliver():
 threading.Thread(target=deliver).start()
 assert stop.wait()
 """
-    assert subprocess.run([sys.executable, "-c", program], timeout=PATIENCE, check=False).returncode == 0
+    assert subprocess.run([sys.executable, "-c", program], timeout=TIMEOUT_S, check=False).returncode == 0
 
 
 def test_a_signal_is_heard_wherever_it_interrupts_the_wait() -> None:
@@ -155,4 +155,4 @@ for steps in range(1, 60):  # calls and returns of functions
         pass
     sys.setprofile(None)
 """
-    assert subprocess.run([sys.executable, "-c", program], timeout=2 * PATIENCE, check=False).returncode == 0
+    assert subprocess.run([sys.executable, "-c", program], timeout=2 * TIMEOUT_S, check=False).returncode == 0

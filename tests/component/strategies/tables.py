@@ -18,8 +18,7 @@ from scripts.bench.strategies.choice import CHOICES
 from scripts.bench.strategies.strategy import Lines, Strategy, make_tables, stock_up
 from tests.support.databases import url_of
 from tests.support.engines import REDIS_URL
-
-PATIENCE = 30.0
+from tests.support.waiting import TIMEOUT_S
 
 ON_REDIS = ["redis-lock", "redis-stock"] if REDIS_URL else []
 """The ways that need a Redis, when there is one."""
@@ -102,7 +101,7 @@ def rush(strategies: Sequence[Strategy], orders: Sequence[Lines], threads: int) 
     begin = threading.Barrier(threads)
 
     def call(thread: int) -> list[type[DomainError] | None]:
-        begin.wait(PATIENCE)
+        begin.wait(TIMEOUT_S)
         seen = []
         for number in range(thread, len(orders), threads):
             refusal = outcome(strategies[number % len(strategies)], f"order-{number}", orders[number])
@@ -116,4 +115,4 @@ def rush(strategies: Sequence[Strategy], orders: Sequence[Lines], threads: int) 
 def together(*calls: Callable[[], Any]) -> list[Any]:
     """What these calls return, made at the same time."""
     with ThreadPoolExecutor(len(calls)) as callers:
-        return [each.result(PATIENCE) for each in [callers.submit(call) for call in calls]]
+        return [each.result(TIMEOUT_S) for each in [callers.submit(call) for call in calls]]

@@ -11,7 +11,8 @@ from scripts.bench.strategies.choice import CHOICES
 from scripts.bench.strategies.no_lock import NoLock
 from scripts.bench.strategies.thread_lock import ThreadLock
 from scripts.bench.strategies.version import Version
-from tests.component.strategies.tables import ON_REDIS, PATIENCE, WITHOUT_REDIS, Tables, outcome, rush, together, void
+from tests.component.strategies.tables import ON_REDIS, WITHOUT_REDIS, Tables, outcome, rush, together, void
+from tests.support.waiting import TIMEOUT_S
 
 HERE = [*WITHOUT_REDIS, *ON_REDIS]
 KEEP_IN_ONE = [name for name in HERE if CHOICES[name].keeps[0]]
@@ -54,7 +55,7 @@ def test_an_order_that_is_short_of_one_sku_takes_nothing_of_the_others(tables: T
 def both_have_read() -> Callable[[], None]:
     """A hook that lets two callers write only after both have read."""
     meeting = threading.Barrier(2)
-    return lambda: void(meeting.wait(PATIENCE))
+    return lambda: void(meeting.wait(TIMEOUT_S))
 
 
 def test_without_a_lock_two_callers_who_read_the_same_sell_the_last_unit_twice(tables: Tables) -> None:

@@ -5,7 +5,8 @@ import time
 
 from scripts.bench.strategies.redis_lock import RedisLock
 from scripts.bench.strategies.redis_stock import RedisStock
-from tests.component.strategies.tables import PATIENCE, Tables, outcome, void
+from tests.component.strategies.tables import Tables, outcome, void
+from tests.support.waiting import TIMEOUT_S
 
 
 def test_a_redis_lock_is_renewed_while_its_holder_works(tables: Tables) -> None:
@@ -13,7 +14,7 @@ def test_a_redis_lock_is_renewed_while_its_holder_works(tables: Tables) -> None:
     left: list[int] = []
 
     def work_until_it_is_renewed() -> None:
-        give_up = time.monotonic() + PATIENCE
+        give_up = time.monotonic() + TIMEOUT_S
         while len(left) < 2 or left[-1] <= left[-2]:  # milliseconds to its end, which only a renewal makes more
             assert time.monotonic() < give_up
             left.append(tables.redis.pttl(f"{tables.prefix}lock:cup"))
@@ -29,7 +30,7 @@ def test_a_redis_lock_is_renewed_while_its_holder_works(tables: Tables) -> None:
 def test_what_redis_sold_is_not_in_the_database_until_it_is_written_later(tables: Tables) -> None:
     tables.put(cup=5)
     may_write = threading.Event()
-    held = RedisStock(tables.database, tables.redis, tables.prefix, lambda: void(may_write.wait(PATIENCE)))
+    held = RedisStock(tables.database, tables.redis, tables.prefix, lambda: void(may_write.wait(TIMEOUT_S)))
     try:
         assert outcome(held, "told that it has one", {"cup": 1}) is None
         # Were the process killed here, this is what would be left of the sale:
@@ -44,7 +45,7 @@ def test_what_redis_sold_is_not_in_the_database_until_it_is_written_later(tables
 def test_an_order_that_takes_stock_twice_is_written_once_and_keeps_no_other_from_being_written(tables: Tables) -> None:
     tables.put(cup=5)
     may_write = threading.Event()
-    strategy = RedisStock(tables.database, tables.redis, tables.prefix, lambda: void(may_write.wait(PATIENCE)))
+    strategy = RedisStock(tables.database, tables.redis, tables.prefix, lambda: void(may_write.wait(TIMEOUT_S)))
     try:
         assert [outcome(strategy, order_sn, {"cup": 1}) for order_sn in ("first", "again", "again", "last")] == [
             None

@@ -12,7 +12,8 @@ from common.cache.drivers import open_cache
 from common.cache.port import UNKNOWN, Row
 from common.cache.redis import RedisCache
 from common.process.logs import set_up_logs
-from tests.support.redis_server import RedisServer, redis_server, wait_until
+from tests.support.redis_server import RedisServer, redis_server
+from tests.support.waiting import wait_until
 
 FIVE, SIX = (5, 50, 0), (6, 40, 10)
 

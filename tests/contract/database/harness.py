@@ -13,9 +13,6 @@ from common.database import Database, TimeField
 from tests.support.databases import connect, kill, own_database
 from tests.support.engines import MYSQL_URL
 
-PATIENCE: Final = 30.0
-"""Seconds that a test waits for what must come."""
-
 MIGRATIONS: Final = Path(__file__).parent / "migrations"
 
 

@@ -9,8 +9,9 @@ import peewee
 import pytest
 
 from common.database import CommitUnknown, Database, Overtaken, Statement
-from tests.contract.database.harness import PATIENCE, Harness
+from tests.contract.database.harness import Harness
 from tests.contract.database.notes import insert, new_note, numbers, put
+from tests.support.waiting import TIMEOUT_S
 
 ADD_ONE: Final = "UPDATE note SET number = number + 1 WHERE number < ?"
 
@@ -134,7 +135,7 @@ def test_one_that_others_are_in_the_way_of_is_repeated_with_the_whole(harness: H
             writing = pool.submit(write_with, patient, [new_note("b", 2)], ((ADD_ONE, [9]), 2))
             with pytest.raises(TimeoutError):
                 writing.result(1.2)  # by then the first try has failed
-        writing.result(PATIENCE)
+        writing.result(TIMEOUT_S)
 
     assert numbers(database) == {"a": 2, "b": 3}
 

@@ -8,8 +8,9 @@ import pytest
 
 from common.database import Database, DatabaseUnavailable
 from tests.contract.database import adder
-from tests.contract.database.harness import MIGRATIONS, PATIENCE, Harness, Note
+from tests.contract.database.harness import MIGRATIONS, Harness, Note
 from tests.contract.database.notes import numbers, put
+from tests.support.waiting import TIMEOUT_S
 
 
 def test_a_snapshot_sees_one_moment(harness: Harness, database: Database) -> None:
@@ -18,7 +19,7 @@ def test_a_snapshot_sees_one_moment(harness: Harness, database: Database) -> Non
     with database.snapshot():
         before = numbers(database)
         with ThreadPoolExecutor(1) as pool:
-            pool.submit(put, other, "b", 2).result(PATIENCE)
+            pool.submit(put, other, "b", 2).result(TIMEOUT_S)
         assert numbers(database) == before == {"a": 1}
 
     assert numbers(database) == {"a": 1, "b": 2}
@@ -29,7 +30,7 @@ def test_each_read_sees_what_is_committed_by_then(harness: Harness, database: Da
     with database.reading():
         assert numbers(database) == {}
         with ThreadPoolExecutor(1) as pool:
-            pool.submit(put, other, "a", 1).result(PATIENCE)
+            pool.submit(put, other, "a", 1).result(TIMEOUT_S)
         assert numbers(database) == {"a": 1}
 
 
@@ -41,12 +42,12 @@ def test_when_every_connection_is_in_use_one_more_waits_and_is_told_unavailable(
 
     def hold() -> None:
         with database.reading():
-            holding.wait(PATIENCE)
-            assert done.wait(PATIENCE)
+            holding.wait(TIMEOUT_S)
+            assert done.wait(TIMEOUT_S)
 
     with ThreadPoolExecutor(2) as pool:
         holders = [pool.submit(hold) for _ in range(2)]
-        holding.wait(PATIENCE)
+        holding.wait(TIMEOUT_S)
         try:
             with pytest.raises(DatabaseUnavailable):
                 numbers(database)
@@ -55,7 +56,7 @@ def test_when_every_connection_is_in_use_one_more_waits_and_is_told_unavailable(
         finally:
             done.set()
         for holder in holders:
-            holder.result(PATIENCE)
+            holder.result(TIMEOUT_S)
 
     put(database, "a", 1)
     assert numbers(database) == {"a": 1}
@@ -68,17 +69,17 @@ def test_a_connection_that_comes_free_goes_to_who_waits(harness: Harness) -> Non
     def hold() -> None:
         with database.reading():
             holding.set()
-            assert done.wait(PATIENCE)
+            assert done.wait(TIMEOUT_S)
 
     with ThreadPoolExecutor(2) as pool:
         holder = pool.submit(hold)
-        assert holding.wait(PATIENCE)
+        assert holding.wait(TIMEOUT_S)
         waiting = pool.submit(numbers, database)
         with pytest.raises(TimeoutError):
             waiting.result(0.1)
         done.set()
-        assert waiting.result(PATIENCE) == {}
-        holder.result(PATIENCE)
+        assert waiting.result(TIMEOUT_S) == {}
+        holder.result(TIMEOUT_S)
 
 
 def test_connections_are_given_back_by_whoever_failed(harness: Harness) -> None:
@@ -148,7 +149,7 @@ def start(harness: Harness, key: str, times: int) -> "subprocess.Popen[str]":
 
 
 def end(process: "subprocess.Popen[str]", words: str = "") -> str:
-    output, errors = process.communicate(words, timeout=PATIENCE)
+    output, errors = process.communicate(words, timeout=TIMEOUT_S)
     assert process.returncode == 0, errors
     return output
 
@@ -166,7 +167,7 @@ def test_threads_that_open_and_migrate_an_empty_database_at_once_apply_each_migr
 
     def migrate(_: int) -> list[str]:
         database = harness.open(migrated=False)
-        together.wait(PATIENCE)
+        together.wait(TIMEOUT_S)
         return database.migrate(MIGRATIONS)
 
     with ThreadPoolExecutor(6) as pool:

@@ -9,9 +9,10 @@ import peewee
 import pytest
 
 from common.database import Database, DatabaseUnavailable
-from tests.contract.database.harness import MIGRATIONS, PATIENCE, MysqlHarness, Note
+from tests.contract.database.harness import MIGRATIONS, MysqlHarness, Note
 from tests.contract.database.notes import add_one, insert, numbers, put
 from tests.support.databases import ask
+from tests.support.waiting import TIMEOUT_S
 
 KEYS = [f"k{n:02}" for n in range(10)]
 
@@ -45,7 +46,7 @@ def test_pitfall_02_what_is_read_second_is_not_older_than_when_it_is_read(
     def work() -> tuple[int, int]:
         plain("first")
         with ThreadPoolExecutor(1) as pool:
-            pool.submit(other.write, lambda: add_one(other, "second")).result(PATIENCE)
+            pool.submit(other.write, lambda: add_one(other, "second")).result(TIMEOUT_S)
         return plain("second"), add_one(database, "second")
 
     assert database.write(work) == (2, 3)
@@ -60,8 +61,8 @@ def test_writers_of_different_rows_do_not_wait_for_each_other(harness: MysqlHarn
     def work() -> None:
         add_one(database, "a")
         with ThreadPoolExecutor(1) as pool:
-            pool.submit(other.write, lambda: add_one(other, "b")).result(PATIENCE)
-            pool.submit(put, other, "aa", 0).result(PATIENCE)  # nor does who writes between them
+            pool.submit(other.write, lambda: add_one(other, "b")).result(TIMEOUT_S)
+            pool.submit(put, other, "aa", 0).result(TIMEOUT_S)  # nor does who writes between them
 
     database.write(work)
     assert numbers(database) == {"a": 1, "aa": 0, "b": 1}
@@ -83,7 +84,7 @@ def test_a_deadlock_is_repeated_whole(harness: MysqlHarness) -> None:
             tries.append(1)
             add_one(database, first)
             if len(mine) == 1:
-                both_hold.wait(PATIENCE)
+                both_hold.wait(TIMEOUT_S)
             add_one(database, second)
 
         database.write(work)
@@ -103,7 +104,7 @@ def test_pitfall_03_a_storm_of_reversed_lists_ends_with_every_addition(harness: 
 
     def storm(turn: int) -> None:
         database, keys = databases[turn % 2], KEYS if turn < 8 else KEYS[::-1]
-        started.wait(PATIENCE)
+        started.wait(TIMEOUT_S)
         for _ in range(10):
             database.write(lambda: [add_one(database, key) for key in keys])
 
@@ -251,7 +252,7 @@ def test_the_time_is_the_servers(harness: MysqlHarness, database: Database) -> N
     ((servers,),) = ask(harness.url, "SELECT TIMESTAMPDIFF(MICROSECOND, '1970-01-01', UTC_TIMESTAMP(6))")
 
     assert answer.utcoffset() is not None
-    assert abs(answer.timestamp() * 1e6 - servers) < PATIENCE * 1e6
+    assert abs(answer.timestamp() * 1e6 - servers) < TIMEOUT_S * 1e6
 
 
 def test_the_clock_follows_the_server_from_the_migration_on(harness: MysqlHarness) -> None:

@@ -9,10 +9,10 @@ import pymysql
 import pytest
 
 from common.database import CommitUnknown, Database
-from tests.contract.database.harness import PATIENCE, MysqlHarness
+from tests.contract.database.harness import MysqlHarness
 from tests.contract.database.notes import new_note, numbers, put
 from tests.support.databases import ask, kill
-from tests.support.services import wait_until
+from tests.support.waiting import TIMEOUT_S, wait_until
 
 NEW: Final = new_note("b", 2)
 
@@ -90,7 +90,7 @@ def test_a_connection_that_is_lost_under_them_is_a_commit_that_nobody_knows_of(
 
     with ThreadPoolExecutor(1) as pool:
         writing = pool.submit(database.write, work)
-        assert begun.wait(PATIENCE)
+        assert begun.wait(TIMEOUT_S)
         if slow == "packet":
             sleeping = (
                 f"SELECT COUNT(*) FROM information_schema.processlist WHERE id = {threads[0]} AND info LIKE '%SLEEP%'"
@@ -98,7 +98,7 @@ def test_a_connection_that_is_lost_under_them_is_a_commit_that_nobody_knows_of(
             wait_until(lambda: bool(ask(harness.url, sleeping)), "the packet runs")
             kill(harness.url, threads[0])
         with pytest.raises(CommitUnknown):
-            writing.result(PATIENCE)
+            writing.result(TIMEOUT_S)
 
     assert numbers(database) == {}
     put(database, "b", 2)
@@ -147,7 +147,7 @@ def test_each_thread_has_its_own(harness: MysqlHarness) -> None:
     def write(word: str) -> None:
         def work() -> None:
             shared.at_commit([new_note(word, 1)])
-            meet.wait(PATIENCE)
+            meet.wait(TIMEOUT_S)
             if word == "a":
                 raise KeyError(word)
 
@@ -156,6 +156,6 @@ def test_each_thread_has_its_own(harness: MysqlHarness) -> None:
     with ThreadPoolExecutor(2) as pool:
         failing, writing = pool.submit(write, "a"), pool.submit(write, "b")
         with pytest.raises(KeyError):
-            failing.result(PATIENCE)
-        writing.result(PATIENCE)
+            failing.result(TIMEOUT_S)
+        writing.result(TIMEOUT_S)
     assert numbers(shared) == {"b": 1}

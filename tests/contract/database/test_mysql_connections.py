@@ -12,10 +12,11 @@ from uuid import uuid4
 import pytest
 
 from common.database import Database, DatabaseUnavailable
-from tests.contract.database.harness import MIGRATIONS, PATIENCE, MysqlHarness
+from tests.contract.database.harness import MIGRATIONS, MysqlHarness
 from tests.contract.database.notes import add_one, insert, numbers, put
 from tests.support.databases import ask, kill
 from tests.support.engines import MYSQL_URL
+from tests.support.waiting import TIMEOUT_S
 
 WRONG = "wr0ng"
 
@@ -118,7 +119,7 @@ def test_whoever_holds_rows_and_does_nothing_loses_them_and_does_it_again(harnes
         total = add_one(sleeper, "a")
         if len(tries) == 1:
             with ThreadPoolExecutor(1) as pool:
-                assert pool.submit(other.write, lambda: add_one(other, "a")).result(PATIENCE) == 1
+                assert pool.submit(other.write, lambda: add_one(other, "a")).result(TIMEOUT_S) == 1
         insert(sleeper, f"try {len(tries)}", 1)
         return total
 
@@ -183,13 +184,13 @@ def test_who_finds_the_server_full_is_told_so_and_goes_on_with_the_connections_t
 
     def hold() -> None:
         with database.reading():
-            holding.wait(PATIENCE)
-            assert done.wait(PATIENCE)
+            holding.wait(TIMEOUT_S)
+            assert done.wait(TIMEOUT_S)
 
     with closing(database), ThreadPoolExecutor(2) as pool:
         database.migrate(MIGRATIONS)
         holders = [pool.submit(hold) for _ in range(2)]
-        holding.wait(PATIENCE)
+        holding.wait(TIMEOUT_S)
         try:
             for _ in range(20):  # more often than the pool has places: a refused one takes none
                 with pytest.raises(DatabaseUnavailable, match="too many connections"):
@@ -197,7 +198,7 @@ def test_who_finds_the_server_full_is_told_so_and_goes_on_with_the_connections_t
         finally:
             done.set()
         for holder in holders:
-            holder.result(PATIENCE)
+            holder.result(TIMEOUT_S)
         put(database, "a", 1)
         assert numbers(database) == {"a": 1}
 

@@ -6,8 +6,9 @@ import peewee
 import pytest
 
 from common.database import CommitUnknown, Database, DatabaseUnavailable
-from tests.contract.database.harness import PATIENCE, Harness, Note
+from tests.contract.database.harness import Harness, Note
 from tests.contract.database.notes import add_one, insert, numbers, put
+from tests.support.waiting import TIMEOUT_S
 
 
 def test_what_work_wrote_is_there_for_everyone_when_write_returns(harness: Harness, database: Database) -> None:
@@ -26,7 +27,7 @@ def test_nobody_sees_what_is_not_committed(harness: Harness, database: Database)
     def work() -> dict[str, int]:
         insert(database, "a", 1)
         with ThreadPoolExecutor(1) as pool:
-            return pool.submit(numbers, other).result(PATIENCE)
+            return pool.submit(numbers, other).result(TIMEOUT_S)
 
     assert database.write(work) == {}
     assert numbers(other) == {"a": 1}
@@ -45,7 +46,7 @@ def test_what_work_has_read_nobody_changes_before_it_is_done(harness: Harness, d
                 adding.result(0.2)
             return adding
 
-        assert database.write(work).result(PATIENCE) == 2
+        assert database.write(work).result(TIMEOUT_S) == 2
 
 
 def test_what_work_raises_rolls_everything_back_and_is_raised(database: Database) -> None:
@@ -144,7 +145,7 @@ def test_who_is_held_up_by_others_tries_again_until_it_is_done(harness: Harness)
             writing = pool.submit(put, database, "a", 1)
             with pytest.raises(TimeoutError):
                 writing.result(0.2)
-        writing.result(PATIENCE)
+        writing.result(TIMEOUT_S)
 
     assert numbers(database) == {"a": 1}
 
@@ -176,7 +177,7 @@ def test_no_addition_of_many_threads_is_lost(harness: Harness, pools: int) -> No
 
     def add(turn: int) -> list[int]:
         database = databases[turn % pools]
-        started.wait(PATIENCE)
+        started.wait(TIMEOUT_S)
         return [database.write(lambda: add_one(database, "a")) for _ in range(15)]
 
     with ThreadPoolExecutor(8) as pool:

@@ -13,7 +13,7 @@ from common.discovery.port import Discovery
 from tests.contract.discovery.conftest import QUICK, opened, serving
 from tests.contract.discovery.watching import watching
 from tests.support.engines import CONSUL_URL
-from tests.support.services import wait_until
+from tests.support.waiting import wait_until
 
 
 @pytest.fixture
@@ -68,7 +68,7 @@ def test_who_deregisters_is_gone_at_once_without_a_check(service: str) -> None:
         watched = watching(discovery, service)
         watched.until(tuple(sorted((first.address, second.address))))
         discovery.deregister(service, first.address)
-        watched.until((second.address,), within=2)
+        watched.until((second.address,), timeout_s=2)
 
 
 def test_the_last_good_list_stays_when_consul_knows_nobody_any_more(discovery: Discovery, service: str) -> None:

@@ -11,7 +11,7 @@ from common.discovery.port import Discovery
 from tests.contract.discovery.conftest import QUICK, opened, serving
 from tests.contract.discovery.watching import watching
 from tests.support.consul_server import ConsulServer, consul_server
-from tests.support.services import wait_until
+from tests.support.waiting import wait_until
 
 SERVICE: Final = "inventory-srv"
 BACK_WITHIN: Final = 5.0  # seconds

@@ -1,7 +1,7 @@
 """A watcher that remembers what it was told."""
 
 from common.discovery.port import Addresses, Discovery
-from tests.support.services import wait_until
+from tests.support.waiting import wait_until
 
 
 class Watching:
@@ -18,9 +18,11 @@ class Watching:
     def last(self) -> Addresses:
         return self.answer[-1]
 
-    def until(self, addresses: Addresses, within: float = 30.0) -> None:
+    def until(self, addresses: Addresses, timeout_s: float = 30.0) -> None:
         """Wait until this list is told."""
-        wait_until(lambda: bool(self.answer) and self.last == addresses, f"{addresses} told, not {self.answer}", within)
+        wait_until(
+            lambda: bool(self.answer) and self.last == addresses, f"{addresses} told, not {self.answer}", timeout_s
+        )
 
 
 def watching(discovery: Discovery, service: str) -> Watching:

@@ -11,8 +11,8 @@ import pytest
 
 from common.deadline import Deadline
 from common.lock.port import Lock, LockBusy, LockLost
+from tests.support.waiting import TIMEOUT_S
 
-PATIENCE = 30.0
 SHORT = 0.05
 
 
@@ -27,11 +27,11 @@ class Holder:
     def _hold(self, lock: Lock, keys: Collection[str], deadline: Deadline) -> None:
         with lock.holding(keys, deadline):
             self.has_it.set()
-            assert self.let_go.wait(PATIENCE)
+            assert self.let_go.wait(TIMEOUT_S)
 
     def end(self) -> None:
         self.let_go.set()
-        self.outcome.result(PATIENCE)
+        self.outcome.result(TIMEOUT_S)
 
 
 Hold = Callable[..., Holder]
@@ -44,7 +44,7 @@ def hold(lock: Lock) -> Iterator[Hold]:
     with ThreadPoolExecutor(16) as pool:
 
         def start(*keys: str, deadline: Deadline | None = None) -> Holder:
-            holders.append(Holder(lock, keys, pool, deadline or Deadline.after(PATIENCE)))
+            holders.append(Holder(lock, keys, pool, deadline or Deadline.after(TIMEOUT_S)))
             return holders[-1]
 
         yield start
@@ -54,7 +54,7 @@ def hold(lock: Lock) -> Iterator[Hold]:
 
 def holding(hold: Hold, *keys: str) -> Holder:
     holder = hold(*keys)
-    assert holder.has_it.wait(PATIENCE)
+    assert holder.has_it.wait(TIMEOUT_S)
     return holder
 
 
@@ -72,7 +72,7 @@ def test_a_key_is_one_holders_at_a_time(lock: Lock) -> None:
     def work() -> None:
         nonlocal inside, most, total
         for _ in range(50):
-            with lock.holding(["tea"], Deadline.after(PATIENCE)):
+            with lock.holding(["tea"], Deadline.after(TIMEOUT_S)):
                 inside += 1
                 most = max(most, inside)
                 seen = total
@@ -82,7 +82,7 @@ def test_a_key_is_one_holders_at_a_time(lock: Lock) -> None:
 
     with ThreadPoolExecutor(8) as pool:
         for each in [pool.submit(work) for _ in range(8)]:
-            each.result(PATIENCE)
+            each.result(TIMEOUT_S)
     assert (most, total) == (1, 400)
 
 
@@ -95,7 +95,7 @@ def test_other_keys_do_not_wait(lock: Lock, hold: Hold) -> None:
 
 def test_repeated_keys_count_once_and_no_keys_are_always_free(lock: Lock, hold: Hold) -> None:
     holder = holding(hold, "tea", "tea")
-    with lock.holding([], Deadline.after(PATIENCE)) as held:
+    with lock.holding([], Deadline.after(TIMEOUT_S)) as held:
         assert not held.lost
     holder.end()
     assert is_free(lock, "tea")
@@ -110,12 +110,12 @@ def test_pitfall_3_reversed_key_lists_never_wait_for_each_other(lock: Lock) -> N
             wanted = chance.sample(keys, chance.randint(2, 8))
             if seed % 2:
                 wanted.sort(reverse=True)
-            with lock.holding(wanted, Deadline.after(PATIENCE)):
+            with lock.holding(wanted, Deadline.after(TIMEOUT_S)):
                 time.sleep(0)
 
     with ThreadPoolExecutor(32) as pool:
         for each in [pool.submit(work, seed) for seed in range(32)]:
-            each.result(PATIENCE)
+            each.result(TIMEOUT_S)
     assert is_free(lock, *keys)
 
 
@@ -131,30 +131,30 @@ def test_pitfall_4_at_the_deadline_it_is_busy_and_nothing_is_held(lock: Lock, ho
 
 def test_who_gives_up_no_longer_stands_in_the_way_of_others(lock: Lock, hold: Hold) -> None:
     holding(hold, "milk")
-    patient = Deadline.after(PATIENCE)
+    patient = Deadline.after(TIMEOUT_S)
     gives_up = hold("tea", "milk", deadline=patient)
     assert not gives_up.has_it.wait(SHORT)
     wants_tea = hold("tea")
     patient.cancel()
     with pytest.raises(LockBusy):
-        gives_up.outcome.result(PATIENCE)
-    assert wants_tea.has_it.wait(PATIENCE)
+        gives_up.outcome.result(TIMEOUT_S)
+    assert wants_tea.has_it.wait(TIMEOUT_S)
 
 
 def test_a_caller_that_hangs_up_stops_waiting_at_once(lock: Lock, hold: Hold) -> None:
     holding(hold, "tea")
-    deadline = Deadline.after(PATIENCE)
+    deadline = Deadline.after(TIMEOUT_S)
     waiter = hold("tea", deadline=deadline)
     assert not waiter.has_it.wait(SHORT)
     cancelled = time.monotonic()
     deadline.cancel()
     with pytest.raises(LockBusy):
-        waiter.outcome.result(PATIENCE)
-    assert time.monotonic() - cancelled < PATIENCE / 3
+        waiter.outcome.result(TIMEOUT_S)
+    assert time.monotonic() - cancelled < TIMEOUT_S / 3
 
 
 def test_pitfall_4_an_exception_gives_the_keys_back_and_goes_through(lock: Lock) -> None:
-    with pytest.raises(ZeroDivisionError), lock.holding(["tea"], Deadline.after(PATIENCE)):
+    with pytest.raises(ZeroDivisionError), lock.holding(["tea"], Deadline.after(TIMEOUT_S)):
         raise ZeroDivisionError
     assert is_free(lock, "tea")
 
@@ -167,7 +167,7 @@ def test_a_release_wakes_the_waiter(lock: Lock, hold: Hold) -> None:
         assert not second.has_it.wait(0.005)
         released = time.monotonic()
         first.let_go.set()
-        assert second.has_it.wait(PATIENCE)
+        assert second.has_it.wait(TIMEOUT_S)
         pauses.append(time.monotonic() - released)
         second.end()
     assert sorted(pauses)[5] < 0.02  # most are far quicker than any polling; some are late on a busy machine
@@ -178,13 +178,13 @@ def test_a_waiter_for_many_keys_is_not_passed_over_for_ever(lock: Lock) -> None:
 
     def keep_taking(key: str) -> None:
         while not stop.is_set():
-            with lock.holding([key], Deadline.after(PATIENCE)):
+            with lock.holding([key], Deadline.after(TIMEOUT_S)):
                 time.sleep(0.001)
 
     with ThreadPoolExecutor(6) as pool, stopping(stop):
         busy = [pool.submit(keep_taking, key) for key in ("tea", "tea", "milk", "milk", "sugar", "sugar")]
         for _ in range(5):
-            with lock.holding(["tea", "milk", "sugar"], Deadline.after(PATIENCE)):
+            with lock.holding(["tea", "milk", "sugar"], Deadline.after(TIMEOUT_S)):
                 assert not any(each.done() for each in busy)
 
 
@@ -197,7 +197,7 @@ def stopping(stop: threading.Event) -> Iterator[None]:
 
 
 def test_one_thread_that_asks_again_for_its_key_waits_for_itself(lock: Lock) -> None:
-    with lock.holding(["tea"], Deadline.after(PATIENCE)):
+    with lock.holding(["tea"], Deadline.after(TIMEOUT_S)):
         assert not is_free(lock, "tea")
         assert is_free(lock, "milk")
     assert is_free(lock, "tea")
@@ -205,7 +205,7 @@ def test_one_thread_that_asks_again_for_its_key_waits_for_itself(lock: Lock) -> 
 
 def test_what_is_held_when_the_lock_closes_is_lost_and_nothing_can_be_had(lock: Lock, hold: Hold) -> None:
     with ExitStack() as held_here:
-        held = held_here.enter_context(lock.holding(["tea"], Deadline.after(PATIENCE)))
+        held = held_here.enter_context(lock.holding(["tea"], Deadline.after(TIMEOUT_S)))
         waiting = hold("tea")
         assert not waiting.has_it.wait(SHORT)
         assert not held.lost
@@ -215,7 +215,7 @@ def test_what_is_held_when_the_lock_closes_is_lost_and_nothing_can_be_had(lock: 
     with pytest.raises(LockLost):
         leave.close()
     with pytest.raises(LockBusy):
-        waiting.outcome.result(PATIENCE)
+        waiting.outcome.result(TIMEOUT_S)
     assert not is_free(lock, "milk")
 
 
@@ -224,5 +224,5 @@ def test_the_holders_own_exception_goes_before_the_lost_lock(lock: Lock) -> None
         lock.close()
         raise ZeroDivisionError
 
-    with pytest.raises(ZeroDivisionError), lock.holding(["tea"], Deadline.after(PATIENCE)):
+    with pytest.raises(ZeroDivisionError), lock.holding(["tea"], Deadline.after(TIMEOUT_S)):
         close_and_fail()

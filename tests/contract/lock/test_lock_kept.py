@@ -8,13 +8,13 @@ import pytest
 
 from common.deadline import Deadline
 from common.lock.port import HeldLock, Lock, LockBusy
+from tests.support.waiting import TIMEOUT_S
 
-PATIENCE = 30.0
 SHORT = 0.05
 
 
 def take(lock: Lock, *keys: str, replacing: HeldLock | None = None) -> HeldLock:
-    return lock.acquire(keys, Deadline.after(PATIENCE), replacing=replacing)
+    return lock.acquire(keys, Deadline.after(TIMEOUT_S), replacing=replacing)
 
 
 def is_free(lock: Lock, keys: Collection[str]) -> bool:
@@ -35,14 +35,14 @@ def test_what_is_taken_is_held_until_it_is_given_back(lock: Lock) -> None:
 
 def test_a_holder_is_told_once_somebody_waits_for_one_of_its_keys(lock: Lock) -> None:
     answer = threading.Event()
-    held = lock.acquire(["mug", "tea"], Deadline.after(PATIENCE), on_contended=answer.set)
+    held = lock.acquire(["mug", "tea"], Deadline.after(TIMEOUT_S), on_contended=answer.set)
     assert not held.contended
     with ThreadPoolExecutor(1) as pool:
         waiter = pool.submit(take, lock, "tea")
-        assert answer.wait(PATIENCE)
+        assert answer.wait(TIMEOUT_S)
         assert held.contended
         lock.release(held)
-        lock.release(waiter.result(PATIENCE))
+        lock.release(waiter.result(TIMEOUT_S))
 
 
 def test_who_waits_for_other_keys_is_no_reason_to_give_back(lock: Lock) -> None:
@@ -52,7 +52,7 @@ def test_who_waits_for_other_keys_is_no_reason_to_give_back(lock: Lock) -> None:
         wait_for_wanted(other)
         assert not held.contended
         lock.release(other)
-        lock.release(waiter.result(PATIENCE))
+        lock.release(waiter.result(TIMEOUT_S))
     lock.release(held)
 
 
@@ -64,10 +64,10 @@ def test_who_is_handed_keys_that_others_wait_for_too_is_told(lock: Lock) -> None
         third = pool.submit(take, lock, "tea")
         assert not third.done()
         lock.release(first)
-        turn = second.result(PATIENCE)
+        turn = second.result(TIMEOUT_S)
         wait_for_wanted(turn)
         lock.release(turn)
-        lock.release(third.result(PATIENCE))
+        lock.release(third.result(TIMEOUT_S))
 
 
 def test_one_lock_is_exchanged_for_another(lock: Lock) -> None:
@@ -86,11 +86,11 @@ def test_who_exchanges_a_lock_that_others_wait_for_goes_behind_them(lock: Lock) 
         waiter = pool.submit(take, lock, "tea")
         wait_for_wanted(held)
         again = pool.submit(take, lock, "tea", replacing=held)
-        turn = waiter.result(PATIENCE)
+        turn = waiter.result(TIMEOUT_S)
         wait_for_wanted(turn)
         assert not again.done()
         lock.release(turn)
-        lock.release(again.result(PATIENCE))
+        lock.release(again.result(TIMEOUT_S))
 
 
 def test_an_exchange_that_is_in_vain_gives_back_all_the_same(lock: Lock) -> None:
@@ -108,7 +108,7 @@ def test_a_lock_is_exchanged_for_none(lock: Lock) -> None:
 
 
 def wait_for_wanted(held: HeldLock) -> None:
-    give_up = Deadline.after(PATIENCE)
+    give_up = Deadline.after(TIMEOUT_S)
     pause = threading.Event()
     while not held.contended:
         assert not give_up.passed, "nobody wants it"

@@ -20,7 +20,7 @@ from common.lock.drivers import open_lock
 from common.lock.port import HeldLock, Lock, LockBusy, LockLost
 from common.redis import pool
 from tests.support.engines import REDIS_URL
-from tests.support.redis_server import PATIENCE, wait_until
+from tests.support.waiting import TIMEOUT_S, wait_until
 
 SHORT_EXPIRY: Final = 1.5
 
@@ -68,7 +68,7 @@ class Room:
         """Begin to take keys on a thread of its own."""
         holder = Holder()
         self._holders.append(holder)
-        holder.outcome = self.pool.submit(holder.run, lock, keys, deadline or Deadline.after(PATIENCE))
+        holder.outcome = self.pool.submit(holder.run, lock, keys, deadline or Deadline.after(TIMEOUT_S))
         return holder
 
     def stand_in_line(self, lock: Lock, *keys: str) -> "Holder":
@@ -94,11 +94,11 @@ class Holder:
         with lock.holding(keys, deadline) as self.held:
             self.since = time.monotonic()
             self.has_it.set()
-            assert self.let_go.wait(PATIENCE)
+            assert self.let_go.wait(TIMEOUT_S)
 
     def end(self) -> None:
         self.let_go.set()
-        self.outcome.result(PATIENCE)
+        self.outcome.result(TIMEOUT_S)
 
 
 @pytest.fixture
@@ -111,7 +111,7 @@ def max_bytes() -> Iterator[Room]:
 
 
 def soon() -> Deadline:
-    return Deadline.after(PATIENCE)
+    return Deadline.after(TIMEOUT_S)
 
 
 @contextmanager
@@ -165,7 +165,7 @@ def test_a_batch_of_very_many_keys_is_one_call(max_bytes: Room) -> None:
     lock = max_bytes.replica(timeout=10)
     with lock.holding(keys, soon()):
         waiter = max_bytes.stand_in_line(max_bytes.replica(timeout=10), *keys)
-    assert waiter.has_it.wait(PATIENCE)
+    assert waiter.has_it.wait(TIMEOUT_S)
     waiter.end()
     assert max_bytes.names() == []
 
@@ -195,7 +195,7 @@ def test_what_was_handed_over_is_renewed_as_well(max_bytes: Room) -> None:
     lock, other = max_bytes.replica(SHORT_EXPIRY), max_bytes.replica(SHORT_EXPIRY)
     with lock.holding(["tea"], soon()):
         waiter = max_bytes.stand_in_line(other, "tea")
-    assert waiter.has_it.wait(PATIENCE)
+    assert waiter.has_it.wait(TIMEOUT_S)
     until = waiter.since + 3 * SHORT_EXPIRY
     while time.monotonic() < until:
         with pytest.raises(LockBusy), lock.holding(["tea"], Deadline.after(SHORT_EXPIRY / 4)):
@@ -208,7 +208,7 @@ def test_many_holders_are_renewed_by_one_thread(max_bytes: Room) -> None:
     before = {thread.name for thread in threading.enumerate()}
     holders = [max_bytes.hold(lock, f"sku-{n}") for n in range(30)]
     for holder in holders:
-        assert holder.has_it.wait(PATIENCE)
+        assert holder.has_it.wait(TIMEOUT_S)
     end = time.monotonic() + 3 * SHORT_EXPIRY
     wait_until(lambda: time.monotonic() > end, "several expiries pass")
     started = [thread.name for thread in threading.enumerate() if thread.name not in before]
@@ -228,7 +228,7 @@ def test_who_comes_back_after_the_lock_expired_leaves_the_new_owner_alone_and_is
 def test_a_renewal_that_finds_another_owner_tells_the_holder_while_it_holds(max_bytes: Room) -> None:
     lock = max_bytes.replica(SHORT_EXPIRY)
     holder = max_bytes.hold(lock, "tea")
-    assert holder.has_it.wait(PATIENCE)
+    assert holder.has_it.wait(TIMEOUT_S)
     max_bytes.redis.set(f"{max_bytes.prefix}tea", "of the next owner", px=60_000)
     wait_until(lambda: holder.held is not None and holder.held.lost, "the watchdog finds out")
     with pytest.raises(LockLost):
@@ -249,11 +249,11 @@ def test_the_holders_own_exception_goes_before_the_lost_lock(max_bytes: Room) ->
 def test_those_who_wait_are_served_in_the_order_they_came_whichever_replica_they_ask(max_bytes: Room) -> None:
     replicas = [max_bytes.replica() for _ in range(3)]
     first = max_bytes.hold(replicas[0], "tea")
-    assert first.has_it.wait(PATIENCE)
+    assert first.has_it.wait(TIMEOUT_S)
     waiters = [max_bytes.stand_in_line(replicas[n % 3], "tea") for n in range(9)]
     first.end()
     for waiter in waiters:
-        assert waiter.has_it.wait(PATIENCE)
+        assert waiter.has_it.wait(TIMEOUT_S)
         assert sum(each.has_it.is_set() for each in waiters) == waiters.index(waiter) + 1
         waiter.end()
 
@@ -261,17 +261,17 @@ def test_those_who_wait_are_served_in_the_order_they_came_whichever_replica_they
 def test_who_wants_many_keys_is_not_passed_over_by_those_who_want_one(max_bytes: Room) -> None:
     one, other = max_bytes.replica(), max_bytes.replica()
     tea, milk = max_bytes.hold(one, "tea"), max_bytes.hold(other, "milk")
-    assert tea.has_it.wait(PATIENCE)
-    assert milk.has_it.wait(PATIENCE)
+    assert tea.has_it.wait(TIMEOUT_S)
+    assert milk.has_it.wait(TIMEOUT_S)
     both = max_bytes.stand_in_line(other, "tea", "milk")
     later = max_bytes.stand_in_line(one, "tea")
     tea.end()
     assert not later.has_it.wait(0.1)
     milk.end()
-    assert both.has_it.wait(PATIENCE)
+    assert both.has_it.wait(TIMEOUT_S)
     assert not later.has_it.is_set()
     both.end()
-    assert later.has_it.wait(PATIENCE)
+    assert later.has_it.wait(TIMEOUT_S)
     later.end()
 
 
@@ -280,11 +280,11 @@ def test_a_release_hands_over_without_anybody_asking(max_bytes: Room) -> None:
     delays = []
     for _ in range(20):
         holder = max_bytes.hold(lock, "tea")
-        assert holder.has_it.wait(PATIENCE)
+        assert holder.has_it.wait(TIMEOUT_S)
         waiter = max_bytes.stand_in_line(other, "tea")
         released = time.monotonic()
         holder.end()
-        assert waiter.has_it.wait(PATIENCE)
+        assert waiter.has_it.wait(TIMEOUT_S)
         delays.append(waiter.since - released)
         waiter.end()
     assert sorted(delays)[10] < 0.2  # half a second would be a poll's average
@@ -292,11 +292,11 @@ def test_a_release_hands_over_without_anybody_asking(max_bytes: Room) -> None:
 
 def test_pitfall_04_a_wait_ends_at_its_deadline_and_leaves_nothing_behind(max_bytes: Room) -> None:
     holder = max_bytes.hold(max_bytes.replica(), "milk")
-    assert holder.has_it.wait(PATIENCE)
+    assert holder.has_it.wait(TIMEOUT_S)
     began = time.monotonic()
     with pytest.raises(LockBusy), max_bytes.replica().holding(["tea", "milk"], Deadline.after(0.3)):
         pytest.fail("held what another holds")
-    assert 0.3 <= time.monotonic() - began < PATIENCE / 3
+    assert 0.3 <= time.monotonic() - began < TIMEOUT_S / 3
     assert max_bytes.value("tea") is None
     holder.end()
     assert max_bytes.names() == []
@@ -312,7 +312,7 @@ def test_pitfall_04_an_error_gives_the_keys_back_at_once(max_bytes: Room) -> Non
 def test_who_hangs_up_leaves_the_line_at_once(max_bytes: Room) -> None:
     lock, other = max_bytes.replica(), max_bytes.replica()
     holder = max_bytes.hold(lock, "milk")
-    assert holder.has_it.wait(PATIENCE)
+    assert holder.has_it.wait(TIMEOUT_S)
     deadline = soon()
     waiter = max_bytes.hold(other, "tea", "milk", deadline=deadline)
     wait_until(lambda: max_bytes.waiting_for("milk") == 1, "it stands in line")
@@ -320,9 +320,9 @@ def test_who_hangs_up_leaves_the_line_at_once(max_bytes: Room) -> None:
     began = time.monotonic()
     deadline.cancel()
     with pytest.raises(LockBusy):
-        waiter.outcome.result(PATIENCE)
-    assert behind.has_it.wait(PATIENCE)
-    assert time.monotonic() - began < PATIENCE / 3
+        waiter.outcome.result(TIMEOUT_S)
+    assert behind.has_it.wait(TIMEOUT_S)
+    assert time.monotonic() - began < TIMEOUT_S / 3
     behind.end()
     holder.end()
 
@@ -330,7 +330,7 @@ def test_who_hangs_up_leaves_the_line_at_once(max_bytes: Room) -> None:
 def test_a_waiter_that_died_holds_up_nobody_for_long(max_bytes: Room) -> None:
     lock, other = max_bytes.replica(), max_bytes.replica()
     holder = max_bytes.hold(lock, "tea")
-    assert holder.has_it.wait(PATIENCE)
+    assert holder.has_it.wait(TIMEOUT_S)
     with process(max_bytes, "tea") as dies:
         wait_until(lambda: max_bytes.waiting_for("tea") == 1, "the process stands in line")
         behind = max_bytes.stand_in_line(other, "tea")
@@ -338,7 +338,7 @@ def test_a_waiter_that_died_holds_up_nobody_for_long(max_bytes: Room) -> None:
         dies.wait()
     killed = time.monotonic()
     holder.end()
-    assert behind.has_it.wait(PATIENCE)
+    assert behind.has_it.wait(TIMEOUT_S)
     assert behind.since - killed < 3 + 3 + 1 + 1  # alive, handed over, asked again; and a busy machine
     behind.end()
 
@@ -351,7 +351,7 @@ def test_a_holder_that_is_stopped_past_its_expiry_loses_to_a_waiter(max_bytes: R
         with max_bytes.replica().holding(["tea"], soon()) as held:
             token = max_bytes.value("tea")
             stopped.send_signal(signal.SIGCONT)
-            _, errors = stopped.communicate(timeout=PATIENCE)
+            _, errors = stopped.communicate(timeout=TIMEOUT_S)
             assert b"LockLost" in errors
             assert max_bytes.value("tea") == token
             assert not held.lost
@@ -386,6 +386,6 @@ def test_two_replicas_under_load_never_hold_one_key_at_once(max_bytes: Room) -> 
                 inside -= 1
 
     for each in [max_bytes.pool.submit(work, number) for number in range(16)]:
-        each.result(PATIENCE)
+        each.result(TIMEOUT_S)
     assert seen == [1] * 400
     assert max_bytes.names() == []

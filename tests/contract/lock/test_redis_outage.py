@@ -15,7 +15,8 @@ from common.deadline import Deadline
 from common.lock.drivers import open_lock
 from common.lock.port import Lock, LockLost, LockUnavailable
 from common.process.logs import set_up_logs
-from tests.support.redis_server import PATIENCE, RedisServer, free_port, redis_server, wait_until
+from tests.support.redis_server import RedisServer, free_port, redis_server
+from tests.support.waiting import TIMEOUT_S, wait_until
 
 QUICK = 1.0  # for what takes milliseconds on a machine that is not busy
 BACK_WITHIN = 5.0
@@ -37,7 +38,7 @@ def opened(url: str) -> Iterator[Lock]:
 
 
 def soon() -> Deadline:
-    return Deadline.after(PATIENCE)
+    return Deadline.after(TIMEOUT_S)
 
 
 def is_guarded(lock: Lock, key: str = "tea") -> bool:
@@ -54,7 +55,7 @@ def counted(name: str) -> float:
 
 
 def assert_back_in_time(lock: Lock) -> None:
-    wait_until(lambda: is_guarded(lock), "the lock is kept in Redis again", within=BACK_WITHIN)
+    wait_until(lambda: is_guarded(lock), "the lock is kept in Redis again", timeout_s=BACK_WITHIN)
 
 
 def test_while_redis_is_down_every_caller_is_told_at_once_and_it_is_used_again_when_it_is_back(
@@ -125,13 +126,13 @@ class Held:
     def _run(self, lock: Lock) -> bool:
         with lock.holding(["tea"], soon()) as held:
             self.has_it.set()
-            assert self.let_go.wait(PATIENCE)
+            assert self.let_go.wait(TIMEOUT_S)
             return not held.lost
 
     def end(self) -> bool:
         """Let go; whether it was guarded until then."""
         self.let_go.set()
-        return self.outcome.result(PATIENCE)
+        return self.outcome.result(TIMEOUT_S)
 
 
 @pytest.fixture
@@ -145,7 +146,7 @@ def test_a_holder_is_told_when_redis_forgot_everything_and_nobody_else_is_harmed
 ) -> None:
     with opened(server.url) as lock, opened(server.url) as other:
         holder = Held(pool, lock)
-        assert holder.has_it.wait(PATIENCE)
+        assert holder.has_it.wait(TIMEOUT_S)
         server.client.flushall()
         with other.holding(["tea"], soon()) as held:
             with pytest.raises(LockLost):
@@ -159,12 +160,12 @@ def test_who_waits_while_redis_forgets_everything_gets_the_lock_within_a_second(
 ) -> None:
     with opened(server.url) as lock, opened(server.url) as other:
         holder = Held(pool, lock)
-        assert holder.has_it.wait(PATIENCE)
+        assert holder.has_it.wait(TIMEOUT_S)
         waiter = Held(pool, other)
         wait_until(lambda: server.client.exists("lock-queue:tea") == 1, "it is in the queue")
         flushed = time.monotonic()
         server.client.flushall()
-        assert waiter.has_it.wait(PATIENCE)
+        assert waiter.has_it.wait(TIMEOUT_S)
         assert time.monotonic() - flushed < 1 + QUICK
         assert waiter.end()
         with pytest.raises(LockLost):
@@ -177,13 +178,13 @@ def test_holder_and_waiter_are_told_when_redis_is_killed_and_comes_back_empty(
     lost = counted("reback_lock_lost_total")
     with opened(server.url) as lock, opened(server.url) as other:
         holder = Held(pool, lock)
-        assert holder.has_it.wait(PATIENCE)
+        assert holder.has_it.wait(TIMEOUT_S)
         waiter = Held(pool, other)
         wait_until(lambda: server.client.exists("lock-queue:tea") == 1, "it is in the queue")
         killed = time.monotonic()
         server.kill()
         with pytest.raises(LockUnavailable):
-            waiter.outcome.result(PATIENCE)
+            waiter.outcome.result(TIMEOUT_S)
         assert time.monotonic() - killed < QUICK
         server.start()
         assert_back_in_time(other)
@@ -251,7 +252,7 @@ def test_connections_that_redis_closes_are_made_anew_and_count_as_no_outage(
             server.client.client_kill_filter(_type="pubsub", skipme=True)
             assert is_guarded(lock)
         holder = Held(pool, lock)
-        assert holder.has_it.wait(PATIENCE)
+        assert holder.has_it.wait(TIMEOUT_S)
         waiter = Held(pool, lock)
         wait_until(lambda: server.client.exists("lock-queue:tea") == 1, "it is in the queue")
         server.client.client_kill_filter(_type="pubsub", skipme=True)

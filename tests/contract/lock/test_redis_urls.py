@@ -8,13 +8,14 @@ from common.deadline import Deadline
 from common.lock.drivers import open_lock
 from common.lock.port import Lock, LockUnavailable
 from tests.support.certificates import Authority
-from tests.support.redis_server import PATIENCE, RedisServer, free_port, redis_server, wait_until
+from tests.support.redis_server import RedisServer, free_port, redis_server
+from tests.support.waiting import TIMEOUT_S, wait_until
 
 
 def is_guarded(lock: Lock) -> bool:
     """Whether a key can be held."""
     try:
-        with lock.holding(["tea"], Deadline.after(PATIENCE)):
+        with lock.holding(["tea"], Deadline.after(TIMEOUT_S)):
             return True
     except LockUnavailable:
         return False
@@ -52,12 +53,12 @@ def test_after_a_failover_the_lock_is_kept_in_the_new_master(tmp_path: Path) -> 
         url = f"redis+sentinel://:pw@127.0.0.1:{free_port()},127.0.0.1:{sentinel.port}/stock-lock/0"
         with opened(url) as lock:  # the first of its Sentinels is not there
             wait_until(lambda: is_guarded(lock), "the Sentinel names the master")
-            with lock.holding(["tea"], Deadline.after(PATIENCE)):
+            with lock.holding(["tea"], Deadline.after(TIMEOUT_S)):
                 assert master.client.exists("tea")
             master.kill()
             wait_until(lambda: replica.client.info("replication")["role"] == "master", "the Sentinel makes it master")
-            wait_until(lambda: is_guarded(lock), "the lock is kept in the new master", within=5)
-            with lock.holding(["tea"], Deadline.after(PATIENCE)):
+            wait_until(lambda: is_guarded(lock), "the lock is kept in the new master", timeout_s=5)
+            with lock.holding(["tea"], Deadline.after(TIMEOUT_S)):
                 assert replica.client.exists("tea")
 
 

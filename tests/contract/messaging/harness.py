@@ -22,17 +22,9 @@ from uuid import uuid4
 from common.clock import SystemClock
 from common.messaging.drivers import open_broker
 from common.messaging.port import Broker, Checker, Delivery, Handler, Message, Resolution
+from tests.support.waiting import TIMEOUT_S, wait_until
 
 WORKER = Path(__file__).with_name("worker.py")
-PATIENCE = 30.0
-"""Seconds that a test waits for what must come; only a failing test waits so long."""
-
-
-def wait_until(condition: Callable[[], bool], what: str, within: float = PATIENCE) -> None:
-    give_up = time.monotonic() + within
-    while not condition():
-        assert time.monotonic() < give_up, f"waited {within} s in vain: {what}"
-        time.sleep(0.005)
 
 
 class Received:
@@ -64,7 +56,7 @@ class Received:
     def keys(self) -> Counter[str]:
         return Counter(delivery.message.key for delivery in self.deliveries)
 
-    def wait_for(self, *keys: str, times: int = 1, within: float = PATIENCE) -> None:
+    def wait_for(self, *keys: str, times: int = 1, timeout_s: float = TIMEOUT_S) -> None:
         """Wait until each key came at least `times` times."""
 
         def came() -> bool:
@@ -73,8 +65,8 @@ class Received:
 
         with self._changed:
             missing = [key for key in keys if key not in {each.message.key for _, each in self._deliveries}]
-            assert self._changed.wait_for(came, within), (
-                f"waited {within} s in vain for {missing or keys} {times} times"
+            assert self._changed.wait_for(came, timeout_s), (
+                f"waited {timeout_s} s in vain for {missing or keys} {times} times"
             )
 
 
@@ -117,7 +109,7 @@ class Worker:
 
     def wait_for(self, event: str, **facts: object) -> dict[str, Any]:
         """Wait for the next line of this kind with these facts; others are kept in `seen`."""
-        give_up = time.monotonic() + PATIENCE
+        give_up = time.monotonic() + TIMEOUT_S
         while True:
             try:
                 line = self._lines.get(timeout=max(0.0, give_up - time.monotonic()))
@@ -140,8 +132,8 @@ class Worker:
 
     def kill(self) -> None:
         self._signal(signal.SIGKILL)
-        self._process.wait(PATIENCE)
-        self._reader.join(PATIENCE)
+        self._process.wait(TIMEOUT_S)
+        self._reader.join(TIMEOUT_S)
 
     def stop(self) -> None:
         self._signal(signal.SIGSTOP)
@@ -156,7 +148,7 @@ class Worker:
         """Let it close its broker; it must exit well."""
         assert self._process.stdin is not None
         self._process.stdin.close()
-        assert self._process.wait(PATIENCE) == 0
+        assert self._process.wait(TIMEOUT_S) == 0
 
     def end(self) -> None:
         if self._process.poll() is None:
@@ -164,7 +156,7 @@ class Worker:
         for pipe in (self._process.stdin, self._process.stdout):
             if pipe is not None:
                 pipe.close()
-        self._reader.join(PATIENCE)
+        self._reader.join(TIMEOUT_S)
 
 
 @dataclass

@@ -20,7 +20,8 @@ from common.messaging.embedded.store import Store, Taken
 from common.messaging.embedded.writer import Write, Writer
 from common.messaging.port import Delivery, Message, Resolution
 from tests.contract.messaging.embedded_files import Open, rows
-from tests.contract.messaging.harness import Database, Received, wait_until
+from tests.contract.messaging.harness import Database, Received
+from tests.support.waiting import wait_until
 
 
 def test_delay_follows_the_clock_port(open_broker: Open) -> None:

@@ -12,7 +12,8 @@ from common.messaging.embedded.url import parse_url
 from common.messaging.port import BrokerUnavailable, Message, Resolution
 from common.messaging.retries import LAST_ATTEMPT_LOST
 from tests.contract.messaging.embedded_files import Open, rows
-from tests.contract.messaging.harness import Database, Received, wait_until
+from tests.contract.messaging.harness import Database, Received
+from tests.support.waiting import wait_until
 
 
 def pages(file: Path) -> int:

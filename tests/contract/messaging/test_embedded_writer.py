@@ -16,7 +16,8 @@ from common.messaging.embedded.store import Lease, Store
 from common.messaging.embedded.writer import Write, Writer
 from common.messaging.port import BrokerUnavailable, Message, Resolution
 from tests.contract.messaging.embedded_files import Open, rows
-from tests.contract.messaging.harness import Received, wait_until
+from tests.contract.messaging.harness import Received
+from tests.support.waiting import wait_until
 
 SECOND = 1_000_000
 

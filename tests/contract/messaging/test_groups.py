@@ -3,7 +3,8 @@
 from threading import Barrier, Event
 
 from common.messaging.port import Delivery, Message
-from tests.contract.messaging.harness import PATIENCE, Harness, Received, wait_until
+from tests.contract.messaging.harness import Harness, Received
+from tests.support.waiting import TIMEOUT_S, wait_until
 
 
 def test_message_arrives_as_it_was_sent(harness: Harness) -> None:
@@ -30,7 +31,7 @@ def test_two_consumers_of_a_group_share_the_work_each_message_once(harness: Harn
     def wait_for_the_other(_: Delivery) -> None:  # or one consumer alone might be quick enough to have them all
         if first.keys and second.keys:
             both_work.set()
-        assert both_work.wait(PATIENCE)
+        assert both_work.wait(TIMEOUT_S)
 
     first, second = Received(wait_for_the_other), Received(wait_for_the_other)
     sender = harness.started(handlers={(topic, "order"): first})

@@ -7,7 +7,8 @@ from threading import Event
 import pytest
 
 from common.messaging.port import Delivery, Message, Resolution
-from tests.contract.messaging.harness import PATIENCE, Database, Harness, Received, wait_until
+from tests.contract.messaging.harness import Database, Harness, Received
+from tests.support.waiting import TIMEOUT_S, wait_until
 
 
 def test_message_of_a_consumer_killed_in_its_handler_goes_to_another(harness: Harness) -> None:
@@ -44,7 +45,7 @@ def test_consumer_that_lost_its_message_does_not_harm_the_next_one(harness: Harn
     stopped.stop()
     harness.started(handlers={(topic, "order"): received})
     # a second time: that is why handlers must be repeatable
-    received.wait_for("order-1", within=PATIENCE + harness.take_over_after)
+    received.wait_for("order-1", timeout_s=TIMEOUT_S + harness.take_over_after)
     stopped.go_on()
     stopped.say("go on")
     stopped.wait_for("lets go", key="order-1", attempt=1)

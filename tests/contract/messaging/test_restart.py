@@ -6,7 +6,8 @@ from threading import Event, Thread
 import pytest
 
 from common.messaging.port import BrokerUnavailable, Delivery, Message, Resolution
-from tests.contract.messaging.harness import Database, Harness, Received, wait_until
+from tests.contract.messaging.harness import Database, Harness, Received
+from tests.support.waiting import wait_until
 
 
 def test_everything_is_still_there_after_a_restart(harness: Harness) -> None:

@@ -6,7 +6,8 @@ from itertools import pairwise
 import pytest
 
 from common.messaging.port import Broker, DeadLetter, Delivery, Message
-from tests.contract.messaging.harness import Harness, Received, wait_until
+from tests.contract.messaging.harness import Harness, Received
+from tests.support.waiting import wait_until
 
 
 def always(delivery: Delivery) -> None:

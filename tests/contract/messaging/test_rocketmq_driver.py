@@ -14,12 +14,13 @@ from common.messaging.drivers import open_broker
 from common.messaging.port import Broker, BrokerUnavailable, Message, Resolution
 from common.messaging.rocketmq.proxy.client import TopicUnusable
 from common.messaging.rocketmq.remoting import connected, queues, read_queue
-from tests.contract.messaging.harness import Received, wait_until
+from tests.contract.messaging.harness import Received
 from tests.contract.messaging.rocketmq_harness import RocketmqHarness
 from tests.contract.messaging.test_retries import always, wait_for_dead_letters
 from tests.support.engines import ROCKETMQ_NAMESERVER, ROCKETMQ_URL
 from tests.support.redis_server import free_port
 from tests.support.rocketmq_topics import Topics
+from tests.support.waiting import wait_until
 
 LEASE_S = 10.0
 
@@ -173,7 +174,7 @@ def test_a_message_for_a_consumer_that_just_closed_comes_to_another(harness: Roc
     for number in range(20):
         staying.publish(Message(topic, str(number), b""))
 
-    second.wait_for(*map(str, range(20)), within=LEASE_S)
+    second.wait_for(*map(str, range(20)), timeout_s=LEASE_S)
     assert first.keys == {}
 
 

@@ -14,9 +14,10 @@ import pytest
 from common.clock import SystemClock
 from common.messaging.drivers import open_broker
 from common.messaging.port import Broker, BrokerUnavailable, Message, Resolution
-from tests.contract.messaging.harness import Database, Received, wait_until
+from tests.contract.messaging.harness import Database, Received
 from tests.contract.messaging.rocketmq_native_harness import native_url
 from tests.support.rocketmq_server import RocketmqServer, rocketmq_server
+from tests.support.waiting import wait_until
 
 pytestmark = pytest.mark.timeout(600)
 
@@ -101,8 +102,8 @@ def test_all_goes_on_after_a_kill_of_broker_and_proxy(server: RocketmqServer, si
     server.start()
     back = time.monotonic()
 
-    site.committed.wait_for("half", within=BACK_WITHIN_S)
-    site.received.wait_for("due meanwhile", within=back + BACK_WITHIN_S - time.monotonic())
+    site.committed.wait_for("half", timeout_s=BACK_WITHIN_S)
+    site.received.wait_for("due meanwhile", timeout_s=back + BACK_WITHIN_S - time.monotonic())
     wait_until(lambda: site.answer == [False, True], "told that it is back", back + BACK_WITHIN_S - time.monotonic())
     say(broker, "after")
     leave_open(broker, "half after")

@@ -5,7 +5,8 @@ from threading import Event, Thread
 import pytest
 
 from common.messaging.port import Broker, Message, Resolution
-from tests.contract.messaging.harness import Database, Harness, Received, wait_until
+from tests.contract.messaging.harness import Database, Harness, Received
+from tests.support.waiting import wait_until
 
 GROUP = "inventory"
 

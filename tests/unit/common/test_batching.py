@@ -8,7 +8,7 @@ import pytest
 
 from common.batching import GroupCommit
 from common.errors import Unavailable
-from tests.support.services import PATIENCE, wait_until
+from tests.support.waiting import TIMEOUT_S, wait_until
 
 
 class Doubling:
@@ -26,7 +26,7 @@ class Doubling:
         self.threads.append(current_thread().name)
         if 0 in numbers:
             self.started.set()
-            assert self.finish.wait(PATIENCE)
+            assert self.finish.wait(TIMEOUT_S)
         if error := self.fails(numbers):
             raise error
         return [2 * number for number in numbers]
@@ -37,13 +37,13 @@ def submitted_meanwhile(work: Doubling, numbers: Sequence[int], largest_batch: i
     batches: GroupCommit[int, int] = GroupCommit(work.execute, shared_errors=Unavailable, largest_batch=largest_batch)
     with ThreadPoolExecutor(len(numbers) + 1) as pool:
         first = pool.submit(batches.submit, 0)
-        assert work.started.wait(PATIENCE)
+        assert work.started.wait(TIMEOUT_S)
         futures = []
         for count, number in enumerate(numbers, 1):
             futures.append(pool.submit(batches.submit, number))
             wait_until(lambda count=count: len(batches) == count, "it waits")  # type: ignore[misc]
         work.finish.set()
-        assert first.result(PATIENCE) == 0
+        assert first.result(TIMEOUT_S) == 0
     return futures
 
 

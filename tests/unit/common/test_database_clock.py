@@ -6,10 +6,10 @@ import pytest
 
 from common.clock import DatabaseClock
 from common.errors import Unavailable
+from tests.support.waiting import TIMEOUT_S
 
 NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
 SECOND = timedelta(seconds=1)
-PATIENCE = 30.0
 
 
 class Server:
@@ -110,7 +110,7 @@ def test_it_runs_on_while_the_server_is_down_and_is_set_again_by_itself(server: 
     clock.start()
     server.down = True
     server.asked.clear()
-    assert server.asked.wait(PATIENCE)
+    assert server.asked.wait(TIMEOUT_S)
     answer = clock.now()
     server.ticks += 5
     assert clock.now() == answer + 5 * SECOND
@@ -118,7 +118,7 @@ def test_it_runs_on_while_the_server_is_down_and_is_set_again_by_itself(server: 
     server.ahead += timedelta(minutes=1)
     server.down = False
     deadline = threading.Event()
-    for _ in range(int(PATIENCE / 0.01)):
+    for _ in range(int(TIMEOUT_S / 0.01)):
         if clock.now() == server.time:
             break
         deadline.wait(0.01)

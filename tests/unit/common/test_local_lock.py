@@ -3,15 +3,14 @@ from collections.abc import Collection
 
 from common.deadline import Deadline
 from common.lock.local import LocalLock
-
-PATIENCE = 30.0
+from tests.support.waiting import TIMEOUT_S
 
 
 def take(lock: LocalLock, keys: Collection[str], name: str, order: list[str]) -> threading.Thread:
     """A thread that takes the keys once and notes when."""
 
     def run() -> None:
-        with lock.holding(keys, Deadline.after(PATIENCE)):
+        with lock.holding(keys, Deadline.after(TIMEOUT_S)):
             order.append(name)
 
     thread = threading.Thread(target=run)
@@ -24,11 +23,11 @@ def take(lock: LocalLock, keys: Collection[str], name: str, order: list[str]) ->
 
 def test_a_later_caller_does_not_pass_one_that_waits_for_its_key_and_others_do() -> None:
     lock, order = LocalLock(), list[str]()
-    with lock.holding(["tea"], Deadline.after(PATIENCE)):
+    with lock.holding(["tea"], Deadline.after(TIMEOUT_S)):
         both = take(lock, ["tea", "milk"], "both", order)
         milk = take(lock, ["milk"], "milk", order)  # free, but promised
-        take(lock, ["sugar"], "sugar", order).join(PATIENCE)
+        take(lock, ["sugar"], "sugar", order).join(TIMEOUT_S)
         assert order == ["sugar"]
-    both.join(PATIENCE)
-    milk.join(PATIENCE)
+    both.join(TIMEOUT_S)
+    milk.join(TIMEOUT_S)
     assert order == ["sugar", "both", "milk"]

@@ -12,7 +12,7 @@ from common.messaging.port import BrokerUnavailable
 from common.messaging.rocketmq.native import membership as keeper_module
 from common.messaging.rocketmq.native.membership import ConnectionMonitor, Member
 from common.messaging.rocketmq.remoting import Answer, Queue, TopicMissing
-from tests.support.redis_server import wait_until
+from tests.support.waiting import wait_until
 
 PRODUCER = Member("test-halves", "test-halves", consumes=False, instance="abc")
 CONSUMER = Member("test-messages", "test-messages-order", consumes=True, instance="abc-0")

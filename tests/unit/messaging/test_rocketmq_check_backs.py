@@ -12,7 +12,7 @@ from common.messaging.port import Message, Resolution
 from common.messaging.rocketmq.messages import to_client
 from common.messaging.rocketmq.proxy.check_backs import MOST_WAITING, CheckBackWorkers
 from common.messaging.rocketmq.topology import Topology
-from tests.contract.messaging.harness import wait_until
+from tests.support.waiting import wait_until
 
 if TYPE_CHECKING:
     from common.messaging.rocketmq.proxy.client import Question

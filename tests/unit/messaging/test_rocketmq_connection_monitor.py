@@ -11,7 +11,7 @@ import pytest
 from common.messaging.port import BrokerUnavailable
 from common.messaging.rocketmq.proxy.client import Sender
 from common.messaging.rocketmq.proxy.connection import Connection, ConnectionMonitor
-from tests.contract.messaging.harness import wait_until
+from tests.support.waiting import wait_until
 
 OFTEN_S = 0.02
 

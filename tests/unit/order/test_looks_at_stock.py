@@ -14,7 +14,7 @@ from order_srv.adapters import stock_client
 from order_srv.adapters.stock_client import Refused, StockClient
 from order_srv.domain.order import Line
 from reback.inventory.v1 import inventory_pb2 as pb
-from tests.support.services import PATIENCE, wait_until
+from tests.support.waiting import TIMEOUT_S, wait_until
 
 
 class RefusedCall(grpc.RpcError):
@@ -52,12 +52,12 @@ def read_as_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
 def after_refusal_of(inventory: Inventory, *skus: str) -> StockClient:
     client = StockClient(cast("Any", inventory))
     with pytest.raises(Refused):
-        client.sell("order", [Line(sku, sku, 1, 1) for sku in skus], Deadline.after(PATIENCE))
+        client.sell("order", [Line(sku, sku, 1, 1) for sku in skus], Deadline.after(TIMEOUT_S))
     return client
 
 
 def look(client: StockClient, quantities: dict[str, int]) -> None:
-    client.reject_known_shortage(quantities, Deadline.after(PATIENCE))
+    client.reject_known_shortage(quantities, Deadline.after(TIMEOUT_S))
 
 
 def test_what_was_not_short_lately_is_not_looked_at() -> None:
@@ -85,12 +85,12 @@ def test_callers_who_come_during_a_look_share_the_next_one() -> None:
 
     def hold() -> None:
         begun.set()
-        assert answers.wait(PATIENCE)
+        assert answers.wait(TIMEOUT_S)
 
     inventory.before_answer = hold
     with ThreadPoolExecutor(8) as pool:
         first = pool.submit(look, client, {"tea": 1})
-        assert begun.wait(PATIENCE)
+        assert begun.wait(TIMEOUT_S)
         short = [pool.submit(look, client, {"tea": 1}) for _ in range(3)]
         enough = pool.submit(look, client, {"jam": 5})
         wait_until(lambda: len(client.looked) == len(short) + 1, "they wait")
