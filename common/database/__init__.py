@@ -1,7 +1,8 @@
 """Connections and transactions, on SQLite or on a MySQL server, by URL."""
 
-from common.database.database import Database, Statement, padded
+from common.database.database import Database
 from common.database.errors import CommitUnknown, DatabaseUnavailable, Overtaken
+from common.database.sql import Statement, padded
 from common.database.times import TimeField, from_micros, to_micros
 
 __all__ = [

@@ -1,16 +1,13 @@
 """One place for connections and transactions.
 
-A use case hands a piece of work to `Database.write` and it happens as one transaction, repeated whole when others were
-in the way. Nothing outside this room opens a connection.
+A use case hands a piece of work to `Database.write`, which runs it as one transaction and repeats it whole when others
+were in the way. Nothing outside this package opens a connection.
 """
 
-import random
 import threading
-import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime
-from functools import cache
 from itertools import chain
 from pathlib import Path
 from typing import Any, Final, TypeVar
@@ -18,31 +15,18 @@ from typing import Any, Final, TypeVar
 import peewee
 from playhouse.migrations import Runner
 from playhouse.pool import MaxConnectionsExceeded
-from tenacity import (
-    RetryCallState,
-    Retrying,
-    retry_if_exception_type,
-    stop_before_delay,
-    wait_random_exponential,
-)
-from tenacity.stop import stop_base
 
 from common.clock import Clock, DatabaseClock, SystemClock
 from common.database.drivers import open_driver
 from common.database.errors import Contended, DatabaseUnavailable
 from common.database.port import ENGINES_ERRORS, Trouble
-from common.metrics import DATABASE_REPEATS
+from common.database.retry import pause_before_first_repeat, retrying
+from common.database.sql import Statement, insert_statement, update_statement, with_placeholder
 
 T = TypeVar("T")
 
-Statement = tuple[str, Sequence[Any]]
-"""SQL that every engine knows, with `?` for each value; and its values."""
-
 _BUSY_TIMEOUT_S: Final = 5.0
-_PATIENCE_S: Final = 15.0
-_TRIES_TOLD: Final = 10  # of work that names itself what to repeat it for
-_FIRST_PAUSE_S: Final = 0.01
-_LONGEST_PAUSE_S: Final = 0.5
+_TIMEOUT_S: Final = 15.0
 _ROWS_AT_ONCE: Final = 128
 _CHANGED_AT_ONCE: Final = 32  # a server's time to plan an OR of keys grows with their square
 
@@ -55,7 +39,7 @@ class Database:
             the parameters of `MysqlUrl`.
         connections: How many may be open at once; one more waits `busy_timeout` and is then `DatabaseUnavailable`.
         busy_timeout: Seconds that one try waits for what others hold (whole ones on a server, at least 1).
-        patience: Seconds in which a transaction is tried again while others are in its way.
+        timeout: Seconds for which a transaction is tried again while others are in its way.
     """
 
     def __init__(
@@ -64,9 +48,9 @@ class Database:
         *,
         connections: int = 80,
         busy_timeout: float = _BUSY_TIMEOUT_S,
-        patience: float = _PATIENCE_S,
+        timeout: float = _TIMEOUT_S,
     ) -> None:
-        self._repeating = _repeating(patience)
+        self._retrying = retrying(timeout)
         self._driver = open_driver(url, connections, busy_timeout)
         self._own = threading.local()  # of each thread: the statements `at_commit` of its transaction
         self._clock: DatabaseClock | None = None
@@ -149,9 +133,9 @@ class Database:
         try:
             return self._attempt(work, repeat_on)  # nearly always enough, and tenacity costs 36 µs
         except Contended:
-            time.sleep(random.uniform(0, _FIRST_PAUSE_S))  # noqa: S311 no secret
+            pause_before_first_repeat()
         try:
-            result: T = self._repeating(self._attempt, work, repeat_on)
+            result: T = self._retrying(self._attempt, work, repeat_on)
         except Contended as contended:
             cause = contended.__cause__
             if isinstance(cause, repeat_on):
@@ -182,7 +166,7 @@ class Database:
         Returns:
             The engine's cursor. Its `rowcount` counts the rows that an UPDATE found, changed or not.
         """
-        return self.engine.execute_sql(_worded(statement, self.engine.param), values)
+        return self.engine.execute_sql(with_placeholder(statement, self.engine.param), values)
 
     def execute_many(self, statement: str, rows: Sequence[tuple[Any, ...]]) -> int:
         """Run a statement once for each row, within `write`; the quick way for many rows.
@@ -196,7 +180,7 @@ class Database:
         """
         with peewee.__exception_wrapper__:  # type: ignore[attr-defined]
             cursor = self.engine.cursor()
-            cursor.executemany(_worded(statement, self.engine.param), rows)
+            cursor.executemany(with_placeholder(statement, self.engine.param), rows)
             touched: int = cursor.rowcount
             return touched
 
@@ -209,7 +193,7 @@ class Database:
         if not statements:
             return []
         value = self.engine.param
-        return self._driver.run_all([(_worded(text, value), values) for text, values in statements])
+        return self._driver.run_all([(with_placeholder(text, value), values) for text, values in statements])
 
     def at_commit(self, statements: Sequence[Statement], guarded: Sequence[tuple[Statement, int]] = ()) -> None:
         """Have statements run at the end of this `write`, in one trip with its COMMIT where the engine allows that.
@@ -226,8 +210,8 @@ class Database:
             raise AssertionError("there is no transaction to go with")
         value = self.engine.param
         self._own.at_commit += (
-            *((_worded(text, value), values, None) for text, values in statements),
-            *((_worded(text, value), values, finds) for (text, values), finds in guarded),
+            *((with_placeholder(text, value), values, None) for text, values in statements),
+            *((with_placeholder(text, value), values, finds) for (text, values), finds in guarded),
         )
 
     def insert_many(self, into: str, rows: Sequence[tuple[Any, ...]]) -> None:
@@ -240,7 +224,7 @@ class Database:
         Row by row would let every other thread in between, and a busy process would crawl.
 
         Args:
-            into: The table and its columns: `sale (order_sn, state)`.
+            into: The table and its columns: `account (name, balance)`.
             rows: The values, each as the engine takes it.
         """
         done = 0
@@ -248,7 +232,7 @@ class Database:
             # Powers of two where few statements are kept prepared: SQLite parses for longer than it writes.
             count = 1 << left.bit_length() - 1 if self._driver.prepares else left
             some = rows[done : done + count]
-            yield _insert_statement(into, count, len(some[0])), list(chain.from_iterable(some))
+            yield insert_statement(into, count, len(some[0])), list(chain.from_iterable(some))
             done += count
 
     def updating(
@@ -257,15 +241,15 @@ class Database:
         """Statements that change many rows alike, each with how many rows it ought to find.
 
         Args:
-            what: The table and its new values: `stock SET available = available - ?`.
+            what: The table and its new values: `account SET balance = balance - ?`.
             values: Of `what`.
-            key: What makes out one row: `sku = ? AND version = ?`.
+            key: The condition that identifies one row: `name = ? AND version = ?`.
             keys: The values of `key`, a row each.
         """
         at_once = 1 if self._driver.prepares else _CHANGED_AT_ONCE
         for done in range(0, len(keys), at_once):
             some = keys[done : done + at_once]
-            yield (_update_statement(what, key, len(some)), [*values, *chain.from_iterable(some)]), len(some)
+            yield (update_statement(what, key, len(some)), [*values, *chain.from_iterable(some)]), len(some)
 
     def close(self) -> None:
         """Close every connection, also those in use."""
@@ -309,10 +293,7 @@ class Database:
 
     def _commit(self) -> None:
         statements, self._own.at_commit = self._own.at_commit, []
-        if statements:
-            self._driver.commit_with(statements)
-        else:
-            self._driver.commit()
+        self._driver.commit(statements)
 
     def _assert_no_transaction(self) -> None:
         if not self.engine.is_closed() and self.engine.in_transaction():
@@ -329,48 +310,3 @@ class Database:
             if self._driver.trouble(error) in (None, Trouble.RULE_BROKEN):
                 raise
             raise DatabaseUnavailable(self._driver.explain(error)) from error
-
-
-def _repeating(patience: float) -> Retrying:
-    return Retrying(
-        retry=retry_if_exception_type(Contended),
-        # All of a pause is random: with a fixed part, those who met once meet again.
-        wait=wait_random_exponential(multiplier=_FIRST_PAUSE_S, max=_LONGEST_PAUSE_S),
-        stop=stop_before_delay(patience) | _ToldOftenEnough(),
-        before=lambda _: DATABASE_REPEATS.inc(),
-        reraise=True,
-    )
-
-
-class _ToldOftenEnough(stop_base):
-    """Whether the work named what to repeat it for, and that has happened as often as it is repeated for it."""
-
-    def __call__(self, retry_state: RetryCallState) -> bool:
-        error = retry_state.outcome.exception() if retry_state.outcome is not None else None
-        named = retry_state.args[1]
-        return error is not None and isinstance(error.__cause__, named) and retry_state.attempt_number >= _TRIES_TOLD
-
-
-def padded(keys: Sequence[T]) -> list[T]:
-    """Keys for an `IN (…)`, the last one repeated until there are a power of two of them.
-
-    So an engine meets few statements, and can keep them prepared.
-    """
-    size = 1 << (len(keys) - 1).bit_length() if keys else 0
-    return [*keys, *list(keys[-1:]) * (size - len(keys))]
-
-
-@cache
-def _worded(statement: str, value: str) -> str:
-    return statement.replace("?", value)
-
-
-@cache
-def _insert_statement(into: str, rows: int, columns: int) -> str:
-    row = f"({', '.join('?' * columns)})"
-    return f"INSERT INTO {into} VALUES {', '.join([row] * rows)}"  # noqa: S608 made of what this program wrote itself
-
-
-@cache
-def _update_statement(what: str, key: str, rows: int) -> str:
-    return f"UPDATE {what} WHERE {' OR '.join([key] * rows)}"

@@ -1,4 +1,4 @@
-"""What `Database` needs of an engine: each driver's own way to begin, to hold rows, to tell what went wrong."""
+"""What `Database` needs of an engine: to begin transactions, to hold rows, to explain errors."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
@@ -13,7 +13,10 @@ from playhouse.migrations import Runner
 from common.database.errors import CommitUnknown
 
 ENGINES_ERRORS: Final = (peewee.DatabaseError, peewee.InterfaceError, OSError)
-"""What an engine's trouble is told by."""
+"""What engines raise."""
+
+FinalStatement = tuple[str, Sequence[Any], int | None]
+"""A statement, its values, and how many rows it has to find; None: any number."""
 
 
 class Trouble(Enum):
@@ -22,11 +25,11 @@ class Trouble(Enum):
     CONTENDED = auto()
     """Others were in the way: the transaction is to be rolled back, and may be repeated whole."""
     LOST = auto()
-    """The connection is gone: a transaction that was not told to commit never will be, and may be repeated whole."""
+    """The connection is gone: a transaction that was not sent COMMIT never commits, and may be repeated whole."""
     UNAVAILABLE = auto()
     """The engine can't serve: out of reach, full, stopping, or it refuses this client."""
     RULE_BROKEN = auto()
-    """A guard of a table refused a row, though the engine does not say so by an IntegrityError."""
+    """A table's CHECK refused a row, though the engine does not raise an IntegrityError for it."""
 
 
 class Driver(ABC):
@@ -54,7 +57,10 @@ class Driver(ABC):
 
     @abstractmethod
     def begin(self) -> None:
-        """Begin a transaction that writes, by its first statement at the latest; each sees what is committed then."""
+        """Begin a transaction that writes, with its first statement at the latest.
+
+        Each of its statements sees what is committed by then.
+        """
 
     @abstractmethod
     def begin_snapshot(self) -> None:
@@ -64,32 +70,32 @@ class Driver(ABC):
     def run_all(self, statements: Sequence[tuple[str, Sequence[Any]]]) -> list[int]:
         """Run statements one after the other, in as few trips as the engine allows; how many rows each found."""
 
-    def commit(self) -> None:
-        """Commit.
+    @abstractmethod
+    def commit(self, statements: Sequence[FinalStatement] = ()) -> None:
+        """Run the last statements and commit, in as few trips as the engine allows.
 
         Raises:
-            CommitUnknown: It got no answer.
-            Any other error: It did not happen.
+            CommitUnknown: The connection was lost, so that nobody knows how far the engine came.
+            Overtaken: A statement found other rows than it had to. Nothing was committed.
+            Any other error: A statement or COMMIT failed. Nothing was committed.
         """
+
+    def commit_alone(self) -> None:
+        """Send COMMIT; raises as `commit` does."""
         try:
             self.engine.commit()
         except ENGINES_ERRORS as error:
-            if self.trouble(error) is Trouble.CONTENDED:
-                raise  # the engine says itself that it did not happen
-            raise CommitUnknown("the connection was lost at COMMIT") from error
+            self.raise_if_unknown(error)
+            raise
 
-    @abstractmethod
-    def commit_with(self, statements: Sequence[tuple[str, Sequence[Any], int | None]]) -> None:
-        """Run statements and commit, in as few trips as the engine allows.
-
-        Args:
-            statements: Each with its values, and with how many rows it has to find; None: that does not matter.
+    def raise_if_unknown(self, error: Exception) -> None:
+        """After a COMMIT that failed: only an engine that says itself that others were in the way did not commit.
 
         Raises:
-            CommitUnknown: It is not known how far the engine came.
-            Overtaken: A statement found other rows than it had to. It did not commit.
-            Any other error: A statement or COMMIT failed of it. It did not commit.
+            CommitUnknown: For every other error.
         """
+        if self.trouble(error) is not Trouble.CONTENDED:
+            raise CommitUnknown("the connection was lost at COMMIT") from error
 
     @abstractmethod
     def roll_back(self) -> None:
@@ -101,15 +107,15 @@ class Driver(ABC):
 
     @abstractmethod
     def trouble(self, error: Exception) -> Trouble | None:
-        """What an error means; None: it is nobody's trouble but a bug's, or a broken rule that says so itself."""
+        """What an error means; None: it is a bug, or an IntegrityError."""
 
     @abstractmethod
     def explain(self, error: Exception) -> str:
-        """What to tell of an UNAVAILABLE one; names no secret."""
+        """The text for an UNAVAILABLE error; has no secret."""
 
     @abstractmethod
     def migrate(self, runner: Runner) -> list[str]:
-        """Apply what is not applied yet, one replica at a time; the names of what this call applied."""
+        """Apply the missing migrations, one replica at a time; the names of those that this call applied."""
 
     @abstractmethod
     def time(self) -> datetime:

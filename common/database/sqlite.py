@@ -14,7 +14,7 @@ from playhouse.pool import PooledSqliteDatabase
 from tenacity import Retrying, retry_if_exception, stop_after_delay, wait_random
 
 from common.database.errors import Contended, Overtaken
-from common.database.port import Driver, Trouble
+from common.database.port import Driver, FinalStatement, Trouble
 
 _LONGEST_PAUSE_S: Final = 0.05  # of who waits to put the file in WAL mode
 
@@ -56,11 +56,11 @@ class SqliteDriver(Driver):
     def run_all(self, statements: Sequence[tuple[str, Sequence[Any]]]) -> list[int]:
         return [self.engine.execute_sql(statement, values).rowcount for statement, values in statements]
 
-    def commit_with(self, statements: Sequence[tuple[str, Sequence[Any], int | None]]) -> None:
+    def commit(self, statements: Sequence[FinalStatement] = ()) -> None:
         found = self.run_all([(statement, values) for statement, values, _ in statements])
         if any(finds not in (None, rows) for rows, (_, _, finds) in zip(found, statements, strict=True)):
             raise Overtaken
-        self.commit()
+        self.commit_alone()
 
     def roll_back(self) -> None:
         # What failed has often ended the transaction already, and the first error is the one that tells.

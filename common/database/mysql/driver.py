@@ -21,7 +21,7 @@ from common.database.mysql.errors import error_number, explanation, is_answer, t
 from common.database.mysql.migrations import migrating, resumable
 from common.database.mysql.pool import MysqlPool
 from common.database.mysql.url import MysqlUrl
-from common.database.port import ENGINES_ERRORS, Driver, Trouble
+from common.database.port import ENGINES_ERRORS, Driver, FinalStatement, Trouble
 
 _SNAPSHOT: Final = (
     "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ",
@@ -78,7 +78,10 @@ class MysqlDriver(Driver):
                 found.append(cursor.rowcount)
         return found
 
-    def commit_with(self, statements: Sequence[tuple[str, Sequence[Any], int | None]]) -> None:
+    def commit(self, statements: Sequence[FinalStatement] = ()) -> None:
+        if not statements:
+            self.commit_alone()
+            return
         # One packet: the server stops at the first statement that fails, and then COMMIT is none of those it runs.
         texts: list[str] = []
         to_find: dict[int, int] = {}
@@ -97,8 +100,8 @@ class MysqlDriver(Driver):
                         raise CommitUnknown("the server answered to fewer statements than it was sent")
         except ENGINES_ERRORS as error:
             at_commit = len(found) == len(texts)
-            if not is_answer(error) or (at_commit and self.trouble(error) is not Trouble.CONTENDED):
-                raise CommitUnknown("the connection was lost at COMMIT") from error
+            if at_commit or not is_answer(error):
+                self.raise_if_unknown(error)
             if not at_commit and error_number(error) == _OUT_OF_RANGE and texts[len(found)].startswith(_SET):
                 raise Overtaken from error
             raise

@@ -147,7 +147,7 @@ def test_while_another_process_holds_the_file_too_long_everyone_is_told(
     tmp_path: Path,
 ) -> None:
     file = tmp_path / "inventory.db"
-    with open_shop(file, make_database=lambda url: Database(url, busy_timeout=0.01, patience=0.1)) as shop:
+    with open_shop(file, make_database=lambda url: Database(url, busy_timeout=0.01, timeout=0.1)) as shop:
         shop.stock_up(tea=1)
         other = sqlite3.connect(file, isolation_level=None)
         other.execute("BEGIN IMMEDIATE")

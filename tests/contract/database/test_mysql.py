@@ -98,7 +98,7 @@ def test_a_deadlock_is_repeated_whole(harness: MysqlHarness) -> None:
 
 def test_pitfall_03_a_storm_of_reversed_lists_ends_with_every_addition(harness: MysqlHarness) -> None:
     # Sixteen who meet all the time: on a busy machine the unluckiest takes longer than the default of 15 s.
-    databases = [harness.open(patience=120), harness.open(patience=120)]
+    databases = [harness.open(timeout=120), harness.open(timeout=120)]
     databases[0].write(lambda: databases[0].insert_many("note (word, number)", [(key, 0) for key in KEYS]))
     started = threading.Barrier(16)
 

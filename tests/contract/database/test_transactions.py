@@ -153,7 +153,7 @@ def test_who_is_held_up_by_others_tries_again_until_it_is_done(harness: Harness)
 def test_who_is_held_up_for_too_long_is_told_unavailable_and_wrote_nothing(
     harness: Harness,
 ) -> None:
-    database = harness.open(busy_timeout=0.005, patience=0.1)
+    database = harness.open(busy_timeout=0.005, timeout=0.1)
     with harness.in_the_way(), pytest.raises(DatabaseUnavailable) as refused:
         put(database, "a", 1)
 
