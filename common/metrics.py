@@ -3,7 +3,6 @@
 Nothing is served unless `…_METRICS_LISTEN` names an address; counting costs about a microsecond either way.
 """
 
-from collections.abc import Callable
 from typing import Final
 
 from prometheus_client import Counter, Histogram, start_http_server
@@ -29,30 +28,25 @@ DATABASE_REPEATS: Final = Counter(
 )
 
 
-def serve_metrics(listen: str) -> Callable[[], None]:
-    """Serve `http://host:port/metrics`.
+class MetricsServer:
+    """Serves `http://host:port/metrics`.
 
     Args:
-        listen: `host:port`; empty: do nothing.
+        listen: `host:port`; port 0 takes a free one.
 
-    Returns:
-        A function that stops it.
+    Attributes:
+        address: `host:port` with the port that it got.
 
     Raises:
         OSError: It can't listen there.
     """
-    if not listen:
-        return _nothing
-    host, port = split_address(listen)
-    server, thread = start_http_server(port, addr=host.strip("[]"))
 
-    def stop() -> None:
-        server.shutdown()
-        server.server_close()
-        thread.join()
+    def __init__(self, listen: str) -> None:
+        host, port = split_address(listen)
+        self._server, self._thread = start_http_server(port, addr=host.strip("[]"))
+        self.address = f"{host}:{self._server.server_port}"
 
-    return stop
-
-
-def _nothing() -> None:
-    pass
+    def stop(self) -> None:
+        self._server.shutdown()
+        self._server.server_close()
+        self._thread.join()

@@ -5,7 +5,7 @@ import sys
 from typing import Final, Protocol
 
 from common.errors import Unavailable
-from common.metrics import serve_metrics
+from common.metrics import MetricsServer
 from common.process.stop_signal import StopSignal
 from common.rpc.server import CannotListen
 
@@ -30,20 +30,22 @@ class Runnable(Protocol):
 def serve(
     program: str, listen_variable: str, service: Runnable, stop_signal: StopSignal, metrics_listen: str = ""
 ) -> None:
-    """Serve until told to stop. What it prints is one line, `order_srv ready on 127.0.0.1:50051`, when it serves.
+    """Start a service, say that it is ready, serve until a signal stops it, and end in order.
 
-    When an engine that it needs is not there at the start, it says so on stderr and exits with 1.
+    It prints one line once it serves: `order_srv ready on 127.0.0.1:50051`, and when it serves metrics too,
+    `order_srv ready on 127.0.0.1:50051, metrics on 127.0.0.1:9100`. When it can't start, it says why on stderr and
+    exits: with 2 when a setting is wrong, with 1 when an engine that it needs is out of reach.
 
     Args:
         program: The name in that line.
-        listen_variable: The setting to blame when it can't listen: then it says so on stderr and exits with 2.
+        listen_variable: The variable that says where it listens, for the error when it can't.
         service: What to serve.
-        stop_signal: The word to stop. Make it before the service, so that it is never lost.
-        metrics_listen: Where to serve what is counted, `host:port`; empty: nowhere.
+        stop_signal: Ends it. Make it before the service, so that an early signal is not lost.
+        metrics_listen: Where to serve metrics, `host:port`; empty: nowhere.
     """
     asked = service.address
     try:
-        stop_metrics = serve_metrics(metrics_listen)
+        metrics = MetricsServer(metrics_listen) if metrics_listen else None
     except OSError as error:
         variable = listen_variable.replace("_LISTEN", "_METRICS_LISTEN")
         sys.stderr.write(f"{variable}={metrics_listen!r}: can't listen on {metrics_listen}: {error.strerror}\n")
@@ -53,7 +55,7 @@ def serve(
         # What is there now stays: the garbage collector need not walk through it again, which stops calls for 20 ms.
         gc.collect()
         gc.freeze()
-        sys.stdout.write(f"{program} ready on {service.address}\n")
+        sys.stdout.write(_ready_line(program, service.address, metrics))
         sys.stdout.flush()
         stop_signal.wait()
     except CannotListen as error:
@@ -64,4 +66,9 @@ def serve(
         sys.exit(_NOT_NOW)
     finally:
         service.stop()  # threads that a failed start left behind would keep the process alive
-        stop_metrics()
+        if metrics is not None:
+            metrics.stop()
+
+
+def _ready_line(program: str, address: str, metrics: MetricsServer | None) -> str:
+    return f"{program} ready on {address}" + (f", metrics on {metrics.address}\n" if metrics else "\n")

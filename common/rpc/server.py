@@ -133,7 +133,9 @@ class Server:
         try:
             port = self._server.add_insecure_port(self.address)
         except RuntimeError as error:
-            raise CannotListen(f"can't listen on {self.address}: taken, or no address of this machine") from error
+            raise CannotListen(
+                f"can't listen on {self.address}: the port is taken, or this machine has no such address"
+            ) from error
         self.address = f"{host}:{port}"
         self._server.start()
 

@@ -15,7 +15,7 @@ from typing import Final, Self
 
 from scripts.lib.signals import signals_held_back
 
-_READY: Final = re.compile(r"^(\w+) ready on (\S+)$", re.MULTILINE)
+_READY: Final = re.compile(r"^(\w+) ready on ([^\s,]+)(, metrics on \S+)?$", re.MULTILINE)
 _POLL_S: Final = 0.02
 _LAST_WORDS: Final = 15  # lines of a log that are shown when its service failed
 

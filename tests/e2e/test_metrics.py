@@ -1,5 +1,6 @@
 """What a service counts, fetched as Prometheus does."""
 
+import re
 from pathlib import Path
 from urllib.request import urlopen
 
@@ -9,6 +10,15 @@ from scripts.lib.services import ServiceFailed
 from tests.faults.harness import process
 from tests.support.redis_server import free_port
 from tests.support.services import inventory_settings, order_settings
+
+
+def test_the_ready_line_tells_the_free_port_of_the_metrics(tmp_path: Path) -> None:
+    with process(tmp_path, inventory_settings(tmp_path, metrics_listen="127.0.0.1:0")) as service:
+        ready = rf"inventory_srv ready on {service.address}, metrics on (127\.0\.0\.1:\d+)$"
+        told = re.search(ready, service.log.read_text(), re.MULTILINE)
+        assert told
+        with urlopen(f"http://{told[1]}/metrics", timeout=30) as answer:
+            assert b"reback_lock_wait_seconds_count" in answer.read()
 
 
 def test_a_service_serves_its_metrics_where_it_is_told(tmp_path: Path) -> None:
