@@ -13,7 +13,7 @@ from inventory_srv.bootstrap import build as build_inventory
 from inventory_srv.settings import InventorySettings
 from order_srv.bootstrap import build as build_order
 from order_srv.settings import OrderSettings
-from tests.component.order_life.broker import Engine, ScriptedBroker
+from tests.support.scripted_broker import Engine, ScriptedBroker
 from tests.support.waiting import TIMEOUT_S
 
 INVENTORY, ORDER = "reback.inventory.v1.InventoryService", "reback.order.v1.OrderService"

@@ -16,7 +16,9 @@ from order_srv.crash_points import CrashPoint
 from order_srv.domain.messages import ORDER_TIMEOUT, Reback, Timeout
 from order_srv.domain.order_state import Cause, CloseCause, Closing
 from reback.order.v1 import order_pb2 as pb
-from tests.faults.harness import BrokerLock, InventoryProxy, until_done
+from tests.support.broker_file import BrokerLock
+from tests.support.inventory_proxy import InventoryProxy
+from tests.support.repeated_calls import until_done
 from tests.support.services import Services, create_request, pay_request
 from tests.support.tables import let_orders_be_due
 from tests.support.worlds import world_of

@@ -10,13 +10,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
-from threading import Event, Lock
 from typing import Any, Final, TypeVar
 
-import grpc
-
 from common.clock import Clock, ManualClock
-from common.database import CommitUnknown, Database, DatabaseUnavailable
 from common.messaging.port import (
     Broker,
     BrokerUnavailable,
@@ -28,15 +24,16 @@ from common.messaging.port import (
     Message,
     Resolution,
 )
-from common.rpc.errors import to_domain_error
 from order_srv.domain.messages import Reback
 from order_srv.domain.order_state import Cause
-from tests.faults.harness import InventoryProxy, proxied
 from tests.support.books import Books
 from tests.support.databases import url_of
+from tests.support.holds import Holds
+from tests.support.inventory_proxy import InventoryProxy, proxied
+from tests.support.lossy_database import LossyDatabase
 from tests.support.services import Services, running_inventory, running_order
 from tests.support.tables import state_of, unsettled
-from tests.support.waiting import TIMEOUT_S, wait_until
+from tests.support.waiting import wait_until
 from tests.support.worlds import SHORT_BROKER, world_of
 
 T = TypeVar("T")
@@ -51,97 +48,6 @@ NOBODY_ASKS: Final = SHORT_BROKER.replace("check_after=1", "check_after=86400")
 _DEAD: Final = frozenset({"CLOSED", "FAILED"})
 _MOMENTS: Final = 60
 _A_WHILE: Final = timedelta(milliseconds=20)
-
-
-class Held:
-    """One place at a point: the first to come there stays until it is released."""
-
-    def __init__(self) -> None:
-        self.taken = False
-        self._here = Event()
-        self._released = Event()
-
-    def wait(self) -> None:
-        """Wait until somebody is held."""
-        assert self._here.wait(TIMEOUT_S), "nobody came to the point"
-
-    def release(self) -> None:
-        self._released.set()
-
-    def stay(self) -> None:
-        self._here.set()
-        self._released.wait(TIMEOUT_S)
-
-
-class Points:
-    """A `crash_hook` that holds the first who comes to a point; everybody else passes."""
-
-    def __init__(self) -> None:
-        self._held: dict[str, Held] = {}
-        self._taking = Lock()
-
-    def __call__(self, point: str) -> None:
-        with self._taking:
-            held = self._held.get(point)
-            if held is None or held.taken:
-                return
-            held.taken = True
-        held.stay()
-
-    def hold(self, point: str) -> Held:
-        """Hold the next who comes to `point`."""
-        held = self._held[point] = Held()
-        return held
-
-    def release_all(self) -> None:
-        for held in self._held.values():
-            held.taken = True
-            held.release()
-
-
-class LossyDatabase(Database):
-    """Loses its connection at the COMMIT that a test picks."""
-
-    def __init__(self, url: str) -> None:
-        super().__init__(url)
-        self.down = False
-        self._picked: Callable[[], bool] | None = None
-        self._happens = False
-        self._then_down = False
-
-    def lose_commit(self, picked: Callable[[], bool], *, happens: bool, then_down: bool = False) -> None:
-        """Lose the connection at one COMMIT.
-
-        Args:
-            picked: Asked within each transaction before its COMMIT; the first that it says yes to is lost.
-            happens: Whether the COMMIT takes place.
-            then_down: Whether the database can't be reached from then on, until `down` is set to False.
-        """
-        self._picked, self._happens, self._then_down = picked, happens, then_down
-
-    @property
-    def lost(self) -> bool:
-        """Whether the picked COMMIT came."""
-        return self._picked is None
-
-    @contextmanager
-    def reading(self) -> Iterator[None]:
-        if self.down:
-            raise DatabaseUnavailable("the database is down")
-        with super().reading():
-            yield
-
-    def _commit(self) -> None:
-        if self._picked is None or not self._picked():
-            super()._commit()
-            return
-        self.down = self._then_down
-        self._picked = None
-        if self._happens:
-            super()._commit()
-        else:
-            self.engine.rollback()
-        raise CommitUnknown("the connection was lost")
 
 
 @dataclass
@@ -232,7 +138,7 @@ class Stage:
     shop: Services
     proxy: InventoryProxy
     clock: ManualClock
-    points: Points
+    holds: Holds
     database: LossyDatabase
     broker: WatchedBroker
     callers: ThreadPoolExecutor
@@ -280,13 +186,6 @@ class Stage:
         return books
 
 
-def rpc_error(call: "Future[Any]") -> str:
-    """The reason of the error that a call ended with."""
-    error = call.exception(TIMEOUT_S)
-    assert isinstance(error, grpc.RpcError), f"no error: {call.result()}"
-    return to_domain_error(error).reason
-
-
 @contextmanager
 def stage(
     folder: Path,
@@ -297,7 +196,7 @@ def stage(
     **settings: Any,
 ) -> Iterator[Stage]:
     """Both services on one manual clock; the order service's broker may have another one."""
-    clock, points = clock or ManualClock(), Points()
+    clock, holds = clock or ManualClock(), Holds()
     broker_settings = world_of(folder).broker(broker_parameters)
     database = LossyDatabase(url_of(folder, "order"))
     broker = WatchedBroker(world_of(folder).open_broker(broker_clock or clock, broker_parameters), folder)
@@ -310,16 +209,16 @@ def stage(
     }
     with (
         ThreadPoolExecutor(32) as callers,
-        running_inventory(folder, broker_settings, clock=clock, crash_hook=points) as inventory,
+        running_inventory(folder, broker_settings, clock=clock, crash_hook=holds) as inventory,
         proxied(inventory.address) as proxy,
         running_order(
-            folder, proxy.address, quiet | settings, clock=clock, crash_hook=points, database=database, broker=broker
+            folder, proxy.address, quiet | settings, clock=clock, crash_hook=holds, database=database, broker=broker
         ) as order,
     ):
         shop = Services(folder, inventory, order)
         try:
-            yield Stage(shop, proxy, clock, points, database, broker, callers)
+            yield Stage(shop, proxy, clock, holds, database, broker, callers)
         finally:
             database.down = False
-            points.release_all()
+            holds.release_all()
             shop.close()

@@ -13,8 +13,9 @@ from order_srv.domain.messages import ORDER_REBACK, ORDER_TIMEOUT
 from order_srv.domain.order_state import Cause, State
 from reback.inventory.v1 import inventory_pb2 as stock_pb
 from reback.order.v1 import order_pb2 as pb
-from tests.faults.harness import half_messages, lose_broker, messages
-from tests.faults.stage import CHECK_AFTER, CREATING_GRACE, PAY_WITHIN, SWEEP_GRACE, Stage, rpc_error, stage
+from tests.faults.stage import CHECK_AFTER, CREATING_GRACE, PAY_WITHIN, SWEEP_GRACE, Stage, stage
+from tests.support.broker_file import half_messages, lose_broker, messages
+from tests.support.rpc_errors import reason_of
 from tests.support.waiting import wait_until
 from tests.support.worlds import SHORT_BROKER, World
 
@@ -66,12 +67,12 @@ def test_asked_again_about_a_live_order_nothing_is_given_back(asking_again: Stag
 
 
 def test_asked_again_about_a_cancel_that_lost_to_a_payment_the_order_stays_paid(asking_again: Stage) -> None:
-    order, cancelling = unpaid(asking_again), asking_again.points.hold("close_half_sent")
+    order, cancelling = unpaid(asking_again), asking_again.holds.at("close_half_sent")
     cancelled = asking_again.calling(lambda: cancel(asking_again, order))
     cancelling.wait()
     asking_again.shop.pay(order)
     cancelling.release()
-    assert rpc_error(cancelled) == "ORDER_PAID"
+    assert reason_of(cancelled) == "ORDER_PAID"
     asked_again(asking_again, order, Cause.CLOSE, [ROLLBACK, ROLLBACK])
     asking_again.settle()
     assert (asking_again.shop.get(order).state, rebacks(asking_again, order)) == (pb.ORDER_STATE_PAID, 0)
@@ -97,7 +98,7 @@ def test_create_of_an_order_that_is_closed_by_then_commits_when_asked_again_and_
 
 def test_asked_again_about_a_refused_create_nothing_is_given_back(asking_again: Stage) -> None:
     user, sku = asking_again.shop.new_user(), asking_again.shop.new_sku(ALL)
-    assert rpc_error(asking_again.calling(lambda: asking_again.shop.create(user, {sku: ALL + 1}))) == "NO_STOCK"
+    assert reason_of(asking_again.calling(lambda: asking_again.shop.create(user, {sku: ALL + 1}))) == "NO_STOCK"
     (order,) = asking_again.shop.orders_of(user)
     asked_again(asking_again, order, Cause.CREATE, [ROLLBACK, COMMIT])  # dead for good: a tombstone, no stock
     asking_again.settle()
@@ -112,7 +113,7 @@ def test_close_whose_check_backs_are_exhausted_is_settled_by_the_sweeper(timed_w
         order = unpaid(at)
         closed = OrderRow.select().where(OrderRow.state == State.CLOSED)
         at.database.lose_commit(lambda: closed.exists(at.database.engine), happens=True, then_down=True)
-        assert rpc_error(at.calling(lambda: cancel(at, order))) == "OUTCOME_UNKNOWN"
+        assert reason_of(at.calling(lambda: cancel(at, order))) == "OUTCOME_UNKNOWN"
         at.pass_time_until(lambda: bool(at.broker.dead_letters(ORDER_REBACK, "%check-back")), "the broker gives up")
         at.database.down = False
         at.settle()
@@ -153,7 +154,7 @@ def left_creating(at: Stage, sku: str) -> pb.Order:
     user = at.shop.new_user()
     last = OrderRow.select().where((OrderRow.user_id == user) & (OrderRow.state == State.UNPAID))
     at.database.lose_commit(lambda: last.exists(at.database.engine), happens=False)
-    assert rpc_error(at.calling(lambda: at.shop.create(user, {sku: 3}))) == "OUTCOME_UNKNOWN"
+    assert reason_of(at.calling(lambda: at.shop.create(user, {sku: 3}))) == "OUTCOME_UNKNOWN"
     (order,) = at.shop.orders_of(user)
     assert order.state == pb.ORDER_STATE_CREATING
     return order

@@ -21,8 +21,8 @@ from order_srv.domain.order_state import Cause, CloseCause, Closing
 from reback.order.v1 import order_pb2 as pb
 from scripts.cluster.cluster import Cluster
 from scripts.cluster.topics import make_topics
-from tests.faults.harness import until_done
 from tests.support.clusters import BROKER, own_cluster
+from tests.support.repeated_calls import until_done
 from tests.support.services import Services
 from tests.support.tables import let_orders_be_due, sale_states, states, unsettled
 from tests.support.waiting import wait_until

@@ -22,8 +22,9 @@ from reback.inventory.v1 import inventory_pb2 as pb
 from reback.inventory.v1.inventory_pb2_grpc import InventoryServiceStub
 from reback.order.v1 import order_pb2 as order_pb
 from reback.order.v1.order_pb2_grpc import OrderServiceStub
-from tests.faults.harness import NOT_YET, Process
 from tests.support.consul_server import ConsulServer, consul_server
+from tests.support.repeated_calls import REPEATABLE
+from tests.support.service_process import Process
 from tests.support.services import create_request, inventory_settings, running_order
 from tests.support.tables import rows
 from tests.support.waiting import TIMEOUT_S, wait_until
@@ -302,4 +303,4 @@ def test_orders_fail_clearly_until_there_is_an_inventory_and_are_created_soon_af
         site.start()
         wait_until(lambda: _stocked(site), "the client knows it", BACK_WITHIN)
         wait_until(created, "an order", BACK_WITHIN)
-        assert set(codes[:-1]) <= NOT_YET
+        assert set(codes[:-1]) <= REPEATABLE

@@ -9,7 +9,8 @@ from order_srv.crash_points import CrashPoint
 from order_srv.domain.order_state import Cause
 from reback.inventory.v1 import inventory_pb2 as stock_pb
 from reback.order.v1 import order_pb2 as pb
-from tests.faults.stage import A_MOMENT, CHECK_AFTER, CREATING_GRACE, NOBODY_ASKS, Stage, rpc_error, stage
+from tests.faults.stage import A_MOMENT, CHECK_AFTER, CREATING_GRACE, NOBODY_ASKS, Stage, stage
+from tests.support.rpc_errors import reason_of
 from tests.support.services import create_request
 from tests.support.waiting import wait_until
 from tests.support.worlds import World
@@ -53,7 +54,7 @@ def assert_lives(on: Stage, order: pb.Order, sku: str) -> None:
 
 @pytest.mark.parametrize("point", BEFORE_THE_MOVE)
 def test_check_back_past_the_grace_wins_over_a_create_that_did_not_move_yet(asking: Stage, point: CrashPoint) -> None:
-    user, sku, held = asking.shop.new_user(), asking.shop.new_sku(), asking.points.hold(point)
+    user, sku, held = asking.shop.new_user(), asking.shop.new_sku(), asking.holds.at(point)
     creating = asking.calling(lambda: asking.shop.create(user, {sku: 3}))
     held.wait()
     order_sn = asking.newest_order_sn(user)
@@ -61,13 +62,13 @@ def test_check_back_past_the_grace_wins_over_a_create_that_did_not_move_yet(aski
     wait_until(lambda: sale_is_returned(asking, order_sn), "stock back")
     assert asking.broker.said(order_sn, Cause.CREATE) == [Resolution.COMMIT]
     held.release()
-    assert rpc_error(creating) == "ORDER_FAILED"
+    assert reason_of(creating) == "ORDER_FAILED"
     assert_failed_once(asking, order_sn, sku)
 
 
 @pytest.mark.parametrize("point", BEFORE_THE_MOVE)
 def test_create_wins_over_a_check_back_within_the_grace(asking: Stage, point: CrashPoint) -> None:
-    user, sku, held = asking.shop.new_user(), asking.shop.new_sku(), asking.points.hold(point)
+    user, sku, held = asking.shop.new_user(), asking.shop.new_sku(), asking.holds.at(point)
     creating = asking.calling(lambda: asking.shop.create(user, {sku: 3}))
     held.wait()
     order_sn = asking.newest_order_sn(user)
@@ -81,7 +82,7 @@ def test_create_wins_over_a_check_back_within_the_grace(asking: Stage, point: Cr
 
 
 def test_check_back_after_the_move_leaves_the_order_alone(asking: Stage) -> None:
-    user, sku, held = asking.shop.new_user(), asking.shop.new_sku(), asking.points.hold(CrashPoint.CREATE_MOVED)
+    user, sku, held = asking.shop.new_user(), asking.shop.new_sku(), asking.holds.at(CrashPoint.CREATE_MOVED)
     creating = asking.calling(lambda: asking.shop.create(user, {sku: 3}))
     held.wait()
     order_sn = asking.newest_order_sn(user)
@@ -93,7 +94,7 @@ def test_check_back_after_the_move_leaves_the_order_alone(asking: Stage) -> None
 
 @pytest.mark.parametrize("point", BEFORE_THE_MOVE)
 def test_sweeper_past_the_grace_wins_over_a_create_that_did_not_move_yet(silent: Stage, point: CrashPoint) -> None:
-    user, sku, held = silent.shop.new_user(), silent.shop.new_sku(), silent.points.hold(point)
+    user, sku, held = silent.shop.new_user(), silent.shop.new_sku(), silent.holds.at(point)
     creating = silent.calling(lambda: silent.shop.create(user, {sku: 3}))
     held.wait()
     order_sn = silent.newest_order_sn(user)
@@ -101,13 +102,13 @@ def test_sweeper_past_the_grace_wins_over_a_create_that_did_not_move_yet(silent:
     silent.sweep()
     assert sale_is_returned(silent, order_sn)
     held.release()
-    assert rpc_error(creating) == "ORDER_FAILED"
+    assert reason_of(creating) == "ORDER_FAILED"
     assert_failed_once(silent, order_sn, sku)
 
 
 @pytest.mark.parametrize("point", BEFORE_THE_MOVE)
 def test_create_wins_over_a_sweeper_within_the_grace(silent: Stage, point: CrashPoint) -> None:
-    user, sku, held = silent.shop.new_user(), silent.shop.new_sku(), silent.points.hold(point)
+    user, sku, held = silent.shop.new_user(), silent.shop.new_sku(), silent.holds.at(point)
     creating = silent.calling(lambda: silent.shop.create(user, {sku: 3}))
     held.wait()
     silent.pass_time(CREATING_GRACE - A_MOMENT)
@@ -121,24 +122,24 @@ def test_create_wins_over_a_sweeper_within_the_grace(silent: Stage, point: Crash
 
 
 def test_refused_create_that_the_broker_failed_first_is_told_why_and_commits_nothing_twice(asking: Stage) -> None:
-    user, sku, held = asking.shop.new_user(), asking.shop.new_sku(), asking.points.hold(CrashPoint.CREATE_REFUSED)
+    user, sku, held = asking.shop.new_user(), asking.shop.new_sku(), asking.holds.at(CrashPoint.CREATE_REFUSED)
     creating = asking.calling(lambda: asking.shop.create(user, {sku: 11}))
     held.wait()
     order_sn = asking.newest_order_sn(user)
     asking.pass_time(CREATING_GRACE + A_MOMENT)
     wait_until(lambda: asking.broker.said(order_sn, Cause.CREATE) == [Resolution.COMMIT], "an answer to the broker")
     held.release()
-    assert rpc_error(creating) == "NO_STOCK"
+    assert reason_of(creating) == "NO_STOCK"
     assert_failed_once(asking, order_sn, sku)
 
 
 def test_repeat_of_a_running_create_waits_and_gets_its_order(silent: Stage) -> None:
-    user, sku, held = silent.shop.new_user(), silent.shop.new_sku(), silent.points.hold(CrashPoint.CREATE_SOLD)
+    user, sku, held = silent.shop.new_user(), silent.shop.new_sku(), silent.holds.at(CrashPoint.CREATE_SOLD)
     request = create_request(user, {sku: 3})
     first = silent.calling(lambda: silent.shop.order.CreateOrder(request))
     held.wait()
     repeats = [silent.calling(lambda: silent.shop.order.CreateOrder(request)) for _ in range(4)]
-    assert rpc_error(silent.calling(lambda: silent.shop.order.CreateOrder(request, timeout=0.5))) in {
+    assert reason_of(silent.calling(lambda: silent.shop.order.CreateOrder(request, timeout=0.5))) in {
         "ORDER_CREATING",
         "DEADLINE_EXCEEDED",  # by the client's own clock
     }
@@ -149,7 +150,7 @@ def test_repeat_of_a_running_create_waits_and_gets_its_order(silent: Stage) -> N
 
 
 def test_repeat_of_a_create_that_the_sweeper_failed_is_a_new_order(silent: Stage) -> None:
-    user, sku, held = silent.shop.new_user(), silent.shop.new_sku(), silent.points.hold(CrashPoint.CREATE_SOLD)
+    user, sku, held = silent.shop.new_user(), silent.shop.new_sku(), silent.holds.at(CrashPoint.CREATE_SOLD)
     request = create_request(user, {sku: 3})
     first = silent.calling(lambda: silent.shop.order.CreateOrder(request))
     held.wait()
@@ -157,6 +158,6 @@ def test_repeat_of_a_create_that_the_sweeper_failed_is_a_new_order(silent: Stage
     silent.sweep()
     second = silent.shop.order.CreateOrder(request)
     held.release()
-    assert rpc_error(first) == "ORDER_FAILED"
+    assert reason_of(first) == "ORDER_FAILED"
     assert silent.shop.order.CreateOrder(request) == second
     assert_lives(silent, second, sku)

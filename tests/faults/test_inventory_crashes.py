@@ -16,7 +16,7 @@ from inventory_srv.crash_points import CrashPoint
 from inventory_srv.entrypoints.consumers import TOPIC
 from reback.inventory.v1 import inventory_pb2 as pb
 from reback.inventory.v1.inventory_pb2_grpc import InventoryServiceStub
-from tests.faults.harness import Process, process
+from tests.support.service_process import Process, process
 from tests.support.services import inventory_settings, running_inventory
 from tests.support.tables import sale_states
 from tests.support.waiting import TIMEOUT_S, wait_until

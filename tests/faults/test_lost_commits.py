@@ -20,17 +20,9 @@ from order_srv.domain.messages import ORDER_TIMEOUT
 from order_srv.domain.order_state import Cause, State
 from order_srv.domain.payment import Outcome
 from reback.order.v1 import order_pb2 as pb
-from tests.faults.harness import lose_messages
-from tests.faults.stage import (
-    CHECK_AFTER,
-    CREATING_GRACE,
-    NOBODY_ASKS,
-    PAY_WITHIN,
-    SWEEP_GRACE,
-    Stage,
-    rpc_error,
-    stage,
-)
+from tests.faults.stage import CHECK_AFTER, CREATING_GRACE, NOBODY_ASKS, PAY_WITHIN, SWEEP_GRACE, Stage, stage
+from tests.support.broker_file import lose_messages
+from tests.support.rpc_errors import reason_of
 from tests.support.services import create_request, pay_request
 from tests.support.waiting import wait_until
 from tests.support.worlds import World
@@ -274,7 +266,7 @@ def test_sweep_whose_close_is_unclear_goes_on_next_time(at: Stage, happens: bool
 
 
 def test_sweep_whose_failure_is_unclear_goes_on_next_time(silent: Stage, happens: bool, down: bool) -> None:
-    held = silent.points.hold(CrashPoint.CREATE_SOLD)
+    held = silent.holds.at(CrashPoint.CREATE_SOLD)
     create = silent.calling(creating(silent))
     held.wait()
     (order,) = silent.shop.orders_of(min(silent.shop.users))
@@ -282,7 +274,7 @@ def test_sweep_whose_failure_is_unclear_goes_on_next_time(silent: Stage, happens
     silent.database.lose_commit(an_order_is(silent, State.FAILED), happens=happens, then_down=down)
     assert_swept_in_two_rounds(silent, order, "FAILED")
     held.release()
-    assert rpc_error(create) == "ORDER_FAILED"
+    assert reason_of(create) == "ORDER_FAILED"
 
 
 @pytest.mark.parametrize("round_lost", ["noted as returned", "put off"])
@@ -313,7 +305,7 @@ def assert_swept_in_two_rounds(at: Stage, order: pb.Order, step: str) -> None:
 
 def test_check_back_whose_move_is_unclear_is_asked_again(at: Stage, happens: bool, down: bool) -> None:
     order = unpaid(at)
-    held = at.points.hold(CrashPoint.CLOSE_HALF_SENT)
+    held = at.holds.at(CrashPoint.CLOSE_HALF_SENT)
     request = pb.CancelOrderRequest(user_id=order.user_id, order_sn=order.order_sn, reason="not mine")
     cancels = at.calling(lambda: at.shop.order.CancelOrder(request))
     held.wait()

@@ -15,11 +15,12 @@ import pytest
 
 from reback.inventory.v1 import inventory_pb2 as stock_pb
 from reback.order.v1 import order_pb2 as pb
-from tests.faults.harness import Process, process, until_done
 from tests.support.databases import ask
 from tests.support.mariadb_server import MariadbServer, mariadb_server
 from tests.support.redis_server import free_port
+from tests.support.repeated_calls import until_done
 from tests.support.rpc_errors import RpcFailure, rpc_error
+from tests.support.service_process import Process, process
 from tests.support.services import Services, create_request, inventory_settings, order_settings
 from tests.support.tables import rows
 from tests.support.waiting import TIMEOUT_S, wait_until

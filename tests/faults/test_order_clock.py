@@ -11,8 +11,9 @@ from common.clock import Clock, ManualClock
 from order_srv.crash_points import CrashPoint
 from order_srv.domain.messages import ORDER_TIMEOUT, Timeout
 from reback.order.v1 import order_pb2 as pb
-from tests.faults.harness import messages
-from tests.faults.stage import A_MOMENT, CREATING_GRACE, PAY_WITHIN, SWEEP_GRACE, Stage, rpc_error, stage
+from tests.faults.stage import A_MOMENT, CREATING_GRACE, PAY_WITHIN, SWEEP_GRACE, Stage, stage
+from tests.support.broker_file import messages
+from tests.support.rpc_errors import reason_of
 from tests.support.waiting import wait_until
 from tests.support.worlds import World
 
@@ -90,7 +91,7 @@ def test_order_stays_open_while_its_services_clock_is_set_back(at: Stage) -> Non
 
 
 def test_create_is_not_failed_early_while_its_services_clock_is_set_back(at: Stage) -> None:
-    user, sku, held = at.shop.new_user(), at.shop.new_sku(ALL), at.points.hold(CrashPoint.CREATE_SOLD)
+    user, sku, held = at.shop.new_user(), at.shop.new_sku(ALL), at.holds.at(CrashPoint.CREATE_SOLD)
     creating = at.calling(lambda: at.shop.create(user, {sku: 3}))
     held.wait()
     at.pass_time(-OFF)
@@ -101,6 +102,6 @@ def test_create_is_not_failed_early_while_its_services_clock_is_set_back(at: Sta
     at.pass_time(2 * A_MOMENT)
     at.sweep()
     held.release()
-    assert rpc_error(creating) == "ORDER_FAILED"
+    assert reason_of(creating) == "ORDER_FAILED"
     at.settle()
     assert at.shop.available(sku) == ALL

@@ -8,9 +8,11 @@ import pytest
 
 from order_srv.crash_points import CrashPoint
 from order_srv.settings import OrderSettings
-from tests.faults.harness import BrokerLock, InventoryProxy, half_messages, process, proxied
 from tests.faults.order_crash_scenarios import BROKER, SCENARIOS, STOCK, Scenario, Scene
 from tests.support.books import assert_books_balance
+from tests.support.broker_file import BrokerLock, half_messages
+from tests.support.inventory_proxy import InventoryProxy, proxied
+from tests.support.service_process import process
 from tests.support.services import Services, order_settings, running_inventory, running_order
 from tests.support.tables import states, unsettled
 from tests.support.waiting import wait_until

@@ -15,8 +15,9 @@ from order_srv.domain.order_state import Cause
 from order_srv.entrypoints.consumers import GROUP
 from reback.inventory.v1 import inventory_pb2 as stock_pb
 from reback.order.v1 import order_pb2 as pb
-from tests.faults.harness import lose_messages, messages
-from tests.faults.stage import A_MOMENT, CREATING_GRACE, PAY_WITHIN, SWEEP_GRACE, Stage, rpc_error, stage
+from tests.faults.stage import A_MOMENT, CREATING_GRACE, PAY_WITHIN, SWEEP_GRACE, Stage, stage
+from tests.support.broker_file import lose_messages, messages
+from tests.support.rpc_errors import reason_of
 from tests.support.services import create_request
 from tests.support.waiting import wait_until
 from tests.support.worlds import SHORT_BROKER, World
@@ -76,7 +77,7 @@ def test_sell_that_arrives_after_its_reback_is_refused(at: Stage) -> None:
     user, sku, arrives = at.shop.new_user(), at.shop.new_sku(ALL), Event()
     at.proxy.before["Sell"] = arrives.wait
     creating = at.calling(lambda: at.shop.order.CreateOrder(create_request(user, {sku: 3}), timeout=2.0))
-    assert rpc_error(creating) in {"ORDER_FAILED", "DEADLINE_EXCEEDED"}
+    assert reason_of(creating) in {"ORDER_FAILED", "DEADLINE_EXCEEDED"}
     (order,) = at.shop.orders_of(user)
     all_handled(at, ORDER_REBACK)
     at.settle()
@@ -91,7 +92,7 @@ def test_sell_that_arrives_after_its_reback_is_refused(at: Stage) -> None:
 def test_sell_whose_answer_is_lost_is_not_repeated_and_returned_once(at: Stage) -> None:
     user, sku = at.shop.new_user(), at.shop.new_sku(ALL)
     at.proxy.lose_answers("Sell")
-    assert rpc_error(at.calling(lambda: at.shop.create(user, {sku: 3}))) == "ORDER_FAILED"
+    assert reason_of(at.calling(lambda: at.shop.create(user, {sku: 3}))) == "ORDER_FAILED"
     (order,) = at.shop.orders_of(user)
     assert at.broker.said(order.order_sn, Cause.CREATE) == [Resolution.COMMIT]
     all_handled(at, ORDER_REBACK)
@@ -103,10 +104,10 @@ def test_sell_whose_answer_is_lost_is_not_repeated_and_returned_once(at: Stage) 
 
 def test_sell_that_timed_out_and_was_committed_later_is_returned(at: Stage) -> None:
     user, sku = at.shop.new_user(), at.shop.new_sku(ALL)
-    commit = at.points.hold(InventoryPoint.BATCH_BEFORE_COMMIT)
+    commit = at.holds.at(InventoryPoint.BATCH_BEFORE_COMMIT)
     creating = at.calling(lambda: at.shop.order.CreateOrder(create_request(user, {sku: 3}), timeout=2.0))
     commit.wait()
-    assert rpc_error(creating) in {"ORDER_FAILED", "DEADLINE_EXCEEDED"}
+    assert reason_of(creating) in {"ORDER_FAILED", "DEADLINE_EXCEEDED"}
     wait_until(lambda: at.shop.orders_of(user)[0].state == pb.ORDER_STATE_FAILED, "failed")
     commit.release()
     all_handled(at, ORDER_REBACK)
@@ -134,7 +135,7 @@ def test_timeout_that_comes_early_is_put_off_and_closes_the_order_when_it_is_due
 
 
 def test_timeout_of_an_order_that_is_being_created_is_put_off_until_it_is_at_rest(at: Stage) -> None:
-    user, sku, sold = at.shop.new_user(), at.shop.new_sku(ALL), at.points.hold("create_timeout_sent")
+    user, sku, sold = at.shop.new_user(), at.shop.new_sku(ALL), at.holds.at("create_timeout_sent")
     creating = at.calling(lambda: at.shop.create(user, {sku: 3}))
     sold.wait()
     at.broker.publish(timeout_of(at.shop.orders_of(user)[0]).to_message())
@@ -238,7 +239,7 @@ def test_create_that_the_broker_fails_is_failed_and_its_repeat_is_a_new_order(
     request = create_request(user, {sku: 3})
     at.broker.broken.add(method)
     at.broker.takes = takes
-    assert rpc_error(at.calling(lambda: at.shop.order.CreateOrder(request))) == answer
+    assert reason_of(at.calling(lambda: at.shop.order.CreateOrder(request))) == answer
     at.broker.broken.clear()
     (failed,) = at.shop.orders_of(user)
     assert (failed.state, failed.failure_reason) == (pb.ORDER_STATE_FAILED, failure)
@@ -252,7 +253,7 @@ def test_create_that_the_broker_fails_is_failed_and_its_repeat_is_a_new_order(
 
 def test_the_timeout_of_an_order_that_inventory_refused_changes_nothing(at: Stage) -> None:
     user, sku = at.shop.new_user(), at.shop.new_sku(ALL)
-    assert rpc_error(at.calling(lambda: at.shop.create(user, {sku: ALL + 1}))) == "NO_STOCK"
+    assert reason_of(at.calling(lambda: at.shop.create(user, {sku: ALL + 1}))) == "NO_STOCK"
     (refused,) = at.shop.orders_of(user)
     at.pass_time(PAY_WITHIN + A_MOMENT)
     all_handled(at, ORDER_TIMEOUT)
@@ -285,7 +286,7 @@ def test_cancel_whose_half_message_fails_leaves_the_order_to_the_broker(at: Stag
     order = unpaid(at)
     at.broker.broken.add("in_transaction")
     at.broker.takes = takes
-    assert rpc_error(at.calling(lambda: cancel(at, order))) == "BROKER_UNAVAILABLE"
+    assert reason_of(at.calling(lambda: cancel(at, order))) == "BROKER_UNAVAILABLE"
     at.broker.broken.clear()
     assert at.shop.get(order).state == pb.ORDER_STATE_UNPAID
     assert cancel(at, order).close_cause == pb.CLOSE_CAUSE_CANCEL

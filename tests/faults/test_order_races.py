@@ -13,8 +13,9 @@ from order_srv.crash_points import CrashPoint
 from order_srv.domain.messages import ORDER_TIMEOUT
 from order_srv.domain.order_state import Cause
 from reback.order.v1 import order_pb2 as pb
-from tests.faults.harness import lose_messages
-from tests.faults.stage import CHECK_AFTER, NOBODY_ASKS, PAY_WITHIN, SWEEP_GRACE, Stage, rpc_error, stage
+from tests.faults.stage import CHECK_AFTER, NOBODY_ASKS, PAY_WITHIN, SWEEP_GRACE, Stage, stage
+from tests.support.broker_file import lose_messages
+from tests.support.rpc_errors import reason_of
 from tests.support.waiting import TIMEOUT_S, wait_until
 from tests.support.worlds import World
 
@@ -97,7 +98,7 @@ def refund_reason(paid: Future[Any]) -> int:
 
 
 def test_payment_wins_over_a_timeout_that_did_not_move_yet(at: Stage) -> None:
-    order, timeout = unpaid(at), at.points.hold(CrashPoint.CLOSE_HALF_SENT)
+    order, timeout = unpaid(at), at.holds.at(CrashPoint.CLOSE_HALF_SENT)
     at.timeout_comes()
     timeout.wait()
     assert at.shop.pay(order).payment.outcome == pb.PAYMENT_OUTCOME_APPLIED  # due, but not yet closed
@@ -107,7 +108,7 @@ def test_payment_wins_over_a_timeout_that_did_not_move_yet(at: Stage) -> None:
 
 
 def test_payment_after_a_timeout_that_moved_is_to_be_refunded(at: Stage) -> None:
-    order, timeout = unpaid(at), at.points.hold(CrashPoint.CLOSE_MOVED)
+    order, timeout = unpaid(at), at.holds.at(CrashPoint.CLOSE_MOVED)
     at.timeout_comes()
     timeout.wait()
     assert refund_reason(paying(at, order)) == pb.REFUND_REASON_CLOSED
@@ -118,7 +119,7 @@ def test_payment_after_a_timeout_that_moved_is_to_be_refunded(at: Stage) -> None
 
 def test_timeout_that_meets_a_payment_in_its_transaction_leaves_the_order_paid(at: Stage) -> None:
     order = unpaid(at)
-    payment, timeout = at.points.hold(CrashPoint.PAY_BEFORE_COMMIT), at.points.hold(CrashPoint.CLOSE_HALF_SENT)
+    payment, timeout = at.holds.at(CrashPoint.PAY_BEFORE_COMMIT), at.holds.at(CrashPoint.CLOSE_HALF_SENT)
     at.timeout_comes()
     timeout.wait()
     being_paid = paying(at, order)
@@ -135,7 +136,7 @@ def test_timeout_that_meets_a_payment_in_its_transaction_leaves_the_order_paid(a
 
 @pytest.mark.parametrize("point", [CrashPoint.CLOSE_HALF_SENT, CrashPoint.CLOSE_MOVED])
 def test_one_of_timeout_and_cancel_closes_the_order_when_the_timeout_is_held(at: Stage, point: CrashPoint) -> None:
-    order, timeout = unpaid(at), at.points.hold(point)
+    order, timeout = unpaid(at), at.holds.at(point)
     at.timeout_comes()
     timeout.wait()
     cancelled = cancelling(at, order).result()
@@ -148,7 +149,7 @@ def test_one_of_timeout_and_cancel_closes_the_order_when_the_timeout_is_held(at:
 
 @pytest.mark.parametrize("point", [CrashPoint.CLOSE_HALF_SENT, CrashPoint.CLOSE_MOVED])
 def test_one_of_timeout_and_cancel_closes_the_order_when_the_cancel_is_held(silent: Stage, point: CrashPoint) -> None:
-    order, cancel = unpaid(silent), silent.points.hold(point)
+    order, cancel = unpaid(silent), silent.holds.at(point)
     being_cancelled = cancelling(silent, order)
     cancel.wait()
     silent.timeout_comes()
@@ -163,18 +164,18 @@ def test_one_of_timeout_and_cancel_closes_the_order_when_the_cancel_is_held(sile
 
 
 def test_cancel_that_did_not_move_yet_is_told_of_the_payment(at: Stage) -> None:
-    order, cancel = unpaid(at), at.points.hold(CrashPoint.CLOSE_HALF_SENT)
+    order, cancel = unpaid(at), at.holds.at(CrashPoint.CLOSE_HALF_SENT)
     being_cancelled = cancelling(at, order)
     cancel.wait()
     at.shop.pay(order)
     cancel.release()
-    assert rpc_error(being_cancelled) == "ORDER_PAID"
+    assert reason_of(being_cancelled) == "ORDER_PAID"
     assert is_sure(at, order, Cause.CLOSE) is Resolution.ROLLBACK
     assert_lives(at, order, pb.ORDER_STATE_PAID)
 
 
 def test_payment_after_a_cancel_that_moved_is_to_be_refunded(at: Stage) -> None:
-    order, cancel = unpaid(at), at.points.hold(CrashPoint.CLOSE_MOVED)
+    order, cancel = unpaid(at), at.holds.at(CrashPoint.CLOSE_MOVED)
     being_cancelled = cancelling(at, order)
     cancel.wait()
     assert refund_reason(paying(at, order)) == pb.REFUND_REASON_CLOSED
@@ -184,16 +185,16 @@ def test_payment_after_a_cancel_that_moved_is_to_be_refunded(at: Stage) -> None:
 
 
 def test_cancel_that_meets_a_payment_in_its_transaction_is_told_of_it(at: Stage) -> None:
-    order, payment = unpaid(at), at.points.hold(CrashPoint.PAY_BEFORE_COMMIT)
+    order, payment = unpaid(at), at.holds.at(CrashPoint.PAY_BEFORE_COMMIT)
     being_paid = paying(at, order)
     payment.wait()
-    cancel = at.points.hold(CrashPoint.CLOSE_HALF_SENT)
+    cancel = at.holds.at(CrashPoint.CLOSE_HALF_SENT)
     being_cancelled = cancelling(at, order)
     cancel.wait()
     cancel.release()  # it waits for the row
     payment.release()
     assert being_paid.result().payment.outcome == pb.PAYMENT_OUTCOME_APPLIED
-    assert rpc_error(being_cancelled) == "ORDER_PAID"
+    assert reason_of(being_cancelled) == "ORDER_PAID"
     assert_lives(at, order, pb.ORDER_STATE_PAID)
 
 
@@ -201,22 +202,22 @@ def test_cancel_that_meets_a_payment_in_its_transaction_is_told_of_it(at: Stage)
 
 
 def test_refund_that_did_not_move_yet_is_told_that_the_order_is_finished(at: Stage) -> None:
-    order, refund = paid(at), at.points.hold(CrashPoint.REFUND_HALF_SENT)
+    order, refund = paid(at), at.holds.at(CrashPoint.REFUND_HALF_SENT)
     being_refunded = refunding(at, order)
     refund.wait()
     assert finishing(at, order).result().state == pb.ORDER_STATE_FINISHED
     refund.release()
-    assert rpc_error(being_refunded) == "ORDER_FINISHED"
+    assert reason_of(being_refunded) == "ORDER_FINISHED"
     assert is_sure(at, order, Cause.REFUND) is Resolution.ROLLBACK
     now = assert_lives(at, order, pb.ORDER_STATE_FINISHED)
     assert [each.outcome for each in now.payments] == [pb.PAYMENT_OUTCOME_APPLIED]
 
 
 def test_finish_after_a_refund_that_moved_is_told_that_the_order_is_closed(at: Stage) -> None:
-    order, refund = paid(at), at.points.hold(CrashPoint.REFUND_MOVED)
+    order, refund = paid(at), at.holds.at(CrashPoint.REFUND_MOVED)
     being_refunded = refunding(at, order)
     refund.wait()
-    assert rpc_error(finishing(at, order)) == "ORDER_CLOSED"
+    assert reason_of(finishing(at, order)) == "ORDER_CLOSED"
     refund.release()
     assert being_refunded.result().state == pb.ORDER_STATE_CLOSED
     assert_closed_once(at, order, pb.CLOSE_CAUSE_REFUND)
@@ -224,7 +225,7 @@ def test_finish_after_a_refund_that_moved_is_told_that_the_order_is_closed(at: S
 
 @pytest.mark.parametrize("point", [CrashPoint.REFUND_HALF_SENT, CrashPoint.REFUND_MOVED])
 def test_two_refunds_send_the_money_and_the_stock_back_once(at: Stage, point: CrashPoint) -> None:
-    order, first = paid(at), at.points.hold(point)
+    order, first = paid(at), at.holds.at(point)
     being_refunded = refunding(at, order, "first")
     first.wait()
     second = refunding(at, order, "second").result()
@@ -237,7 +238,7 @@ def test_two_refunds_send_the_money_and_the_stock_back_once(at: Stage, point: Cr
 
 
 def test_second_payment_during_a_refund_is_to_be_refunded_too(at: Stage) -> None:
-    order, refund = paid(at), at.points.hold(CrashPoint.REFUND_HALF_SENT)
+    order, refund = paid(at), at.holds.at(CrashPoint.REFUND_HALF_SENT)
     being_refunded = refunding(at, order)
     refund.wait()
     assert refund_reason(paying(at, order)) == pb.REFUND_REASON_ALREADY_PAID
@@ -251,7 +252,7 @@ def test_second_payment_during_a_refund_is_to_be_refunded_too(at: Stage) -> None
 
 
 def test_sweeper_wins_over_a_timeout_that_did_not_move_yet(silent: Stage) -> None:
-    order, timeout = unpaid(silent), silent.points.hold(CrashPoint.CLOSE_HALF_SENT)
+    order, timeout = unpaid(silent), silent.holds.at(CrashPoint.CLOSE_HALF_SENT)
     silent.timeout_comes()
     timeout.wait()
     silent.pass_time(SWEEP_GRACE)
@@ -263,7 +264,7 @@ def test_sweeper_wins_over_a_timeout_that_did_not_move_yet(silent: Stage) -> Non
 
 
 def test_sweeper_leaves_an_order_alone_that_the_timeout_moved(silent: Stage) -> None:
-    order, timeout = unpaid(silent), silent.points.hold(CrashPoint.CLOSE_MOVED)
+    order, timeout = unpaid(silent), silent.holds.at(CrashPoint.CLOSE_MOVED)
     silent.timeout_comes()
     timeout.wait()
     silent.pass_time(SWEEP_GRACE)
@@ -275,8 +276,8 @@ def test_sweeper_leaves_an_order_alone_that_the_timeout_moved(silent: Stage) -> 
 
 
 def test_sweeper_that_meets_a_payment_in_its_transaction_leaves_the_order_paid(silent: Stage) -> None:
-    order, timeout = unpaid(silent), silent.points.hold(CrashPoint.CLOSE_HALF_SENT)  # out of the way
-    payment = silent.points.hold(CrashPoint.PAY_BEFORE_COMMIT)
+    order, timeout = unpaid(silent), silent.holds.at(CrashPoint.CLOSE_HALF_SENT)  # out of the way
+    payment = silent.holds.at(CrashPoint.PAY_BEFORE_COMMIT)
     silent.timeout_comes()
     timeout.wait()
     silent.pass_time(SWEEP_GRACE)
@@ -291,8 +292,8 @@ def test_sweeper_that_meets_a_payment_in_its_transaction_leaves_the_order_paid(s
 
 
 def test_payment_after_the_sweeper_moved_is_to_be_refunded(silent: Stage) -> None:
-    order, timeout = unpaid(silent), silent.points.hold(CrashPoint.CLOSE_HALF_SENT)  # out of the way
-    sweeper = silent.points.hold(CrashPoint.SWEEP_CLOSED)
+    order, timeout = unpaid(silent), silent.holds.at(CrashPoint.CLOSE_HALF_SENT)  # out of the way
+    sweeper = silent.holds.at(CrashPoint.SWEEP_CLOSED)
     silent.timeout_comes()
     timeout.wait()
     silent.pass_time(SWEEP_GRACE)
@@ -307,7 +308,7 @@ def test_payment_after_the_sweeper_moved_is_to_be_refunded(silent: Stage) -> Non
 
 @pytest.mark.parametrize("point", [CrashPoint.SWEEP_CLOSED, CrashPoint.SWEEP_REBACKED])
 def test_two_sweepers_return_the_stock_of_each_order_once(silent: Stage, point: CrashPoint) -> None:
-    orders, sweeper = [unpaid(silent) for _ in range(3)], silent.points.hold(point)
+    orders, sweeper = [unpaid(silent) for _ in range(3)], silent.holds.at(point)
     lose_messages(silent.folder, ORDER_TIMEOUT)
     silent.pass_time(PAY_WITHIN + SWEEP_GRACE + CHECK_AFTER)
     first = silent.calling(silent.sweep)
@@ -340,7 +341,7 @@ def test_sweeper_asks_for_the_stock_of_many_orders_at_once(silent: Stage, monkey
 
 
 def test_check_back_finishes_a_cancel_that_did_not_move_yet(at: Stage) -> None:
-    order, cancel = unpaid(at), at.points.hold(CrashPoint.CLOSE_HALF_SENT)
+    order, cancel = unpaid(at), at.holds.at(CrashPoint.CLOSE_HALF_SENT)
     being_cancelled = cancelling(at, order)
     cancel.wait()
     at.pass_time(CHECK_AFTER)
@@ -352,7 +353,7 @@ def test_check_back_finishes_a_cancel_that_did_not_move_yet(at: Stage) -> None:
 
 
 def test_check_back_finishes_a_refund_that_did_not_move_yet(at: Stage) -> None:
-    order, refund = paid(at), at.points.hold(CrashPoint.REFUND_HALF_SENT)
+    order, refund = paid(at), at.holds.at(CrashPoint.REFUND_HALF_SENT)
     being_refunded = refunding(at, order)
     refund.wait()
     at.pass_time(CHECK_AFTER)
@@ -364,20 +365,20 @@ def test_check_back_finishes_a_refund_that_did_not_move_yet(at: Stage) -> None:
 
 
 def test_check_back_of_a_cancel_that_lost_to_a_payment_rolls_back(at: Stage) -> None:
-    order, cancel = unpaid(at), at.points.hold(CrashPoint.CLOSE_HALF_SENT)
+    order, cancel = unpaid(at), at.holds.at(CrashPoint.CLOSE_HALF_SENT)
     being_cancelled = cancelling(at, order)
     cancel.wait()
     at.shop.pay(order)
     at.pass_time(CHECK_AFTER)
     assert is_sure(at, order, Cause.CLOSE) is Resolution.ROLLBACK
     cancel.release()
-    assert rpc_error(being_cancelled) == "ORDER_PAID"
+    assert reason_of(being_cancelled) == "ORDER_PAID"
     assert_lives(at, order, pb.ORDER_STATE_PAID)
 
 
 @pytest.mark.parametrize("point", [CrashPoint.CLOSE_MOVED, CrashPoint.CLOSE_ANSWERED])
 def test_check_back_after_the_move_says_what_the_canceller_says(at: Stage, point: CrashPoint) -> None:
-    order, cancel = unpaid(at), at.points.hold(point)
+    order, cancel = unpaid(at), at.holds.at(point)
     being_cancelled = cancelling(at, order)
     cancel.wait()
     at.pass_time(CHECK_AFTER)

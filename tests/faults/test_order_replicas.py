@@ -12,7 +12,8 @@ from inventory_srv.bootstrap import InventoryService
 from order_srv.bootstrap import OrderService
 from order_srv.crash_points import CrashPoint
 from reback.order.v1 import order_pb2 as pb
-from tests.faults.harness import Process, process, until_done
+from tests.support.repeated_calls import until_done
+from tests.support.service_process import Process, process
 from tests.support.services import Services, create_request, order_settings, running_order
 from tests.support.tables import let_orders_be_due, states, unsettled
 from tests.support.waiting import TIMEOUT_S, wait_until

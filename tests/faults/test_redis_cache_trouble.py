@@ -13,9 +13,10 @@ import pytest
 from inventory_srv.crash_points import CrashPoint
 from reback.inventory.v1 import inventory_pb2 as pb
 from reback.inventory.v1.inventory_pb2_grpc import InventoryServiceStub
-from tests.faults.harness import process, until_done
 from tests.support.databases import url_of
 from tests.support.redis_server import RedisServer, redis_server
+from tests.support.repeated_calls import until_done
+from tests.support.service_process import process
 from tests.support.services import inventory_settings
 from tests.support.waiting import TIMEOUT_S, wait_until
 

@@ -22,11 +22,12 @@ from common.lock.drivers import open_lock
 from inventory_srv.crash_points import CrashPoint
 from reback.inventory.v1 import inventory_pb2 as pb
 from reback.inventory.v1.inventory_pb2_grpc import InventoryServiceStub
-from tests.faults.harness import Process, process, until_done
 from tests.support.databases import ENGINES, own_database
 from tests.support.engines import REDIS_URL
 from tests.support.redis_server import RedisServer, redis_server
+from tests.support.repeated_calls import until_done
 from tests.support.rpc_errors import rpc_error
+from tests.support.service_process import Process, process
 from tests.support.services import inventory_settings
 from tests.support.waiting import TIMEOUT_S, wait_until
 

@@ -16,8 +16,9 @@ from reback.inventory.v1 import inventory_pb2 as stock_pb
 from reback.inventory.v1.inventory_pb2_grpc import InventoryServiceStub
 from reback.order.v1 import order_pb2 as pb
 from reback.order.v1.order_pb2_grpc import OrderServiceStub
-from tests.faults.harness import process, until_done
 from tests.support.books import Books, assert_books_balance
+from tests.support.repeated_calls import until_done
+from tests.support.service_process import process
 from tests.support.services import (
     Services,
     create_request,

@@ -15,8 +15,8 @@ from typing import Any, Final, Self
 
 from inventory_srv.settings import InventorySettings
 from order_srv.settings import OrderSettings
-from tests.faults.harness import Process
 from tests.support.consul_server import ConsulServer, consul_server
+from tests.support.service_process import Process
 from tests.support.services import Services, inventory_settings, order_settings
 from tests.support.worlds import world_of
 

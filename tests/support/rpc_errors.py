@@ -1,6 +1,7 @@
 """What a failed call told its caller: the code and every detail of its `google.rpc.Status`."""
 
 from collections.abc import Callable
+from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import Any
 
@@ -8,6 +9,9 @@ import grpc
 import pytest
 from google.rpc.error_details_pb2 import BadRequest, ErrorInfo, PreconditionFailure
 from grpc_status import rpc_status
+
+from common.rpc.errors import to_domain_error
+from tests.support.waiting import TIMEOUT_S
 
 
 @dataclass(frozen=True)
@@ -41,6 +45,13 @@ def rpc_error(call: Callable[[], Any]) -> RpcFailure:
     with pytest.raises(grpc.RpcError) as failure:
         call()
     return read(failure.value)
+
+
+def reason_of(call: Future[Any]) -> str:
+    """The reason of the error that a call in the background ended with."""
+    error = call.exception(TIMEOUT_S)
+    assert isinstance(error, grpc.RpcError), f"no error: {call.result()}"
+    return to_domain_error(error).reason
 
 
 def read(error: Any) -> RpcFailure:

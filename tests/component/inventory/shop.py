@@ -25,8 +25,8 @@ from inventory_srv.use_cases.audit import Audit
 from inventory_srv.use_cases.queries import Queries
 from inventory_srv.use_cases.stock_writer import StockWriter
 from tests.support.databases import url_of
+from tests.support.stock_changes import sell
 from tests.support.waiting import TIMEOUT_S
-from tests.unit.inventory.working_sets import sell
 
 FOR_LONG: Final = timedelta(minutes=10)
 """As long as a lock is kept that nobody wants."""

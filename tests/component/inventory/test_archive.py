@@ -14,8 +14,8 @@ from inventory_srv.domain.records import SaleState, StockDifference
 from inventory_srv.use_cases.archive import Archive
 from tests.component.inventory.shop import Shop
 from tests.support.databases import url_of
+from tests.support.stock_changes import adjust, reback, sell
 from tests.support.waiting import TIMEOUT_S
-from tests.unit.inventory.working_sets import adjust, reback, sell
 
 NOW_ON: Final = datetime(2100, 1, 1, tzinfo=UTC)
 LONG_AGO: Final = datetime(2000, 1, 1, tzinfo=UTC)

@@ -13,7 +13,7 @@ import order_srv.bootstrap
 from common.database import Database, to_micros
 from scripts.bench.harness.prefill import Prefill
 from tests.support.databases import url_of
-from tests.unit.inventory.working_sets import START
+from tests.support.stock_changes import START
 
 TIMEOUT_S = 60
 

@@ -9,8 +9,8 @@ import pytest
 from inventory_srv.domain.records import StockDifference
 from inventory_srv.use_cases.audit import Audit
 from tests.component.inventory.shop import Shop
+from tests.support.stock_changes import adjust, reback, sell, set_stock
 from tests.support.waiting import TIMEOUT_S
-from tests.unit.inventory.working_sets import adjust, reback, sell, set_stock
 
 
 @pytest.fixture

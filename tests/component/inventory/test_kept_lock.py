@@ -18,8 +18,8 @@ from inventory_srv.domain.errors import NoStock
 from inventory_srv.domain.records import SaleState
 from inventory_srv.use_cases.stock_writer import StockWriter
 from tests.component.inventory.shop import FOR_LONG, Hold, Shop, open_shop, outcome_of, soon
+from tests.support.stock_changes import adjust, reback, sell
 from tests.support.waiting import TIMEOUT_S, wait_until
-from tests.unit.inventory.working_sets import adjust, reback, sell
 
 
 @pytest.fixture

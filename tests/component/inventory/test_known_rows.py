@@ -11,7 +11,7 @@ from inventory_srv.crash_points import CrashPoint
 from inventory_srv.domain.errors import NoStock
 from inventory_srv.domain.records import SaleState
 from tests.component.inventory.shop import FOR_LONG, Hold, Shop, open_shop, outcome_of
-from tests.unit.inventory.working_sets import adjust, reback, sell, set_stock
+from tests.support.stock_changes import adjust, reback, sell, set_stock
 
 
 @pytest.fixture

@@ -11,8 +11,8 @@ from inventory_srv.crash_points import CrashPoint
 from inventory_srv.domain.records import SaleState
 from tests.component.inventory.shop import open_shop, outcome_of
 from tests.support.databases import ask, connect, url_of
+from tests.support.stock_changes import sell
 from tests.support.waiting import wait_until
-from tests.unit.inventory.working_sets import sell
 
 
 def runs(url: str, which: str) -> bool:

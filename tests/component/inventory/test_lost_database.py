@@ -11,7 +11,7 @@ from common.database import CommitUnknown, Database, DatabaseUnavailable
 from inventory_srv.domain.errors import NoStock
 from inventory_srv.domain.records import SaleState
 from tests.component.inventory.shop import Shop, open_shop
-from tests.unit.inventory.working_sets import adjust, reback, sell, set_stock
+from tests.support.stock_changes import adjust, reback, sell, set_stock
 
 Trouble = Callable[[Callable[[], None]], None]
 """What happens instead of a COMMIT; gets the real one."""

@@ -13,7 +13,7 @@ from common.errors import DomainError
 from inventory_srv.adapters.models import TABLES
 from inventory_srv.domain.changes import Change
 from tests.component.inventory.shop import Shop, open_shop
-from tests.unit.inventory.strategies import batches
+from tests.support.random_stock_changes import batches
 
 Books = dict[str, list[tuple[Any, ...]]]
 

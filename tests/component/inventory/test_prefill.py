@@ -5,7 +5,7 @@ import pytest
 from inventory_srv.domain.records import SaleState
 from scripts.bench.harness.prefill import PLENTY, Prefill, sku_names
 from tests.component.inventory.shop import Shop
-from tests.unit.inventory.working_sets import reback, sell
+from tests.support.stock_changes import reback, sell
 
 
 def test_the_books_balance_however_often_more_is_put_in(shop: Shop) -> None:

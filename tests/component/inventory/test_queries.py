@@ -14,7 +14,7 @@ from inventory_srv.domain.errors import SaleNotFound, SkuNotFound
 from inventory_srv.domain.records import SaleState
 from inventory_srv.use_cases.queries import Page, after_prefix
 from tests.component.inventory.shop import Shop, open_shop
-from tests.unit.inventory.working_sets import adjust, reback, sell, set_stock
+from tests.support.stock_changes import adjust, reback, sell, set_stock
 
 
 @pytest.fixture

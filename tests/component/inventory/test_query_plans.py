@@ -10,7 +10,7 @@ from inventory_srv.domain.records import SaleState
 from scripts.bench.harness.prefill import Prefill, sku_names
 from tests.component.inventory.shop import Shop
 from tests.support.query_plans import count_rows, dear_plans, plan_of
-from tests.unit.inventory.working_sets import adjust, reback, sell
+from tests.support.stock_changes import adjust, reback, sell
 
 SALES: Final = 5_000
 SKUS: Final = 500

@@ -14,8 +14,8 @@ from inventory_srv.domain.changes import Change
 from inventory_srv.domain.records import Sale, SaleState
 from tests.component.inventory.shop import Hold, Shop, open_shop, outcome_of
 from tests.support.databases import somebody_waits_for_rows, url_of
+from tests.support.stock_changes import adjust, reback, sell, set_stock
 from tests.support.waiting import TIMEOUT_S, wait_until
-from tests.unit.inventory.working_sets import adjust, reback, sell, set_stock
 
 SKUS = [f"s{n:02}" for n in range(12)]
 

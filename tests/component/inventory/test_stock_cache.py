@@ -30,8 +30,8 @@ from tests.component.inventory.shop import Hold, Shop, soon
 from tests.support.caches import DRIVERS, Caches, own_caches
 from tests.support.databases import url_of
 from tests.support.engines import REDIS_URL
+from tests.support.stock_changes import reback, sell
 from tests.support.waiting import TIMEOUT_S
-from tests.unit.inventory.working_sets import reback, sell
 
 HERE = "?expiry=1000"  # what is kept is not gone before the test is over
 

@@ -14,8 +14,8 @@ from inventory_srv.domain.changes import Sell, WorkingSet
 from inventory_srv.domain.errors import NoStock, QueueFull
 from inventory_srv.domain.records import SaleState
 from tests.component.inventory.shop import Hold, Shop, open_shop, outcome_of, soon
+from tests.support.stock_changes import reback, sell, set_stock
 from tests.support.waiting import TIMEOUT_S, wait_until
-from tests.unit.inventory.working_sets import reback, sell, set_stock
 
 pytestmark = pytest.mark.usefixtures("engine")
 

@@ -14,7 +14,7 @@ from common.database import Database
 from inventory_srv.adapters.models import TABLES
 from inventory_srv.domain.records import SaleState
 from tests.component.inventory.shop import Shop, soon
-from tests.unit.inventory.working_sets import START, adjust, reback, sell
+from tests.support.stock_changes import START, adjust, reback, sell
 
 Statement = tuple[str, Any]
 

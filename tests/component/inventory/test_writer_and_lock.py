@@ -17,8 +17,8 @@ from inventory_srv.domain.errors import StockBusy
 from inventory_srv.domain.records import SaleState
 from tests.component.inventory.shop import Hold, open_shop, outcome_of, soon
 from tests.support.locks import DRIVERS, own_lock
+from tests.support.stock_changes import adjust, reback, sell, set_stock
 from tests.support.waiting import wait_until
-from tests.unit.inventory.working_sets import adjust, reback, sell, set_stock
 
 pytestmark = pytest.mark.usefixtures("engine")
 

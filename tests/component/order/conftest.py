@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from tests.component.order.holds import Holds
 from tests.support.databases import ENGINES, databases_on
 from tests.support.engines import MYSQL_URL
+from tests.support.holds import Holds
 from tests.support.services import Services, running_services
 
 Open = Callable[..., Services]
@@ -45,7 +45,7 @@ def open_services(engine: str, tmp_path: Path, holds: Holds) -> Iterator[Open]:
             return stack.enter_context(running_services(tmp_path, settings, **{"crash_hook": holds, **parts}))
 
         yield start
-        holds.let_all_go()
+        holds.release_all()
 
 
 @pytest.fixture

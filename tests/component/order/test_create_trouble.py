@@ -17,8 +17,8 @@ from reback.order.v1 import order_pb2 as pb
 from tests.component.order.answering import services_answering
 from tests.component.order.carts import cart, put
 from tests.component.order.conftest import Open
-from tests.component.order.holds import Holds
-from tests.faults.harness import BrokerLock
+from tests.support.broker_file import BrokerLock
+from tests.support.holds import Holds
 from tests.support.rpc_errors import RpcFailure, rpc_error
 from tests.support.services import Services, create_request, running_inventory, running_order
 from tests.support.waiting import TIMEOUT_S, wait_until
@@ -97,7 +97,7 @@ def test_an_inventory_that_does_not_answer_in_time_is_unclear_and_its_stock_come
     error = rpc_error(lambda: services.create(user, {sku: 4}))
 
     hold.wait()
-    hold.let_go()
+    hold.release()
     order = assert_failed(services, user, "STOCK_UNCLEAR")
     assert_order_failed(error, order, "STOCK_UNCLEAR")
     assert services.own_steps(order.order_sn) == ["CREATED", "FAILED", "STOCK_RETURNED"]
@@ -193,7 +193,7 @@ def test_a_create_whose_deadline_passed_before_its_turn_leaves_nothing_behind(
 
     late: Any = services.order.CreateOrder.future(create_request(user, {sku: 1}), timeout=0.3)
     assert late.code() is grpc.StatusCode.DEADLINE_EXCEEDED
-    hold.let_go()
+    hold.release()
 
     assert other.result().state == pb.ORDER_STATE_UNPAID
     assert services.orders_of(user) == []

@@ -11,7 +11,7 @@ from order_srv.crash_points import CrashPoint
 from reback.order.v1 import order_pb2 as pb
 from tests.component.order.carts import cart, put
 from tests.component.order.conftest import Open
-from tests.component.order.holds import Holds
+from tests.support.holds import Holds
 from tests.support.rpc_errors import read, rpc_error
 from tests.support.services import Services, create_request
 from tests.support.waiting import TIMEOUT_S, wait_until
@@ -77,7 +77,7 @@ def test_a_quarter_of_the_threads_wait_for_the_order_and_the_rest_is_told_at_onc
         error = rpc_error(refused.result)
         assert (error.code, error.reason) == (grpc.StatusCode.UNAVAILABLE, "ORDER_CREATING")
         assert error.metadata == {"order_sn": creating}
-    hold.let_go()
+    hold.release()
     waited = [each.result() for each in again if each.exception() is None]
     assert waited == [first.result()] * WAITERS
     assert first.result().order_sn == creating
@@ -97,7 +97,7 @@ def test_who_waits_is_told_before_the_deadline_that_the_order_is_still_being_cre
     error = rpc_error(lambda: services.order.CreateOrder(request))
 
     assert (error.code, error.reason) == (grpc.StatusCode.UNAVAILABLE, "ORDER_CREATING")
-    hold.let_go()
+    hold.release()
     first.exception()
 
 
@@ -110,7 +110,7 @@ def test_other_content_is_refused_while_the_order_is_being_created_too(
     first = callers.submit(services.create, user, {sku: 1}, request_id="mine")
     hold.wait()
     other = callers.submit(services.create, user, {sku: 2}, request_id="mine")
-    hold.let_go()
+    hold.release()
     assert rpc_error(other.result).reason == "DIFFERENT_CONTENT"
     assert first.result().state == pb.ORDER_STATE_UNPAID
 
@@ -125,7 +125,7 @@ def test_who_waits_for_an_order_that_is_refused_is_refused_alike(
     calls = [callers.submit(services.order.CreateOrder, request)]
     hold.wait()
     calls.append(callers.submit(services.order.CreateOrder, request))
-    hold.let_go()
+    hold.release()
 
     first, second = (rpc_error(call.result) for call in calls)
 

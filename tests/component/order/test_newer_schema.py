@@ -17,8 +17,8 @@ import order_srv.bootstrap
 from common.database import Database
 from reback.order.v1 import order_pb2 as pb
 from tests.component.order import lives
-from tests.faults.harness import until_done
 from tests.support.databases import url_of
+from tests.support.repeated_calls import until_done
 from tests.support.services import Services, create_request, running_services
 from tests.support.waiting import TIMEOUT_S, wait_until
 

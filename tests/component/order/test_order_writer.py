@@ -14,7 +14,7 @@ from order_srv.domain.order import Event, EventKind, Order
 from order_srv.domain.order_request import RequestKey
 from order_srv.domain.order_state import CloseCause, Closing, State
 from tests.support.databases import ENGINES
-from tests.unit.order.order_book import NOW, OrderBook, order_book
+from tests.support.order_book import NOW, OrderBook, order_book
 
 STEPS = [Event(EventKind.SOLD, NOW)]
 TIMED_OUT = Closing(CloseCause.TIMEOUT)

@@ -16,7 +16,7 @@ from reback.order.v1 import order_pb2 as pb
 from tests.component.order.answering import services_answering
 from tests.component.order.carts import cart, put
 from tests.component.order.conftest import Open
-from tests.component.order.holds import Holds
+from tests.support.holds import Holds
 from tests.support.rpc_errors import rpc_error
 from tests.support.services import Services, create_request, running_inventory, running_order
 from tests.support.waiting import wait_until
@@ -164,7 +164,7 @@ def test_pitfall_10_a_check_back_during_a_slow_create_neither_fails_it_nor_retur
 
     assert services.get(order).state == pb.ORDER_STATE_CREATING
     assert services.available(sku) == 3
-    hold.let_go()
+    hold.release()
     assert creating.result().state == pb.ORDER_STATE_UNPAID
     assert services.available(sku) == 3
     services.assert_books_balance()
@@ -183,7 +183,7 @@ def test_pitfall_10_a_create_that_was_given_up_before_it_opened_never_opens(
 
     clock.advance(timedelta(seconds=60))
     services.wait_for_state(order, pb.ORDER_STATE_FAILED)
-    hold.let_go()
+    hold.release()
 
     error = rpc_error(creating.result)
     assert (error.code, error.reason) == (grpc.StatusCode.ABORTED, "ORDER_FAILED")
@@ -209,10 +209,10 @@ def test_pitfall_11_a_timeout_that_read_the_order_before_it_was_paid_leaves_it_p
 
     paid_time = Timestamp(seconds=1_700_000_000)
     answer = services.pay(order, paid_time=paid_time)
-    hold.let_go()
+    hold.release()
 
     timed_out.wait()
-    timed_out.let_go()
+    timed_out.release()
     assert answer.payment.outcome == pb.PAYMENT_OUTCOME_APPLIED
     after = services.get(order)
     assert (after.state, after.pay_time) == (pb.ORDER_STATE_PAID, paid_time)
@@ -290,7 +290,7 @@ def test_pitfall_14_what_is_put_into_the_cart_meanwhile_stays_there(
     services.order.DeleteCartItems(pb.DeleteCartItemsRequest(user_id=user, skus=[again]))
     put(services, user, again, 3)
     put(services, user, new, 5)
-    hold.let_go()
+    hold.release()
 
     order = creating.result()
     assert {line.sku: line.quantity for line in order.lines} == dict.fromkeys([bought, more, less, again], 5)

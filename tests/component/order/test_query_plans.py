@@ -13,8 +13,8 @@ from order_srv.domain.order_state import CloseCause, Closing, State
 from order_srv.domain.payment import Outcome
 from scripts.bench.harness.prefill import Prefill
 from tests.support.databases import url_of
+from tests.support.order_book import NOW, OrderBook, order_book
 from tests.support.query_plans import count_rows, dear_plans, plan_of
-from tests.unit.order.order_book import NOW, OrderBook, order_book
 
 WAITING: Final = 5_000
 SKUS: Final = 500

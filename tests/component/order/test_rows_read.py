@@ -14,7 +14,7 @@ import pytest
 from order_srv.adapters.order_writer import Add, Close, Open
 from order_srv.domain.order_request import RequestKey
 from order_srv.domain.order_state import CloseCause, Closing, State
-from tests.unit.order.order_book import NOW, OrderBook, order_book
+from tests.support.order_book import NOW, OrderBook, order_book
 
 MANY: Final = 20_000
 TOGETHER: Final = 16

@@ -12,7 +12,7 @@ from order_srv.crash_points import CrashPoint
 from reback.inventory.v1 import inventory_pb2 as stock_pb
 from reback.order.v1 import order_pb2 as pb
 from tests.component.order.conftest import Open
-from tests.component.order.holds import Holds
+from tests.support.holds import Holds
 from tests.support.services import Services
 from tests.support.waiting import TIMEOUT_S, wait_until
 
@@ -59,7 +59,7 @@ def test_a_service_that_stops_finishes_the_order_it_was_making(
 
     stopping = callers.submit(services.order_service._server.drain)
     wait_until(lambda: is_gone(services), "it takes no new calls")
-    hold.let_go()
+    hold.release()
 
     order = creating.result()
     assert order.state == pb.ORDER_STATE_UNPAID

@@ -12,7 +12,7 @@ from order_srv.domain.order import Event, EventKind, Line, Order
 from order_srv.domain.order_request import RequestKey
 from order_srv.domain.order_state import CloseCause, Closing, State
 from tests.support.databases import ENGINES
-from tests.unit.order.order_book import NOW, OrderBook, order_book
+from tests.support.order_book import NOW, OrderBook, order_book
 
 TOGETHER = 8
 LINES = 4

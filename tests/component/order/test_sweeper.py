@@ -16,7 +16,7 @@ from order_srv.entrypoints import sweeper
 from reback.order.v1 import order_pb2 as pb
 from tests.component.order import lives
 from tests.component.order.answering import Answering, services_answering
-from tests.component.order.holds import Holds
+from tests.support.holds import Holds
 from tests.support.services import Services
 from tests.support.waiting import wait_until
 
@@ -47,7 +47,7 @@ def shop(
     settings = {"broker_url": deaf_folder, "sweep_every": 3600}
     with services_answering(tmp_path, settings, clock=clock, crash_hook=holds) as opened:
         yield opened
-        holds.let_all_go()
+        holds.release_all()
 
 
 def owed(services: Services) -> dict[str, int]:
@@ -75,7 +75,7 @@ def test_one_round_settles_everything_that_is_due(
         assert services.get(order).state == pb.ORDER_STATE_CLOSED
         assert services.available(order.lines[0].sku) == 10
         assert services.own_steps(order.order_sn)[-1] == "STOCK_RETURNED"
-    no_timeouts.let_go()
+    no_timeouts.release()
     services.assert_books_balance()
 
 
@@ -173,7 +173,7 @@ def test_a_service_that_stops_does_not_ask_for_the_rest_of_a_page(
 
     stopping = callers.submit(services.order_service.sweeper.stop)
     wait_until(services.order_service.sweeper._stopping.is_set, "it is told to stop")
-    hold.let_go()
+    hold.release()
 
     sweeping.result()
     stopping.result()

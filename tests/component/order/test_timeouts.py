@@ -12,7 +12,7 @@ from reback.inventory.v1 import inventory_pb2 as stock_pb
 from reback.order.v1 import order_pb2 as pb
 from tests.component.order import lives
 from tests.component.order.conftest import Open
-from tests.component.order.holds import Holds
+from tests.support.holds import Holds
 from tests.support.services import Services
 from tests.support.waiting import wait_until
 
@@ -61,7 +61,7 @@ def test_no_order_is_closed_before_its_time(services: Services, clock: ManualClo
 def test_a_timeout_that_comes_too_early_comes_again(services: Services, clock: ManualClock, holds: Holds) -> None:
     order = lives.unpaid(services)
     put_off = holds.at(CrashPoint.TIMEOUT_PUT_OFF)
-    put_off.let_go()
+    put_off.release()
     close_order = services.order_service.use_cases.close_order
     (row,) = [each for each in [close_order._orders.get(order.order_sn)] if each is not None]
 
@@ -99,7 +99,7 @@ def test_a_payment_that_comes_when_it_is_due_but_not_closed_is_applied(
 
     paid = services.pay(order)
 
-    hold.let_go()
+    hold.release()
     assert paid.payment.outcome == pb.PAYMENT_OUTCOME_APPLIED
     assert paid.order.state == pb.ORDER_STATE_PAID
 
@@ -116,6 +116,6 @@ def test_the_sweeper_closes_what_a_lost_timeout_left_open(services: Services, cl
     assert (closed.state, closed.close_cause) == (pb.ORDER_STATE_CLOSED, pb.CLOSE_CAUSE_TIMEOUT)
     assert services.available(order.lines[0].sku) == 10
     assert services.own_steps(order.order_sn)[-2:] == ["CLOSED", "STOCK_RETURNED"]
-    hold.let_go()
+    hold.release()
     clock.advance(A_LONG_TIME)
     wait_until(lambda: services.get(order) == closed, "nothing changes any more")

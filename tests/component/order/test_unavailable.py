@@ -17,9 +17,9 @@ from reback.inventory.v1 import inventory_pb2 as stock_pb
 from reback.order.v1 import order_pb2 as pb
 from tests.component.order import lives
 from tests.component.order.conftest import Open
-from tests.component.order.holds import Holds
-from tests.faults.stage import LossyDatabase
 from tests.support.databases import url_of
+from tests.support.holds import Holds
+from tests.support.lossy_database import LossyDatabase
 from tests.support.rpc_errors import rpc_error
 from tests.support.services import RECIPIENT, Services, create_request, pay_request
 from tests.support.waiting import wait_until
@@ -56,7 +56,7 @@ def test_an_order_that_is_being_created_is_neither_paid_nor_moved_by_anybody_els
         assert error.metadata == {"order_sn": order.order_sn}
 
     assert services.get(order) == order
-    hold.let_go()
+    hold.release()
     made = creating.result()
     assert made.state == pb.ORDER_STATE_UNPAID
     assert list(made.payments) == []

@@ -12,8 +12,8 @@ from order_srv.domain.order import Recipient
 from order_srv.domain.order_request import OrderRequest
 from order_srv.domain.order_state import CloseCause, State
 from order_srv.domain.payment import Outcome, PaymentNotice, RefundReason
-from tests.component.order_life.broker import Half, Parcel
 from tests.component.order_life.faults import NO_FAULTS, Action, Faults
+from tests.support.scripted_broker import Half, Parcel
 
 if TYPE_CHECKING:
     from tests.component.order_life.world import World

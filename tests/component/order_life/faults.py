@@ -8,7 +8,7 @@ from enum import Enum
 from typing import TYPE_CHECKING, Any, Final, Protocol, TypeVar
 
 from common.database import CommitUnknown, Database
-from tests.component.order_life.broker import Send
+from tests.support.scripted_broker import Send
 
 if TYPE_CHECKING:
     from tests.component.order_life.world import World

@@ -11,7 +11,7 @@ from order_srv.domain.order import Order
 from order_srv.domain.order_state import CloseCause, State
 from order_srv.domain.payment import Outcome, Payment, RefundReason
 from tests.component.order_life.books import Books, OrderBook
-from tests.component.order_life.broker import Half
+from tests.support.scripted_broker import Half
 
 LIVE: Final = frozenset({State.UNPAID, State.PAID, State.FINISHED})
 DEAD: Final = frozenset({State.CLOSED, State.FAILED})

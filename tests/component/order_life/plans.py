@@ -8,10 +8,10 @@ from hypothesis.strategies import SearchStrategy
 
 from order_srv.crash_points import CrashPoint
 from tests.component.order_life import actions as do
-from tests.component.order_life.broker import Send
 from tests.component.order_life.environment import PRICES
 from tests.component.order_life.faults import COMMIT_UNKNOWN, NO_FAULTS, Action, Call, Commit, Faults
 from tests.component.order_life.world import THE_SAME
+from tests.support.scripted_broker import Send
 
 T = TypeVar("T")
 Plan = SearchStrategy[Action]

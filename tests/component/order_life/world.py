@@ -39,11 +39,11 @@ from order_srv.use_cases.finish_order import FinishOrder
 from order_srv.use_cases.pay_order import PayOrder
 from tests.component.order_life.actions import choose
 from tests.component.order_life.books import Books, OrderBook, Reader
-from tests.component.order_life.broker import Engine, Parcel, ScriptedBroker
 from tests.component.order_life.environment import Ground
 from tests.component.order_life.faults import Action, Crash, FaultyDatabase, Weather
 from tests.component.order_life.inventory import TIMEOUT_S, Inventory
 from tests.component.order_life.model import Model
+from tests.support.scripted_broker import Engine, Parcel, ScriptedBroker
 
 PAY_WITHIN: Final = timedelta(minutes=30)
 CREATING_GRACE: Final = timedelta(seconds=60)

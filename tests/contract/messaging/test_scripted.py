@@ -16,13 +16,13 @@ import pytest
 
 from common.clock import SystemClock
 from common.messaging.port import Broker
-from tests.component.order_life.broker import Engine, Half, ScriptedBroker
 from tests.contract.messaging.harness import Harness
 from tests.contract.messaging.test_delays import *  # noqa: F403 - every test of the suite, run here once more
 from tests.contract.messaging.test_groups import *  # noqa: F403
 from tests.contract.messaging.test_restart import *  # noqa: F403
 from tests.contract.messaging.test_retries import *  # noqa: F403
 from tests.contract.messaging.test_transactions import *  # noqa: F403
+from tests.support.scripted_broker import Engine, Half, ScriptedBroker
 
 del test_any_process_that_can_answer_is_asked  # noqa: F821 - came with the last of them
 

@@ -3,7 +3,7 @@ import pytest
 from inventory_srv.domain.changes import WorkingSet
 from inventory_srv.domain.errors import SaleReturned
 from inventory_srv.domain.records import Line, MovementKind, Sale, SaleState, Stock
-from tests.unit.inventory.working_sets import LATER, START, reback, sell, sheet_with, units
+from tests.support.stock_changes import LATER, START, reback, sell, sheet_with, units
 
 
 def test_reback_gives_every_line_back() -> None:

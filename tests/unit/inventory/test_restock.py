@@ -3,7 +3,7 @@ import pytest
 from inventory_srv.domain.changes import LARGEST_AVAILABLE, AdjustStock, Change, SetStock, WorkingSet
 from inventory_srv.domain.errors import DifferentContent, NoStock, SkuNotFound, StockLimit, VersionMismatch
 from inventory_srv.domain.records import MovementKind, Stock
-from tests.unit.inventory.working_sets import LATER, START, adjust, sell, set_stock, sheet_with, units
+from tests.support.stock_changes import LATER, START, adjust, sell, set_stock, sheet_with, units
 
 
 def test_set_stock_creates_the_sku() -> None:

@@ -8,8 +8,8 @@ from hypothesis import given, settings
 from common.errors import DomainError
 from inventory_srv.domain.changes import AdjustStock, Change, Reback, Sell, SetStock, WorkingSet
 from inventory_srv.domain.records import MovementKind, SaleState, Stock
-from tests.unit.inventory.strategies import batches
-from tests.unit.inventory.working_sets import START
+from tests.support.random_stock_changes import batches
+from tests.support.stock_changes import START
 
 RpcFailure = str | tuple[object, ...]
 

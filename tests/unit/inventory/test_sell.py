@@ -2,7 +2,7 @@ import pytest
 
 from inventory_srv.domain.errors import DifferentContent, NoStock, SaleReturned, SkuNotFound
 from inventory_srv.domain.records import Line, MovementKind, SaleState
-from tests.unit.inventory.working_sets import LATER, START, reback, sell, sheet_with, units
+from tests.support.stock_changes import LATER, START, reback, sell, sheet_with, units
 
 
 def test_sell_takes_the_stock_of_every_line() -> None:

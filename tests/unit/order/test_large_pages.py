@@ -13,7 +13,7 @@ from order_srv.domain.order_request import RequestKey
 from order_srv.entrypoints.translation import to_goods, to_order
 from order_srv.use_cases.price_book import PriceBook
 from reback.order.v1 import order_pb2 as pb
-from tests.unit.order.order_book import OrderBook, order_book
+from tests.support.order_book import OrderBook, order_book
 
 LARGEST_MESSAGE: Final = 4 * 1024 * 1024
 ORDERS: Final = 80

@@ -8,7 +8,7 @@ import pytest
 
 from order_srv.domain.order_state import Cause, CloseCause, Closing, State
 from order_srv.domain.payment import Outcome
-from tests.unit.order.order_book import NOW, PAY_WITHIN, OrderBook, order_book
+from tests.support.order_book import NOW, PAY_WITHIN, OrderBook, order_book
 
 LATER = NOW + PAY_WITHIN + timedelta(hours=1)
 

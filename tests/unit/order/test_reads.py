@@ -12,7 +12,7 @@ from order_srv.adapters.models import OrderRow
 from order_srv.domain.order import Order
 from order_srv.domain.order_state import State
 from order_srv.domain.payment import Outcome
-from tests.unit.order.order_book import OrderBook, order_book
+from tests.support.order_book import OrderBook, order_book
 
 Read = Callable[[OrderBook, Order], Order]
 

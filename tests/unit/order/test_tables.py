@@ -16,7 +16,7 @@ from order_srv.domain.order_sn import new_order_sn
 from order_srv.domain.order_state import CloseCause, State
 from order_srv.domain.payment import Outcome, RefundReason
 from reback.order.v1 import order_pb2 as pb
-from tests.unit.order.order_book import NOW, OrderBook, order_book
+from tests.support.order_book import NOW, OrderBook, order_book
 
 LONGEST_REASON_CODE = 64
 

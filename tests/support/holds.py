@@ -1,4 +1,4 @@
-"""Holding a service at named crash points, or doing something there."""
+"""A crash hook that holds a service at named points, or acts there."""
 
 from collections.abc import Callable
 from threading import Event, Lock
@@ -7,17 +7,17 @@ from tests.support.waiting import TIMEOUT_S
 
 
 class Hold:
-    """One place to be held at."""
+    """A point at which the first to come is held until `release`."""
 
     def __init__(self) -> None:
         self._here = Event()
         self._gone = Event()
 
     def wait(self) -> None:
-        """Wait until somebody is held."""
-        assert self._here.wait(TIMEOUT_S), "nobody came to the point"
+        """Wait until something is held here."""
+        assert self._here.wait(TIMEOUT_S), "nothing came to the point"
 
-    def let_go(self) -> None:
+    def release(self) -> None:
         self._gone.set()
 
     def stay(self) -> None:
@@ -26,7 +26,7 @@ class Hold:
 
 
 class Holds:
-    """A `crash_hook`: what a test asked for happens to the next who comes to a point, once; everybody else passes."""
+    """A `crash_hook`: a test's action runs once, at the next arrival at its point; all others pass."""
 
     def __init__(self) -> None:
         self._next: dict[str, Callable[[], None]] = {}
@@ -40,19 +40,19 @@ class Holds:
             act()
 
     def at(self, point: str) -> Hold:
-        """Hold the next who comes to `point`."""
+        """Hold the next arrival at `point`."""
         hold = Hold()
         self._held.append(hold)
         self.do_at(point, hold.stay)
         return hold
 
     def do_at(self, point: str, act: Callable[[], None]) -> None:
-        """Let the next who comes to `point` do something; what it raises is raised there."""
+        """Run `act` at the next arrival at `point`; what it raises is raised there."""
         with self._changing:
             self._next[point] = act
 
-    def let_all_go(self) -> None:
+    def release_all(self) -> None:
         with self._changing:
             self._next.clear()
         for hold in self._held:
-            hold.let_go()
+            hold.release()

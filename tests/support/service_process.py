@@ -1,0 +1,59 @@
+"""A service as a process, which a test can kill, stop and start again."""
+
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import timedelta
+from pathlib import Path
+
+from common.process.settings import ServiceSettings
+from inventory_srv.settings import InventorySettings
+from order_srv.settings import OrderSettings
+from scripts.lib.services import Service
+from tests.support.waiting import TIMEOUT_S
+
+
+class Process(Service):
+    """`python -m order_srv` or `python -m inventory_srv`, in a folder, with settings."""
+
+    def __init__(self, folder: Path, settings: OrderSettings | InventorySettings) -> None:
+        module = "order_srv" if isinstance(settings, OrderSettings) else "inventory_srv"
+        super().__init__(module, folder, folder / f"{module}.log", _variables(settings))
+
+    def wait_until_killed(self) -> None:
+        """Wait until it has died by SIGKILL; nobody but itself sends that, at its crash point."""
+        code = self._started().wait(TIMEOUT_S)
+        assert code == -signal.SIGKILL, f"it ended with {code}:\n{self.log.read_text()}"
+
+    def start_at(self, address: str) -> None:
+        """Start it, listening where it is told."""
+        prefix = self.module.removesuffix("_srv").upper()
+        self._settings[f"{prefix}_LISTEN"] = address
+        self.start()
+
+    def terminate(self) -> None:
+        """Ask it to stop, and do not wait."""
+        self._started().send_signal(signal.SIGTERM)
+
+    def send(self, number: signal.Signals) -> None:
+        self._started().send_signal(number)
+
+
+@contextmanager
+def process(folder: Path, settings: OrderSettings | InventorySettings) -> Iterator[Process]:
+    """A started service process, which is killed at the end if it still runs."""
+    started = Process(folder, settings)
+    try:
+        started.start()
+        yield started
+    finally:
+        started.kill()
+
+
+def _variables(settings: ServiceSettings) -> dict[str, str]:
+    prefix = str(settings.model_config["env_prefix"])
+    return {f"{prefix}{name.upper()}": _text(value) for name, value in settings.model_dump().items()}
+
+
+def _text(value: object) -> str:
+    return str(value.total_seconds()) if isinstance(value, timedelta) else str(value)
