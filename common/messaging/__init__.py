@@ -1,1 +1,1 @@
-"""Messages between services: one port, one file a driver."""
+"""Messages between services: `port` says what a broker promises, and each driver is a folder."""

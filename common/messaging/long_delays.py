@@ -1,14 +1,14 @@
-"""A delay of any length by a broker that knows only levels, or a longest delay.
+"""Delays of any length on a broker that knows only levels, or a longest delay.
 
-Such a message carries the time at which it is due, by the clock port. The broker holds it for one hop; a consumer that
-gets it before that time sends it on with the next hop, and only then acknowledges it:
+Such a message carries the time when it is due, by the clock port. The broker holds it for one hop. A consumer that gets
+it before that time sends it on for the next hop, and only then acknowledges it:
 
     sent      arrives, not due     arrives, not due   arrives, due
       |------ 30 s ------>|------ 10 s ------>|-- 5 s -->|          a delay of 45 s by levels
 
-Each arrival looks at the clock anew, so hops do not add up their lateness, and a broker whose clock is off, or that
-is too quick, makes nothing early. The first hop goes to every group of the topic; what a group sends on is marked with
-its name, and the others drop it: no hop is multiplied.
+Each arrival reads the clock again. So the lateness of hops does not add up, and a broker that is too quick, or whose
+clock is wrong, delivers nothing early. The first hop goes to every group of the topic. What a group sends on is marked
+with its name, and the other groups drop it, so hops do not multiply.
 """
 
 import re
@@ -22,11 +22,11 @@ from common.clock import Clock
 from common.messaging.delay_levels import DELAY_LEVELS
 
 DUE: Final = "reback_due"
-"""The property that tells when a message is due, in microseconds since 1970."""
+"""The property with the time when a message is due, in microseconds since 1970."""
 HOP_ENDS: Final = "reback_hop_ends"
-"""The property that tells when the hop is over that the broker was asked for, in microseconds since 1970."""
+"""The property with the time when the current hop should end, in microseconds since 1970."""
 FOR_GROUP: Final = "reback_for_group"
-"""The property that names the only group that a message is for; without it, it is for all."""
+"""The property with the only group that a message is for; absent: all groups."""
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND: Final = timedelta(microseconds=1)
@@ -35,24 +35,24 @@ _LONGEST: Final = timedelta(days=365 * 1000)
 _DIGITS: Final = re.compile("[0-9]{1,19}")
 
 Step = Callable[[timedelta], timedelta]
-"""How long the next hop is, of a message that is due after this time: more than nothing."""
+"""The length of the next hop of a message that is due after this time; more than zero."""
 
 
 class Arrival(Enum):
-    """What a consumer does with a message that is not to be sent on."""
+    """What a consumer does with a message that it does not send on."""
 
     HANDLE = "HANDLE"
     """It is due, and for this group."""
     DROP = "DROP"
-    """It is another group's: acknowledge it."""
+    """It is for another group: acknowledge it."""
 
 
 @dataclass(frozen=True, slots=True)
 class Hop:
-    """What to send.
+    """One stage of a delay.
 
     Attributes:
-        delay: For how long the broker is to hold it; nothing: it is due already.
+        delay: How long the broker holds the message; zero: it is due already.
         properties: To be set on the message.
     """
 
@@ -61,9 +61,9 @@ class Hop:
 
 
 def level_step(remaining: timedelta) -> timedelta:
-    """The next delay level: the last hop ends at most as late as the shortest level is long.
+    """The next delay level. The last hop ends late by at most the shortest level.
 
-    A level that is too long by no more than that ends the journey; else it is the longest that is not too long.
+    A level that is too long by no more than that is the last hop; else take the longest one that is not too long.
     """
     shortest = DELAY_LEVELS[0]
     last = next((level for level in DELAY_LEVELS if remaining <= level <= remaining + shortest), None)
@@ -73,16 +73,16 @@ def level_step(remaining: timedelta) -> timedelta:
 def longest_step(longest: timedelta) -> Step:
     """Steps of any length up to `longest`.
 
-    Take one that is well below what the broker allows: it reckons by a clock of its own.
+    Choose it well below what the broker allows, which uses a clock of its own.
     """
     return lambda remaining: min(remaining, longest)
 
 
 class Hops:
-    """Plans the hops of delayed messages. Holds no state of a message: any process goes on where another stopped.
+    """Plans the hops of delayed messages. It keeps no state: any process can continue where another stopped.
 
     Args:
-        clock: Tells when a message is due; the same for all who share a topic.
+        clock: Decides when a message is due; the same for all that share a topic.
         step: `level_step`, or one made by `longest_step`.
     """
 
@@ -95,14 +95,14 @@ class Hops:
         if delay <= _NOTHING:
             return Hop(_NOTHING, {})
         now = self._clock.now()
-        # The clock cuts its time to whole microseconds; one more, so that no message is early by a part of one.
+        # The clock truncates to whole microseconds; one more keeps the message from being early by a fraction.
         due = _micros(now) + min(delay, _LONGEST) // _MICROSECOND + 1
         return self._hop(now, due, min(delay, _LONGEST), {})
 
     def on_arrival(self, properties: Mapping[str, str], group: str) -> Hop | Arrival:
-        """What `group` does with a message that has come.
+        """What `group` does with a message that has arrived.
 
-        A hop: send the message on, with the hop's properties over its own, then acknowledge it.
+        A hop means: send the message on, with the hop's properties over its own, then acknowledge it.
         """
         if properties.get(FOR_GROUP, group) != group:
             return Arrival.DROP
@@ -119,10 +119,10 @@ class Hops:
 
 
 def _ahead(properties: Mapping[str, str], now: datetime) -> timedelta:
-    """By how much the broker was too quick with the last hop.
+    """By how much the broker ended the last hop too early.
 
-    A broker that is told a time of day, and whose clock is ahead, would hand the message back at once, again and again,
-    were it not asked for that much more.
+    A broker that gets a time of day, and whose clock is ahead, would return the message at once, again and again,
+    unless the next hop is that much longer.
     """
     ends = _moment(properties.get(HOP_ENDS))
     return _NOTHING if ends is None else max(_NOTHING, (ends - _micros(now)) * _MICROSECOND)
@@ -133,5 +133,5 @@ def _micros(moment: datetime) -> int:
 
 
 def _moment(text: str | None) -> int | None:
-    """A time in a property; what is no such time, whoever wrote it, counts as absent."""
+    """The time in a property; text that is not a time counts as absent."""
     return int(text) if text is not None and _DIGITS.fullmatch(text) else None

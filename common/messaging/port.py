@@ -1,9 +1,16 @@
-"""The messaging port. It promises what RocketMQ promises: at least once, in any order.
+"""The messaging port: what a driver promises, whichever broker it uses.
+
+Delivery is at least once and unordered. A message may be delivered twice, even after it was acknowledged, so handlers
+must be repeatable.
 
     MessagingError
-      └─ BrokerUnavailable   the message may or may not have been taken; safe to send again
+      └─ BrokerUnavailable   the broker may or may not have the message; sending it again is safe
 
-Consumers must be repeatable: a message may come twice, and one that was acknowledged may come again.
+A transactional message is called a half message until it is resolved:
+
+    in_transaction ──► the broker stores the half message ──► decide() ──► COMMIT: delivered, ROLLBACK: dropped
+                                  │
+                                  └─ no resolution for a while: a check-back asks the topic's checker, in any process
 """
 
 from abc import ABC, abstractmethod
@@ -16,13 +23,13 @@ from common.errors import Unavailable
 
 
 class MessagingError(Unavailable):
-    """The broker could not do what was asked."""
+    """The broker could not do what was asked of it."""
 
     reason = "BROKER_UNAVAILABLE"
 
 
 class BrokerUnavailable(MessagingError):
-    """The broker is out of reach, or its answer was lost."""
+    """The broker is unreachable, or its answer was lost."""
 
 
 class Resolution(Enum):
@@ -33,7 +40,7 @@ class Resolution(Enum):
     ROLLBACK = "ROLLBACK"
     """Drop it."""
     UNKNOWN = "UNKNOWN"
-    """Not known yet: the broker asks back later."""
+    """Not known yet: the broker sends a check-back later."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,9 +48,10 @@ class Message:
     """What is sent.
 
     Attributes:
-        topic: Without the environment's prefix; the driver adds it.
-        key: What the message is about, e.g. an order_sn; for people who search, not for uniqueness.
-        body: Any bytes; JSON by custom.
+        topic: Without the environment's prefix, which the driver adds.
+        key: What the message is about, such as the number of an invoice. It helps people to search, and need not be
+            unique.
+        body: Any bytes; JSON by convention.
     """
 
     topic: str
@@ -57,8 +65,8 @@ class Delivery:
 
     Attributes:
         message: What was sent.
-        message_id: The broker's id, the same on every attempt.
-        attempt: 1 for the first try.
+        message_id: The broker's id of the message, the same on every attempt.
+        attempt: 1 for the first attempt.
     """
 
     message: Message
@@ -68,15 +76,15 @@ class Delivery:
 
 @dataclass(frozen=True, slots=True)
 class DeadLetter:
-    """A message whose handler failed as often as is allowed.
+    """A message whose handler failed on every attempt.
 
     Attributes:
         id: What `replay` takes.
         message: What was sent.
-        group: The consumer group that failed.
+        group: The consumer group whose handler failed.
         attempts: How often it was tried.
         error: The last failure, one line.
-        dead_time: When it was given up.
+        dead_time: When it became a dead letter.
     """
 
     id: str
@@ -88,91 +96,107 @@ class DeadLetter:
 
 
 Handler = Callable[[Delivery], None]
-"""Handles one delivery. Returning acknowledges it; raising brings it again, later and later."""
+"""Handles a delivery. Returning acknowledges it; raising has it delivered again, after growing pauses."""
 
 Decide = Callable[[], Resolution]
-"""The local transaction of a half message."""
+"""The local transaction that decides a half message."""
 
 Confirm = Callable[[], None]
-"""Returns when the broker has taken a message; raises `BrokerUnavailable` when it may or may not have."""
+"""Returns once the broker has the message; raises `BrokerUnavailable` when it may not."""
 
 Checker = Callable[[Message], Resolution]
-"""Answers what became of a half message whose sender went silent: a quick read of the local database."""
+"""Answers a check-back: what did the local transaction of this half message decide? A quick read of the database."""
 
 
 class Broker(ABC):
-    """A durable message broker.
+    """A durable message broker, used from any number of threads.
 
-    A topic carries either transactional messages or delayed and plain ones, never both.
+    A topic carries either half messages or plain and delayed ones, never both.
+
+    Life cycle: register handlers and checkers, `start`, and in the end `close`. Sending, listing dead letters and
+    replaying need no `start`.
     """
 
     @abstractmethod
     def publish(self, message: Message) -> None:
-        """Send a message to be delivered at once.
+        """Send a message for immediate delivery.
 
         Raises:
-            BrokerUnavailable: It may or may not have been taken.
+            BrokerUnavailable: The broker may or may not have it.
         """
 
     @abstractmethod
     def publish_later(self, message: Message, delay: timedelta) -> None:
-        """Send a message to be delivered when `delay` has passed: perhaps late, never early. Any length.
+        """Send a message for delivery after `delay`, of any length. It may be delivered late, but never early.
 
         Raises:
-            BrokerUnavailable: It may or may not have been taken.
+            BrokerUnavailable: The broker may or may not have it.
         """
 
     def begin_publish_later(self, message: Message, delay: timedelta) -> Confirm:
-        """The same, while the caller does something else; a driver that can't do both waits here.
+        """The same, but the caller waits for the broker later, and can do something else meanwhile.
+
+        A driver that can't do both at once waits here.
 
         Returns:
-            What to call to know that the broker has the message. Who does not call it may not rely on it.
+            A function that waits for the broker. Until it has returned, the broker may not have the message.
 
         Raises:
-            BrokerUnavailable: As what is returned.
+            BrokerUnavailable: As the returned function.
         """
         self.publish_later(message, delay)
         return _confirmed
 
     @abstractmethod
     def in_transaction(self, message: Message, decide: Decide) -> Resolution:
-        """Send a half message, run `decide`, and tell the broker its resolution.
+        """Send a half message, run `decide`, and send its resolution to the broker.
 
-        An exception of `decide` counts as UNKNOWN and is raised again. The resolution is on its way when this returns;
-        one that does not reach the broker is no error: it will ask back.
+        An exception of `decide` counts as UNKNOWN, and is raised again. The resolution need not have arrived when this
+        returns. Losing it is no error: a check-back will ask for it.
 
         Returns:
             What `decide` returned.
 
         Raises:
-            BrokerUnavailable: The half message could not be sent; `decide` was not called. The broker may still
-                have it, and ask back.
+            BrokerUnavailable: The half message could not be sent, and `decide` was not called. The broker may still
+                have the message, and send check-backs for it.
         """
 
     @abstractmethod
     def subscribe(self, topic: str, group: str, handler: Handler) -> None:
-        """Deliver the topic's messages to `handler`, each to one member of the group, several at once.
+        """Let `handler` handle the topic's messages, several at once. Each goes to one member of the group.
 
         Call it before `start`.
+
+        Raises:
+            ValueError: This broker has a handler for that topic and group already.
         """
 
     @abstractmethod
     def answer_check_backs(self, topic: str, checker: Checker) -> None:
-        """Let `checker` answer for the topic's half messages, no matter which process sent them.
+        """Let `checker` answer the topic's check-backs, whichever process sent the half message.
 
-        Call it before `start`. A checker that raises counts as UNKNOWN.
+        A checker that raises counts as UNKNOWN. Check-backs may also come for half messages that are resolved already.
+        Call it before `start`.
+
+        Raises:
+            ValueError: This broker has a checker for that topic already.
         """
 
-    def on_reachable(self, listener: Callable[[bool], None]) -> None:  # noqa: B027 - most have nothing to tell
-        """Let `listener` be told when the broker is cut off (False), and when it is back (True).
+    def on_reachable(self, listener: Callable[[bool], None]) -> None:  # noqa: B027 - most drivers have nothing to tell
+        """Call `listener` with False when the broker becomes unreachable, and with True when it is back.
 
-        It is reachable until something else is told. Told from a thread of the driver's; a broker that can't be cut off
-        tells nothing. Call it before `start`.
+        Until the first call it is reachable. Calls come from a thread of the driver; a driver whose broker is always
+        reachable makes none. Register listeners before `start`.
         """
 
     @abstractmethod
     def start(self) -> None:
-        """Begin to deliver and to answer."""
+        """Begin to deliver messages and to answer check-backs.
+
+        Raises:
+            BrokerUnavailable: The broker is unreachable, or lacks a topic.
+        """
 
     @abstractmethod
     def dead_letters(self, topic: str, group: str, limit: int = 100) -> list[DeadLetter]:
@@ -180,7 +204,7 @@ class Broker(ABC):
 
     @abstractmethod
     def replay(self, topic: str, group: str, dead_letter_id: str) -> None:
-        """Deliver a dead letter again, with all its tries.
+        """Deliver a dead letter to its group again, with all its attempts.
 
         Raises:
             KeyError: There is no such dead letter.
@@ -188,8 +212,8 @@ class Broker(ABC):
 
     @abstractmethod
     def close(self) -> None:
-        """Take no new deliveries, let running handlers finish, stop. Unhandled messages stay with the broker."""
+        """Accept no new deliveries, wait for running handlers, and stop. Unhandled messages stay with the broker."""
 
 
 def _confirmed() -> None:
-    """Of what was taken before anybody asked."""
+    """Confirms a message that the broker has already."""

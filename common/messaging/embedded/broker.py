@@ -1,10 +1,10 @@
 """The messaging driver for one machine: durable, shared by processes, nothing to install.
 
-Everything is in one SQLite file (`embedded_store`); whatever a process says is on the disk before the call returns, but
-for acknowledgements and resolutions: should one be lost, the message comes again, or is asked about.
+Everything is in one SQLite file (`store`). What a caller sends is on the disk before the call returns. Acknowledgements
+and resolutions follow a moment later: if one is lost, the message is delivered again, or a check-back asks for it.
 
-In each process one thread writes (`embedded_writer`), one watches for news (`embedded_watcher`), and a few for each
-subscription handle messages (`embedded_consumer`). A broker that is never started has the first of these only.
+In each process one thread writes (`writer`), one watches for news (`watcher`), and a few for each subscription handle
+messages (`consumer`). A broker that is never started has only the first of these.
 """
 
 from collections.abc import Callable
@@ -17,7 +17,7 @@ import structlog
 from common.clock import Clock
 from common.messaging.checkers import Checkers
 from common.messaging.embedded.consumer import Consumer, micros, micros_since_epoch, moment_at
-from common.messaging.embedded.store import ASK_AGAIN, CHECK_BACK, NOBODY, Store, Taken
+from common.messaging.embedded.store import CHECK_BACK, NOBODY, RECHECK, LeasedEntry, Store
 from common.messaging.embedded.url import EmbeddedOptions
 from common.messaging.embedded.watcher import Watcher
 from common.messaging.embedded.writer import Write, Writer
@@ -66,7 +66,7 @@ class EmbeddedBroker(Broker):
 
     def begin_publish_later(self, message: Message, delay: timedelta) -> Confirm:
         at_once = delay <= _NOTHING
-        # The clock cuts its time to whole microseconds; one more, so that no message is early by a part of one.
+        # The clock truncates to whole microseconds; one more keeps the message from being early by a fraction.
         due = self._now() if at_once else self._now_and(delay) + 1
         write = Write(Store.publish, (self._prefix + message.topic, message.key, message.body, due, at_once))
         self._writer.put(write)
@@ -74,49 +74,49 @@ class EmbeddedBroker(Broker):
 
     def in_transaction(self, message: Message, decide: Decide) -> Resolution:
         topic = self._prefix + message.topic
-        ask = self._now_and(self._options.check_after)
-        half = self._writer.write(Store.half, (topic, message.key, message.body, ask))
+        check_at = self._now_and(self._options.check_after)
+        half = self._writer.write(Store.add_half, (topic, message.key, message.body, check_at))
         resolution = decide()
         write = self._resolved(topic, half, resolution)
         if write is not None:
             try:
                 self._writer.put(write)
             except BrokerUnavailable as error:
-                log.warning("resolution not sent, the broker will ask", topic=message.topic, error=str(error))
+                log.warning("resolution not sent, a check-back will ask for it", topic=message.topic, error=str(error))
         return resolution
 
     def _resolved(self, topic: str, half: int, resolution: Resolution) -> Write | None:
-        """What to write of a resolution of a half message; nothing when it is UNKNOWN."""
-        now, ask = self._now(), self._now_and(self._options.check_after)
+        """What to write for the resolution of a half message; nothing if it is UNKNOWN."""
+        now, check_at = self._now(), self._now_and(self._options.check_after)
         match resolution, self._options.ask_again:
             case Resolution.COMMIT, False:
                 return Write(Store.commit, (topic, half, now))
             case Resolution.COMMIT, True:
-                return Write(Store.commit_and_ask_again, (topic, half, now, ask))
+                return Write(Store.commit_and_recheck, (topic, half, now, check_at))
             case Resolution.ROLLBACK, False:
                 return Write(Store.roll_back, (topic, half, now))
             case Resolution.ROLLBACK, True:
-                return Write(Store.roll_back_and_ask_again, (topic, half, ask))
-            case _:  # also what a checker without types returned by mistake: None must not drop a message
+                return Write(Store.roll_back_and_recheck, (topic, half, check_at))
+            case _:  # UNKNOWN, or a mistake of `decide`: a None must not drop a message
                 return None
 
     # Receiving
 
     def subscribe(self, topic: str, group: str, handler: Handler) -> None:
         if group == NOBODY or group.startswith("%"):
-            raise ValueError(f"{group!r} can't be a group's name: it is empty, or begins with %")
-        work = partial(self._handle, topic, group, handler)
-        self._add_consumer(topic, group, self._options.handlers, self._options.tries, work)
+            raise ValueError(f"a group's name must not be empty or begin with %: {group!r}")
+        handle = partial(self._handle, topic, group, handler)
+        self._add_consumer(topic, group, self._options.handlers, self._options.tries, handle)
 
     def answer_check_backs(self, topic: str, checker: Checker) -> None:
         self._checkers.add(topic, checker)
-        ask = partial(self._ask, topic)
-        self._add_consumer(topic, CHECK_BACK, _CHECKER_THREADS, self._options.check_max, ask)
+        check_back = partial(self._check_back, topic)
+        self._add_consumer(topic, CHECK_BACK, _CHECKER_THREADS, self._options.check_max, check_back)
         if self._options.ask_again:
-            self._add_consumer(topic, ASK_AGAIN, 1, 0, partial(self._ask_again, topic))
+            self._add_consumer(topic, RECHECK, 1, 0, partial(self._recheck, topic))
 
     def _add_consumer(
-        self, topic: str, consumers: str, threads: int, tries: int, work: Callable[[Taken], Write]
+        self, topic: str, consumers: str, threads: int, tries: int, process: Callable[[LeasedEntry], Write]
     ) -> None:
         if self._watcher is not None:
             raise RuntimeError("subscribe before start")
@@ -132,7 +132,7 @@ class EmbeddedBroker(Broker):
                 lease=self._options.lease,
                 now=self._now,
                 writer=self._writer,
-                work=work,
+                process=process,
             )
         )
 
@@ -152,40 +152,40 @@ class EmbeddedBroker(Broker):
             return
         for consumer, queue in zip(self._consumers, queues, strict=True):
             consumer.start(queue)
-        self._writer.take_for(self._consumers)
+        self._writer.lease_for(self._consumers)
         self._writer.wake()
         self._watcher.start()
 
-    def _handle(self, topic: str, group: str, handler: Handler, taken: Taken) -> Write:
-        delivery = Delivery(Message(topic, taken.key, taken.body), str(taken.id), taken.attempt)
+    def _handle(self, topic: str, group: str, handler: Handler, entry: LeasedEntry) -> Write:
+        delivery = Delivery(Message(topic, entry.key, entry.body), str(entry.id), entry.attempt)
         match self._retries.deliver(delivery, group, handler):
             case Handled():
-                return Write(Store.done, (taken.id, taken.queue, taken.token))
+                return Write(Store.acknowledge, (entry.id, entry.queue, entry.token))
             case RetryAfter(pause):
-                return self._later(taken, pause)
+                return self._release(entry, pause)
             case GiveUp(_, error):  # the entry itself has counted its attempts
-                return self._dead(taken, error)
+                return self._dead_letter(entry, error)
 
-    def _ask(self, topic: str, taken: Taken) -> Write:
-        resolution = self._checkers.resolve(Message(topic, taken.key, taken.body))
-        write = self._resolved(self._prefix + topic, taken.id, resolution)
+    def _check_back(self, topic: str, entry: LeasedEntry) -> Write:
+        resolution = self._checkers.resolve(Message(topic, entry.key, entry.body))
+        write = self._resolved(self._prefix + topic, entry.id, resolution)
         if write is not None:
             return write
-        if taken.attempt >= self._options.check_max > 0:
-            log.error("half message given up", topic=topic, key=taken.key, rounds=taken.attempt)
-            return self._dead(taken, f"not known after {taken.attempt} rounds of asking")
-        return self._later(taken, self._options.check_every)
+        if entry.attempt >= self._options.check_max > 0:
+            log.error("half message given up", topic=topic, key=entry.key, check_backs=entry.attempt)
+            return self._dead_letter(entry, f"still UNKNOWN after {entry.attempt} check-backs")
+        return self._release(entry, self._options.check_every)
 
-    def _ask_again(self, topic: str, taken: Taken) -> Write:
-        row = (self._prefix + topic, taken.id, self._now())
-        resolution = self._checkers.resolve(Message(topic, taken.key, taken.body))
+    def _recheck(self, topic: str, entry: LeasedEntry) -> Write:
+        row = (self._prefix + topic, entry.id, self._now())
+        resolution = self._checkers.resolve(Message(topic, entry.key, entry.body))
         return Write(Store.commit if resolution is Resolution.COMMIT else Store.settle, row)
 
-    def _later(self, taken: Taken, pause: timedelta) -> Write:
-        return Write(Store.again, (self._now_and(pause), 0, taken.id, taken.queue, taken.token))
+    def _release(self, entry: LeasedEntry, pause: timedelta) -> Write:
+        return Write(Store.release, (self._now_and(pause), 0, entry.id, entry.queue, entry.token))
 
-    def _dead(self, taken: Taken, error: str) -> Write:
-        return Write(Store.bury, (error, self._now(), taken.id, taken.queue, taken.token))
+    def _dead_letter(self, entry: LeasedEntry, error: str) -> Write:
+        return Write(Store.make_dead_letters, (error, self._now(), entry.id, entry.queue, entry.token))
 
     # Dead letters
 
@@ -197,10 +197,10 @@ class EmbeddedBroker(Broker):
         ]
 
     def replay(self, topic: str, group: str, dead_letter_id: str) -> None:
-        there = dead_letter_id.isdecimal() and self._writer.write(
+        found = dead_letter_id.isdecimal() and self._writer.write(
             Store.replay, (self._now(), self._prefix + topic, group, int(dead_letter_id))
         )
-        if not there:
+        if not found:
             raise KeyError(f"no dead letter {dead_letter_id!r} of {group!r} in {topic!r}")
 
     # The end
@@ -210,9 +210,9 @@ class EmbeddedBroker(Broker):
             return
         self._closing = True
         for consumer in self._consumers:
-            consumer.stop_taking()
+            consumer.stop_leasing()
         if self._watcher is not None and self._consumers:
-            self._writer.wait_for_takers()
+            self._writer.wait_for_dispatch()
             for consumer in self._consumers:
                 consumer.wait()
             self._watcher.stop()

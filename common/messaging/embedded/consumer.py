@@ -1,4 +1,4 @@
-"""Takes the entries of one queue and has them worked on by a few threads."""
+"""Leases the entries of one queue, and has a few threads process them."""
 
 import time
 from collections.abc import Callable
@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 from queue import SimpleQueue
 from threading import Thread, current_thread
 
-from common.messaging.embedded.store import Lease, Store, Taken
+from common.messaging.embedded.store import LeasedEntry, LeaseTerms, Store
 from common.messaging.embedded.writer import Write, Writer
 from common.messaging.port import BrokerUnavailable
 
@@ -15,7 +15,7 @@ _FOR_EVER = 1 << 62
 
 
 def micros(span: timedelta) -> int:
-    """The span in whole microseconds; one that no table can hold is cut to 146,000 years."""
+    """The span in whole microseconds, at most 146,000 years: what the table can hold."""
     return min(span // timedelta(microseconds=1), _FOR_EVER)
 
 
@@ -27,20 +27,20 @@ def moment_at(micros_since: int) -> datetime:
     return _EPOCH + timedelta(microseconds=micros_since)
 
 
-def tick() -> int:
+def monotonic_micros() -> int:
     """Microseconds on the machine's monotonic clock, the same for all processes."""
     return time.monotonic_ns() // 1000
 
 
 class Consumer:
-    """One queue's entries, each worked on by one of a few threads.
+    """The entries of one queue, each processed by one of a few threads.
 
     Args:
         topic: With the prefix.
-        consumers: Whose queue it is: a group, or CHECK_BACK or ASK_AGAIN.
-        threads: How many entries are worked on at once; no more are taken than are.
-        tries: After how many an entry is not taken again but becomes a dead letter. 0: never.
-        work: Does all that an entry asks for, and returns what is to be written then. It must not raise.
+        consumers: Whose queue it is: a group, CHECK_BACK or RECHECK.
+        threads: How many entries are processed at once; no more are leased.
+        tries: After how many attempts an entry becomes a dead letter instead of being leased again. 0: never.
+        process: Processes an entry, and returns what to write then. It must not raise.
     """
 
     def __init__(
@@ -53,7 +53,7 @@ class Consumer:
         lease: timedelta,
         now: Callable[[], int],
         writer: Writer,
-        work: Callable[[Taken], Write],
+        process: Callable[[LeasedEntry], Write],
     ) -> None:
         self.topic = topic
         self.consumers = consumers
@@ -62,11 +62,11 @@ class Consumer:
         self._lease = micros(lease)
         self._now = now
         self._writer = writer
-        self._work = work
-        self._inbox: SimpleQueue[Taken | None] = SimpleQueue()
-        self._taken: list[Taken] = []
-        self._held: dict[tuple[int, int], Taken] = {}  # by id and token: a lost lease may bring an entry twice
-        self._more = True  # whether more may be due
+        self._process = process
+        self._inbox: SimpleQueue[LeasedEntry | None] = SimpleQueue()
+        self._leased: list[LeasedEntry] = []
+        self._in_progress: dict[tuple[int, int], LeasedEntry] = {}  # by id and token: it may be here twice
+        self._more = True  # more may be due
         self._closing = False
         self._threads = [
             Thread(target=self._run, name=f"broker-{topic}-{consumers}-{number}", daemon=True)
@@ -78,55 +78,55 @@ class Consumer:
         for thread in self._threads:
             thread.start()
 
-    def look(self) -> None:
-        """Look for due entries with the writer's next transaction."""
+    def look_for_due(self) -> None:
+        """Look for due entries in the writer's next transaction."""
         self._more = True
 
     @property
     def free(self) -> int:
-        return 0 if self._closing else len(self._threads) - len(self._held)
+        return 0 if self._closing else len(self._threads) - len(self._in_progress)
 
-    # What the writer calls, in its thread.
+    # Called by the writer, in its thread.
 
     @property
-    def wants(self) -> bool:
+    def wants_more(self) -> bool:
         return self._more and self.free > 0
 
-    def take(self, store: Store) -> bool:
+    def lease(self, store: Store) -> bool:
         free = self.free
         if free <= 0 or not (self._more or self.topic in store.arrived):
             return False
-        self._more = False  # before the look: what comes after it sets this again
-        lease = Lease(now=self._now(), tick=tick(), length=self._lease, tries=self._tries)
-        self._taken = store.take(self.queue, free, lease)
-        if len(self._taken) == free:
+        self._more = False  # before the query: what arrives after it sets this again
+        terms = LeaseTerms(now=self._now(), monotonic_now=monotonic_micros(), length=self._lease, tries=self._tries)
+        self._leased = store.lease(self.queue, free, terms)
+        if len(self._leased) == free:
             self._more = True
-        return bool(self._taken)
+        return bool(self._leased)
 
-    def hand_over(self) -> None:
-        for taken in self._taken:
-            self._held[taken.id, taken.token] = taken
-            self._inbox.put(taken)
-        self._taken = []
+    def dispatch(self) -> None:
+        for entry in self._leased:
+            self._in_progress[entry.id, entry.token] = entry
+            self._inbox.put(entry)
+        self._leased = []
 
-    def forget(self) -> None:
-        self._taken = []
+    def discard(self) -> None:
+        self._leased = []
         self._more = True
 
-    # What the watcher calls.
+    # Called by the watcher.
 
     def renew_leases(self) -> None:
-        until = tick() + self._lease
-        for taken in list(self._held.values()):
-            self._writer.put(Write(Store.renew, (until, taken.id, taken.queue, taken.token)))
+        until = monotonic_micros() + self._lease
+        for entry in list(self._in_progress.values()):
+            self._writer.put(Write(Store.renew, (until, entry.id, entry.queue, entry.token)))
 
-    # Closing: first all consumers of a broker stop taking, then each is waited for.
+    # Closing: first all consumers of a broker stop leasing, then each is waited for.
 
-    def stop_taking(self) -> None:
+    def stop_leasing(self) -> None:
         self._closing = True
 
     def wait(self) -> None:
-        """Wait for what is being worked on. The writer must have handed over all that it took."""
+        """Wait for the entries in process. The writer must have dispatched all that it leased."""
         for _ in self._threads:
             self._inbox.put(None)
         for thread in self._threads:
@@ -134,14 +134,14 @@ class Consumer:
                 thread.join()
 
     def _run(self) -> None:
-        while (taken := self._inbox.get()) is not None:
-            write = self._give_back(taken) if self._closing else self._work(taken)
-            del self._held[taken.id, taken.token]
+        while (entry := self._inbox.get()) is not None:
+            write = self._release(entry) if self._closing else self._process(entry)
+            del self._in_progress[entry.id, entry.token]
             try:
                 self._writer.put(write)
             except BrokerUnavailable:
-                return  # closed from inside the handler; the entry comes again when its lease is over
+                return  # closed from inside the handler; the entry comes again when its lease ends
 
-    def _give_back(self, taken: Taken) -> Write:
-        """Nobody tried it: the try does not count."""
-        return Write(Store.again, (self._now(), 1, taken.id, taken.queue, taken.token))
+    def _release(self, entry: LeasedEntry) -> Write:
+        """Return an entry that nobody began: the attempt does not count."""
+        return Write(Store.release, (self._now(), 1, entry.id, entry.queue, entry.token))

@@ -1,4 +1,4 @@
-"""The file of the embedded broker: opened, and its tables made."""
+"""Opens the embedded broker's file, and creates its tables."""
 
 import sqlite3
 from pathlib import Path
@@ -10,8 +10,8 @@ INSERT INTO sessions VALUES (0);
 CREATE TABLE queues (
     id INTEGER PRIMARY KEY,
     topic TEXT NOT NULL,
-    consumers TEXT NOT NULL,          -- the group, or one of the names above
-    delivers INTEGER NOT NULL,        -- 1: a published message goes here
+    consumers TEXT NOT NULL,          -- the group, or a name of `store`
+    delivers INTEGER NOT NULL,        -- 1: gets published messages
     UNIQUE (topic, consumers)
 );
 CREATE TABLE entries (
@@ -21,13 +21,13 @@ CREATE TABLE entries (
     body BLOB NOT NULL,
     due INTEGER NOT NULL,
     attempt INTEGER NOT NULL DEFAULT 0,
-    leased_until INTEGER NOT NULL DEFAULT 0,  -- 0: nobody has it
+    leased_until INTEGER NOT NULL DEFAULT 0,  -- 0: not leased
     token INTEGER NOT NULL DEFAULT 0,
     PRIMARY KEY (id, queue)
 ) WITHOUT ROWID;
 CREATE INDEX entries_by_due ON entries (queue, due);
 CREATE TABLE dead_letters (
-    id INTEGER PRIMARY KEY AUTOINCREMENT,     -- an id that was replayed never names another message
+    id INTEGER PRIMARY KEY AUTOINCREMENT,     -- an id is never used again, even after a replay
     message_id INTEGER NOT NULL,
     queue INTEGER NOT NULL,
     key TEXT NOT NULL,
@@ -41,12 +41,12 @@ CREATE INDEX dead_letters_by_queue ON dead_letters (queue, id);
 
 
 def connect(path: Path, busy_timeout: float = 0) -> sqlite3.Connection:
-    """Open the file, making it and its folder.
+    """Open the file; create it and its folder if needed.
 
     Args:
         path: The file.
-        busy_timeout: For how many seconds SQLite waits when the file is locked. It does so badly: its pauses soon are
-            25 ms and more, and the luckier process always wins.
+        busy_timeout: How many seconds SQLite waits for a locked file. It waits unfairly: its pauses soon reach 25 ms,
+            and the luckier process always wins.
 
     Raises:
         sqlite3.OperationalError: The file can't be opened, or is locked.
@@ -68,7 +68,7 @@ def connect(path: Path, busy_timeout: float = 0) -> sqlite3.Connection:
 
 
 def begin_session(connection: sqlite3.Connection) -> int:
-    """Make the tables unless they are there, and return the number of a new session: no other ever has the same.
+    """Create missing tables, and return the number of a new session, which is never used again.
 
     Raises:
         sqlite3.DatabaseError: The file is locked, can't be written, or is of another version.
@@ -93,4 +93,4 @@ def _make_tables(connection: sqlite3.Connection) -> None:
             connection.execute(statement)
         connection.execute(f"PRAGMA user_version = {_SCHEMA_VERSION}")
     elif version != _SCHEMA_VERSION:
-        raise sqlite3.DatabaseError(f"its tables are of version {version}, not {_SCHEMA_VERSION}")
+        raise sqlite3.DatabaseError(f"its tables have version {version}, not {_SCHEMA_VERSION}")

@@ -1,7 +1,7 @@
 """Notices what other processes wrote, and what becomes due.
 
-SQLite tells nobody that a file changed, but `PRAGMA data_version` answers that question in microseconds. So one thread
-of each process asks it, and the clock, every 20 ms; only when one of them has news does it look into the queues.
+SQLite notifies nobody when a file changes, but `PRAGMA data_version` tells in microseconds whether it did. So one
+thread of each process reads it, and the clock, every 20 ms; only when one of them has news does it query the queues.
 """
 
 import sqlite3
@@ -31,7 +31,7 @@ _FIRST_DUE = "SELECT due FROM entries WHERE queue = ? AND leased_until = 0 ORDER
 
 
 class Watcher:
-    """Wakes consumers, renews their leases, and has the file tidied, in a thread of its own."""
+    """Wakes consumers, renews their leases and tidies the file, in a thread of its own."""
 
     def __init__(
         self,
@@ -70,44 +70,44 @@ class Watcher:
                     self._watch(connection)
             except BrokerUnavailable:
                 return  # the writer is closed
-            except Exception as error:  # noqa: BLE001 - this thread must not end: nothing would be delivered any more
-                log.warning("broker could not look for messages", error=repr(error))
+            except Exception as error:  # noqa: BLE001 - if this thread ended, nothing would be delivered any more
+                log.warning("broker can't look for messages", error=repr(error))
                 time.sleep(_PAUSE_AFTER_ERROR)
 
     def _watch(self, connection: sqlite3.Connection) -> None:
         seen, next_due = -1, 0
         due_times = {work: time.monotonic() + every for work, every in self._every.items()}
         while not self._stopped:
-            time.sleep(POLL_EVERY)  # and no Event: waiting for one costs three times as much
+            time.sleep(POLL_EVERY)  # not an Event: waiting for one costs three times as much
             (version,) = connection.execute("PRAGMA data_version").fetchone()
             if version != seen or self._now() >= next_due:
                 seen = version
-                next_due = self._look(connection)
+                next_due = self._wake_consumers(connection)
             passed = time.monotonic()
             for work, at in due_times.items():
                 if passed >= at:
                     work()
                     due_times[work] = passed + self._every[work]
 
-    def _look(self, connection: sqlite3.Connection) -> int:
-        """Wake whoever has something due. Returns when the next entry will be."""
+    def _wake_consumers(self, connection: sqlite3.Connection) -> int:
+        """Wake consumers with something due. Returns when the next entry will be due."""
         now = self._now()
         next_due = _NEVER
         for consumer in self._consumers:
             row = connection.execute(_FIRST_DUE, (consumer.queue,)).fetchone()
             if row is None or consumer.free <= 0:
-                continue  # a full consumer takes more by itself when it has room
+                continue  # a busy consumer leases more by itself when a thread is free
             if row[0] <= now:
-                consumer.look()
+                consumer.look_for_due()
             else:
                 next_due = min(next_due, row[0])
-        if any(consumer.wants for consumer in self._consumers):
+        if any(consumer.wants_more for consumer in self._consumers):
             self._writer.wake()
         return next_due
 
     def _look_for_lost_leases(self) -> None:
         for consumer in self._consumers:
-            consumer.look()
+            consumer.look_for_due()
         self._writer.wake()
 
     def _renew_leases(self) -> None:

@@ -1,8 +1,8 @@
 """The one thread of a process that writes to the broker's file.
 
-It merges what all other threads want written, up to a limit, into one transaction: they share its cost (a lock of the
-file, a flush of the disk), and none of them holds the lock while it waits for Python. Nobody waits for more to merge:
-an idle writer writes at once.
+It merges what all other threads want to write, up to a limit, into one transaction. They share its cost (a lock of the
+file, a flush of the disk), and none of them holds the lock while it waits for Python. An idle writer writes at once: it
+never waits for more to merge.
 """
 
 import os
@@ -24,7 +24,7 @@ log = structlog.get_logger(__name__)
 
 T = TypeVar("T")
 Statement = Callable[[Store, list[Any]], object]
-"""A method of Store that takes rows; it returns one result a row, or nothing of interest."""
+"""A method of Store that takes rows, and returns a result for each, or nothing."""
 
 MOST_AT_ONCE = 512
 _BUSY_PAUSE = 0.0005  # seconds; SQLite's own busy handler soon sleeps 25 ms and more, and is unfair
@@ -40,11 +40,11 @@ class Write:
         self.row = row
         self.result: Any = None
         self.error: BaseException | None = None
-        self.written = Lock()  # held until it is written: the cheapest thing to wait for
+        self.written = Lock()  # held until it is written: nothing is cheaper to wait for
         self.written.acquire()
 
     def wait(self) -> None:
-        """Return when it is on the disk; once.
+        """Return when it is on the disk. Call it at most once.
 
         Raises:
             BrokerUnavailable: It may or may not be written.
@@ -54,31 +54,31 @@ class Write:
             raise self.error
 
 
-class Taker(Protocol):
-    """Takes entries in every transaction, after everything else in it."""
+class EntryConsumer(Protocol):
+    """Leases entries in every transaction, after everything else in it."""
 
-    def take(self, store: Store) -> bool:
-        """Take what can be handled now. Returns whether anything was taken."""
+    def lease(self, store: Store) -> bool:
+        """Lease what can be handled now. Returns whether there was anything."""
 
-    def hand_over(self) -> None:
-        """What was taken is committed: handle it."""
+    def dispatch(self) -> None:
+        """The leases are committed: begin to handle."""
 
-    def forget(self) -> None:
-        """What was taken was rolled back."""
+    def discard(self) -> None:
+        """The leases were rolled back."""
 
     @property
-    def wants(self) -> bool:
-        """Whether it would take, were there no news."""
+    def wants_more(self) -> bool:
+        """Whether it would lease more even if nothing new arrived."""
 
 
 class Writer:
-    """Writes in a thread of its own, which begins with the first use."""
+    """Writes in a thread of its own, which starts with the first write."""
 
     def __init__(self, path: Path, busy_timeout: float) -> None:
         self._path = path
         self._busy_timeout = busy_timeout
         self._waiting: SimpleQueue[Write | None] = SimpleQueue()
-        self._takers: tuple[Taker, ...] = ()
+        self._consumers: tuple[EntryConsumer, ...] = ()
         self._store: Store | None = None
         self._thread: Thread | None = None
         self._pid = 0
@@ -97,7 +97,7 @@ class Writer:
         return write.result
 
     def put(self, write: Write) -> None:
-        """Have something written soon. Should that fail, the log says so: for what the broker will ask for again.
+        """Write soon. A failure is only logged: for writes that the broker makes up for when they are lost.
 
         Raises:
             BrokerUnavailable: The writer is closed.
@@ -114,16 +114,16 @@ class Writer:
             self._waiting.put(write)
 
     def wake(self) -> None:
-        """Let the takers take."""
-        self.put(Write(_nothing, ()))
+        """Let the consumers lease."""
+        self.put(Write(_no_operation, ()))
 
-    def wait_for_takers(self) -> None:
-        """Return when what the takers are just taking, if anything, is handed over."""
-        self.write(_nothing, ())
+    def wait_for_dispatch(self) -> None:
+        """Return when leases that are just being taken are dispatched."""
+        self.write(_no_operation, ())
 
-    def take_for(self, takers: Iterable[Taker]) -> None:
-        """From now on, take entries for these."""
-        self._takers = tuple(takers)
+    def lease_for(self, consumers: Iterable[EntryConsumer]) -> None:
+        """From now on, let these lease entries."""
+        self._consumers = tuple(consumers)
 
     def close(self) -> None:
         """Write what is waiting, then stop."""
@@ -146,21 +146,21 @@ class Writer:
             self._store.connection.close()
 
     def _write_all(self, writes: list[Write]) -> None:
-        real = [write for write in writes if write.statement is not _nothing]
+        rows = [write for write in writes if write.statement is not _no_operation]
         try:
-            if real or any(taker.wants for taker in self._takers):
-                self._write_together(real)
+            if rows or any(consumer.wants_more for consumer in self._consumers):
+                self._write_together(rows)
         except BaseException as error:  # noqa: BLE001 - whatever it is, it is raised where a caller waits
-            if len(real) == 1 or _is_the_engines(error):
-                self._fail(real, error)
+            if len(rows) == 1 or _is_the_engines(error):
+                self._fail(rows, error)
             else:
-                self._write_one_by_one(real)
+                self._write_one_by_one(rows)
         finally:
             for write in writes:
                 write.written.release()
 
     def _write_one_by_one(self, writes: list[Write]) -> None:
-        """One of them is wrong: it must not harm the others."""
+        """One of them is at fault; it must not harm the others."""
         for write in writes:
             try:
                 self._write_together([write])
@@ -172,37 +172,37 @@ class Writer:
         by_statement: dict[Statement, list[Write]] = {}
         for write in writes:
             by_statement.setdefault(write.statement, []).append(write)
-        store = self._opened()
-        self._patiently(lambda: store.connection.execute("BEGIN IMMEDIATE"))
+        store = self._open_store()
+        self._retry_while_busy(lambda: store.connection.execute("BEGIN IMMEDIATE"))
         try:
             for statement, same in by_statement.items():
                 results = statement(store, [write.row for write in same])
                 if isinstance(results, list):
                     for write, result in zip(same, results, strict=True):
                         write.result = result
-            takers = [taker for taker in self._takers if taker.take(store)]
+            leasing = [consumer for consumer in self._consumers if consumer.lease(store)]
             store.connection.execute("COMMIT")
         except BaseException:
-            for taker in self._takers:
-                taker.forget()
-            store.undo()
+            for consumer in self._consumers:
+                consumer.discard()
+            store.abort()
             raise
         store.arrived.clear()
-        for taker in takers:
-            taker.hand_over()
+        for consumer in leasing:
+            consumer.dispatch()
 
-    def _opened(self) -> Store:
+    def _open_store(self) -> Store:
         if self._store is None:
-            connection = self._patiently(lambda: connect(self._path))
+            connection = self._retry_while_busy(lambda: connect(self._path))
             try:
-                session = self._patiently(lambda: begin_session(connection))
+                session = self._retry_while_busy(lambda: begin_session(connection))
             except BaseException:
                 connection.close()
                 raise
             self._store = Store(connection, session)
         return self._store
 
-    def _patiently(self, work: Callable[[], T]) -> T:
+    def _retry_while_busy(self, work: Callable[[], T]) -> T:
         """Repeat while another process holds the file."""
         give_up = time.monotonic() + self._busy_timeout
         while True:
@@ -219,9 +219,9 @@ class Writer:
             write.error = BrokerUnavailable(f"the broker's file {self._path}: {error}") if engine else error
             write.error.__cause__ = error if engine else None
         if engine and not _is_busy(error) and self._store is not None:
-            self._store.connection.close()  # whatever is wrong with it, begin anew
+            self._store.connection.close()  # whatever is wrong with it, open it again
             self._store = None
-        log.warning("broker could not write", writes=len(writes), error=repr(error))
+        log.warning("broker can't write", writes=len(writes), error=repr(error))
 
 
 def _is_the_engines(error: BaseException) -> bool:
@@ -234,5 +234,5 @@ def _is_busy(error: BaseException) -> bool:
     return code & 0xFF in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
 
 
-def _nothing(_store: Store, _rows: list[Any]) -> None:
-    """The statement that writes nothing and only wakes the writer."""
+def _no_operation(_store: Store, _rows: list[Any]) -> None:
+    """Writes nothing: only wakes the writer."""

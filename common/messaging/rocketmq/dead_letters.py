@@ -1,8 +1,8 @@
-"""Dead letters: messages in the topic in which RocketMQ itself keeps those of a consumer group, `%DLQ%` and its name.
+"""Dead letters, in the topic where RocketMQ itself keeps those of a consumer group: `%DLQ%` and the group's name.
 
-So RocketMQ's own tools show them. The topic is a log, from which nothing is taken: a letter that is replayed is
-followed by a note that says so, and no longer listed. What the broker itself put there (it gives up after 17
-deliveries, when no handler ever came to an end) is a dead letter as well. Old ones go when the broker's retention
+So RocketMQ's own tools show them. The topic is a log that nothing is removed from: replaying a dead letter appends a
+note that names it, and then it is no longer listed. Messages that the broker itself put there are dead letters as well;
+it gives up after 17 deliveries of which none was reported as finished. Old dead letters go when the broker's retention
 (`fileReservedTime`) ends.
 """
 
@@ -14,20 +14,20 @@ from typing import Final
 
 from common.messaging.port import DeadLetter, Message
 from common.messaging.rocketmq.messages import BASE64, EMPTY, KEY, TRY, restored
-from common.messaging.rocketmq.remoting import Stored, TopicMissing, connected, make_topic, queues, read_queue
+from common.messaging.rocketmq.remoting import StoredMessage, TopicMissing, connected, make_topic, queues, read_queue
 
 ATTEMPTS: Final = "reback_attempts"
-"""The property that tells how often a dead letter was tried."""
+"""The property with the number of attempts."""
 ERROR: Final = "reback_error"
 """The property with its last failure."""
 REPLAYED: Final = "reback_replayed"
-"""The property of a note: the id of the letter that was replayed."""
+"""The property of a note: the id of the dead letter that was replayed."""
 
-GIVEN_UP_BY_THE_BROKER: Final = "RocketMQ gave up: no attempt was ever reported as finished"
+GIVEN_UP_BY_BROKER: Final = "RocketMQ gave up: no attempt was ever reported as finished"
 
-_PATIENCE_S: Final = 5.0  # a broker tells the name server at once
+_TIMEOUT_S: Final = 5.0  # a broker registers a new topic at once
 _POLL_S: Final = 0.02
-_QUEUES: Final = 1  # so that the oldest is the first
+_QUEUES: Final = 1  # keeps them in order
 _TRIES_OF_THE_BROKER: Final = "RECONSUME_TIME"
 _UNIQUE_ID: Final = "UNIQ_KEY"
 _KEYS: Final = "KEYS"
@@ -44,14 +44,14 @@ def dead_letter_properties(attempts: int, error: str) -> dict[str, str]:
     return {ATTEMPTS: str(attempts), ERROR: _CONTROL.sub("?", error) or "?"}
 
 
-def note_of_replay(letter: DeadLetter) -> tuple[Message, dict[str, str]]:
-    """The note that takes a letter off the list, and its properties."""
+def replay_note(letter: DeadLetter) -> tuple[Message, dict[str, str]]:
+    """The note that removes a dead letter from the list, and the note's properties."""
     return Message(letter.message.topic, letter.message.key, b"replayed"), {REPLAYED: letter.id}
 
 
 @dataclass(frozen=True, slots=True)
-class Letter:
-    """A dead letter, and what is needed to send it again."""
+class StoredDeadLetter:
+    """A dead letter, and the properties to replay it with."""
 
     letter: DeadLetter
     properties: Mapping[str, str]
@@ -68,15 +68,15 @@ class DeadLetters:
         self._nameserver = nameserver
 
     def ensure_topic(self, consumer_group: str) -> None:
-        """Make the topic for a group's dead letters if it is not there, as a broker does when it has the first one.
+        """Create the topic for a group's dead letters unless it exists, as a broker does for the first one.
 
         Raises:
-            MessagingError: It can't be made.
+            MessagingError: It can't be created.
         """
         topic = dead_letter_topic(consumer_group)
         if not self._has(topic):
             make_topic(self._nameserver, topic, "NORMAL", _QUEUES)
-            give_up = time.monotonic() + _PATIENCE_S
+            give_up = time.monotonic() + _TIMEOUT_S
             while not self._has(topic) and time.monotonic() < give_up:
                 time.sleep(_POLL_S)
 
@@ -86,34 +86,34 @@ class DeadLetters:
         except TopicMissing:
             return False
 
-    def all(self, topic: str, group: str, consumer_group: str) -> list[Letter]:
+    def all(self, topic: str, group: str, consumer_group: str) -> list[StoredDeadLetter]:
         """The dead letters of a group that were not replayed, oldest first.
 
         Raises:
             BrokerUnavailable: The name server or the broker can't be reached.
         """
-        letters: dict[str, Stored] = {}
+        letters: dict[str, StoredMessage] = {}
         replayed: set[str] = set()
         for stored in self._stored(dead_letter_topic(consumer_group)):
             if REPLAYED in stored.properties:
                 replayed.add(stored.properties[REPLAYED])
             else:
-                letters.setdefault(stored.properties[_UNIQUE_ID], stored)  # one that was sent twice is one
+                letters.setdefault(stored.properties[_UNIQUE_ID], stored)  # one that was sent twice counts once
         left = [(letter_id, stored) for letter_id, stored in letters.items() if letter_id not in replayed]
         left.sort(key=lambda each: each[1].stored)
         return [_letter(topic, group, letter_id, stored) for letter_id, stored in left]
 
-    def _stored(self, topic: str) -> Iterator[Stored]:
+    def _stored(self, topic: str) -> Iterator[StoredMessage]:
         try:
             places = queues(self._nameserver, topic)
         except TopicMissing:
-            return  # nothing ever died here
+            return  # there never was a dead letter
         for place in places:
             with connected(place.broker) as broker:
                 yield from read_queue(broker, topic, place.number)
 
 
-def _letter(topic: str, group: str, letter_id: str, stored: Stored) -> Letter:
+def _letter(topic: str, group: str, letter_id: str, stored: StoredMessage) -> StoredDeadLetter:
     properties = stored.properties
     attempts = properties.get(ATTEMPTS) or str(int(properties.get(_TRIES_OF_THE_BROKER, "0")) + 1)
     letter = DeadLetter(
@@ -121,8 +121,8 @@ def _letter(topic: str, group: str, letter_id: str, stored: Stored) -> Letter:
         message=restored(topic, properties.get(_KEYS, ""), stored.body, properties),
         group=group,
         attempts=int(attempts),
-        error=properties.get(ERROR, GIVEN_UP_BY_THE_BROKER),
+        error=properties.get(ERROR, GIVEN_UP_BY_BROKER),
         dead_time=stored.stored,
     )
     sent_on = {name: value for name, value in properties.items() if name.startswith("reback_")}
-    return Letter(letter, {name: value for name, value in sent_on.items() if name not in _NOT_SENT_ON})
+    return StoredDeadLetter(letter, {name: value for name, value in sent_on.items() if name not in _NOT_SENT_ON})

@@ -1,10 +1,10 @@
-"""The few things that only RocketMQ's own protocol offers: making a topic, and reading one without consuming it.
+"""The few things that only RocketMQ's own protocol offers: creating a topic, and reading one without consuming it.
 
-A dead letter has to be looked at again and again; over the proxy a message can only be received, which hides it from
-everybody else. So dead letters are read as RocketMQ's own tools do: the name server tells the broker, and the broker
-gives the messages from an offset on.
+Dead letters are listed again and again. Over the proxy a message can only be received, which hides it from everybody
+else. So they are read as RocketMQ's own tools do it: the name server names the broker, and the broker returns the
+messages from an offset on.
 
-A frame is: 4 bytes length of what follows, 4 bytes length of the header, the header (JSON), the body.
+A frame is: 4 bytes length of the rest, 4 bytes length of the header, the header (JSON), the body.
 """
 
 import json
@@ -41,7 +41,7 @@ _LARGEST_ANSWER: Final = 256 * 1024 * 1024
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What a server said: a code (0 is success), its remark, fields, and a body."""
+    """A server's answer: a code (0 is success), a remark, fields and a body."""
 
     code: int
     remark: str
@@ -51,20 +51,20 @@ class Answer:
 
 @dataclass(frozen=True, slots=True)
 class Queue:
-    """One queue of a topic, and the `host:port` of the broker that has it."""
+    """One queue of a topic, and the `host:port` of its broker."""
 
     broker: str
     number: int
 
 
 @dataclass(frozen=True, slots=True)
-class Stored:
-    """A message as a broker keeps it.
+class StoredMessage:
+    """A message as a broker stores it.
 
     Attributes:
-        offset: Its place in its queue; never used again.
+        offset: Its place in the queue; never reused.
         properties: The sender's and the broker's own.
-        stored: When the broker wrote it, by its clock.
+        stored: When the broker stored it, by its clock.
     """
 
     offset: int
@@ -74,11 +74,11 @@ class Stored:
 
 
 class TopicMissing(MessagingError):
-    """There is no such topic."""
+    """The topic does not exist."""
 
 
 class Remoting:
-    """One connection to a name server or broker. Not for several threads."""
+    """One connection to a name server or broker, for one thread."""
 
     def __init__(self, address: str, connection: socket.socket) -> None:
         self.address = address
@@ -86,7 +86,7 @@ class Remoting:
         self._number = 0
 
     def ask(self, code: int, fields: dict[str, object], body: bytes = b"") -> Answer:
-        """Ask, and return the answer, whatever its code.
+        """Send a request, and return the answer, whatever its code.
 
         Raises:
             BrokerUnavailable: There was no answer.
@@ -109,9 +109,9 @@ class Remoting:
 
     def _answer(self) -> Answer:
         size, header_size = struct.unpack(">ii", self._read(8))
-        header_size &= 0xFFFFFF  # the highest byte tells how the header is written: 0, JSON
+        header_size &= 0xFFFFFF  # the highest byte is the header's encoding: 0 is JSON
         if not header_size <= size - 4 <= _LARGEST_ANSWER:
-            raise ValueError("this is no RocketMQ server")
+            raise ValueError("not a RocketMQ server")
         frame = self._read(size - 4)
         header: dict[str, Any] = json.loads(frame[:header_size])
         return Answer(header["code"], header.get("remark") or "", header.get("extFields") or {}, frame[header_size:])
@@ -166,10 +166,10 @@ def queues(nameserver: str, topic: str) -> list[Queue]:
 
 
 def make_topic(nameserver: str, topic: str, kind: str, number: int) -> None:
-    """Make a topic on every broker; nothing is changed where it is there already.
+    """Create a topic on every broker; where it exists, nothing changes.
 
     Args:
-        nameserver: Which one.
+        nameserver: `host:port`.
         topic: Its name.
         kind: The type of its messages: NORMAL, DELAY or TRANSACTION.
         number: How many queues it has on each broker.
@@ -195,11 +195,11 @@ def make_topic(nameserver: str, topic: str, kind: str, number: int) -> None:
                 },
             )
         if answer.code != _SUCCESS:
-            raise MessagingError(f"broker {address} makes no topic {topic!r}: {answer.remark}")
+            raise MessagingError(f"broker {address} does not create topic {topic!r}: {answer.remark}")
 
 
-def read_queue(broker: Remoting, topic: str, number: int, start: int | None = None) -> Iterator[Stored]:
-    """Read a queue from an offset (None: the first message that is still kept) to its end, without consuming it.
+def read_queue(broker: Remoting, topic: str, number: int, start: int | None = None) -> Iterator[StoredMessage]:
+    """Read a queue from an offset (None: its first message) to its end, without consuming it.
 
     Raises:
         BrokerUnavailable: The broker does not answer.
@@ -231,7 +231,7 @@ def read_queue(broker: Remoting, topic: str, number: int, start: int | None = No
         start = int(answer.fields["nextBeginOffset"])
 
 
-def _messages(page: bytes) -> Iterator[Stored]:
+def _messages(page: bytes) -> Iterator[StoredMessage]:
     at = 0
     while at < len(page):
         (size,) = struct.unpack_from(">i", page, at)
@@ -239,8 +239,8 @@ def _messages(page: bytes) -> Iterator[Stored]:
         at += size
 
 
-def _message(record: bytes) -> Stored:
-    """One message as the broker's log has it; the layout is that of `MessageDecoder` in RocketMQ's sources."""
+def _message(record: bytes) -> StoredMessage:
+    """One message of the broker's log; `MessageDecoder` in RocketMQ's sources defines the layout."""
     (magic,) = struct.unpack_from(">i", record, 4)
     offset, _, system_flags = struct.unpack_from(">qqi", record, 20)
     at = 40 + 8 + (20 if system_flags & _IPV6_BORN_HOST else 8)  # after the time it was made, and the host
@@ -255,4 +255,4 @@ def _message(record: bytes) -> Stored:
     (size,) = struct.unpack_from(">h", record, at)
     pairs = record[at + 2 : at + 2 + size].decode().split("\x02")
     properties = dict(pair.split("\x01", 1) for pair in pairs if "\x01" in pair)
-    return Stored(offset, body, properties, datetime.fromtimestamp(stored / 1000, UTC))
+    return StoredMessage(offset, body, properties, datetime.fromtimestamp(stored / 1000, UTC))

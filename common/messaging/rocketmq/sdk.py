@@ -1,9 +1,9 @@
-"""The one place that imports RocketMQ's official client, and puts right what its import does.
+"""The only place that imports RocketMQ's official client; it undoes the side effects of that import.
 
-- It makes a folder for log files in the home folder, and fails where it can't. Here it finds its logger ready-made;
-  what it says goes to this process's logs, at the level debug alone: the driver tells of all that matters.
-- It shares the package `rocketmq` with the binding of the native client. Which of the two has its `__init__.py` there
-  depends on the order in which they were installed; the official client needs one name of its own one.
+- The import creates a folder for log files in the home folder, and fails where it can't. Here it finds a logger ready-made
+  instead, which passes its messages on only at level debug: the driver itself logs all that matters.
+- The client shares the package `rocketmq` with the binding of the native client. Which of them provides `__init__.py`
+  depends on the order of installation; the official client needs one name from its own.
 """
 
 import logging
@@ -21,7 +21,7 @@ def _only_for_debugging(_record: logging.LogRecord) -> bool:
 
 
 def _not_the_clients_heartbeats(record: logging.LogRecord) -> bool:
-    """Each heartbeat that fails is raised once more where nobody is, which Python then logs with all its calls."""
+    """Drops failed heartbeats, which the client raises where nobody catches them and Python logs with a traceback."""
     failure = record.exc_info[1] if record.exc_info else None
     return not isinstance(failure, AioRpcError) or _only_for_debugging(record)
 

@@ -16,7 +16,7 @@ import structlog
 
 from common.messaging.long_delays import FOR_GROUP
 from common.messaging.port import DeadLetter, Handler, Message, MessagingError
-from common.messaging.rocketmq.dead_letters import DeadLetters, dead_letter_topic, note_of_replay
+from common.messaging.rocketmq.dead_letters import DeadLetters, dead_letter_topic, replay_note
 
 log = structlog.get_logger(__name__)
 
@@ -102,5 +102,5 @@ class Topology:
         if found is None:
             raise KeyError(f"no dead letter {dead_letter_id!r} of {group!r} in {topic!r}")
         send(self.full_topic(topic), found.letter.message, {**found.properties, FOR_GROUP: group})
-        note, properties = note_of_replay(found.letter)
+        note, properties = replay_note(found.letter)
         send(dead_letter_topic(consumer_group), note, properties)

@@ -16,7 +16,7 @@ import structlog
 from common.clock import ManualClock
 from common.messaging.embedded.consumer import Consumer
 from common.messaging.embedded.schema import connect
-from common.messaging.embedded.store import Store, Taken
+from common.messaging.embedded.store import LeasedEntry, Store
 from common.messaging.embedded.writer import Write, Writer
 from common.messaging.port import Delivery, Message, Resolution
 from tests.contract.messaging.embedded_files import Open, rows
@@ -100,13 +100,13 @@ def test_lease_is_renewed_while_the_handler_runs(open_broker: Open) -> None:
 
 
 def test_what_was_taken_but_not_begun_is_given_back_at_once_and_no_try_is_counted(file: Path) -> None:
-    writer, begun = Writer(file, busy_timeout=5), list[Taken]()
+    writer, begun = Writer(file, busy_timeout=5), list[LeasedEntry]()
     queue = writer.write(Store.join, ("topic", "order", 0))
     writer.write(Store.publish, ("topic", "order-1", b"", 0, True))
 
-    def begin(taken: Taken) -> Write:
-        begun.append(taken)
-        return Write(Store.done, (taken.id, taken.queue, taken.token))
+    def begin(entry: LeasedEntry) -> Write:
+        begun.append(entry)
+        return Write(Store.acknowledge, (entry.id, entry.queue, entry.token))
 
     consumer = Consumer(
         topic="topic",
@@ -116,15 +116,15 @@ def test_what_was_taken_but_not_begun_is_given_back_at_once_and_no_try_is_counte
         lease=timedelta(seconds=10),
         now=lambda: 7,
         writer=writer,
-        work=begin,
+        process=begin,
     )
     consumer.start(queue)
     with closing(connect(file)) as connection:
-        assert consumer.take(Store(connection, session=0))
+        assert consumer.lease(Store(connection, session=0))
     assert rows(file, "SELECT attempt, leased_until > 0 FROM entries") == [(1, 1)]
 
-    consumer.stop_taking()
-    consumer.hand_over()
+    consumer.stop_leasing()
+    consumer.dispatch()
     consumer.wait()
     writer.close()
 

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from common.messaging.embedded.schema import begin_session, connect
-from common.messaging.embedded.store import Lease, Store
+from common.messaging.embedded.store import LeaseTerms, Store
 from common.messaging.embedded.writer import Write, Writer
 from common.messaging.port import BrokerUnavailable, Message, Resolution
 from tests.contract.messaging.embedded_files import Open, rows
@@ -227,17 +227,17 @@ def test_token_of_a_lost_lease_changes_nothing(file: Path) -> None:
         store = Store(connection, begin_session(connection))
         queue = store.join([("topic", "order", 0)])[0]
         store.publish([("topic", "order-1", b"", 0, True)])
-        (first,) = store.take(queue, 8, Lease(now=1, tick=SECOND, length=SECOND, tries=16))
-        assert store.take(queue, 8, Lease(now=1, tick=SECOND + 1, length=SECOND, tries=16)) == []
-        (second,) = store.take(queue, 8, Lease(now=1, tick=2 * SECOND, length=SECOND, tries=16))
+        (first,) = store.lease(queue, 8, LeaseTerms(now=1, monotonic_now=SECOND, length=SECOND, tries=16))
+        assert store.lease(queue, 8, LeaseTerms(now=1, monotonic_now=SECOND + 1, length=SECOND, tries=16)) == []
+        (second,) = store.lease(queue, 8, LeaseTerms(now=1, monotonic_now=2 * SECOND, length=SECOND, tries=16))
         owned = rows(file, "SELECT * FROM entries")
 
-        assert store.done([(first.id, queue, first.token)]) == 0
-        store.again([(99, 1, first.id, queue, first.token)])
+        assert store.acknowledge([(first.id, queue, first.token)]) == 0
+        store.release([(99, 1, first.id, queue, first.token)])
         store.renew([(99 * SECOND, first.id, queue, first.token)])
-        store.bury([("error", 1, first.id, queue, first.token)])
+        store.make_dead_letters([("error", 1, first.id, queue, first.token)])
 
         assert rows(file, "SELECT * FROM entries") == owned
         assert rows(file, "SELECT * FROM dead_letters") == []
         assert (first.attempt, second.attempt) == (1, 2)
-        assert store.done([(second.id, queue, second.token)]) == 1
+        assert store.acknowledge([(second.id, queue, second.token)]) == 1

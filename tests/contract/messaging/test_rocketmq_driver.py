@@ -53,7 +53,7 @@ def test_a_topic_of_the_wrong_type_stops_the_start_and_is_named(harness: Rocketm
     broker = opened(harness)
     broker.answer_check_backs(topic, lambda _: Resolution.UNKNOWN)
 
-    with pytest.raises(TopicUnusable, match=rf"{topic}' takes DELAY messages, not TRANSACTION"):
+    with pytest.raises(TopicUnusable, match=rf"{topic}' accepts DELAY messages, not TRANSACTION"):
         broker.start()
 
 
@@ -62,7 +62,7 @@ def test_a_topic_that_takes_no_delayed_messages_is_not_listened_to(harness: Rock
     broker = opened(harness)
     broker.subscribe("plain", "order", Received())
 
-    with pytest.raises(TopicUnusable, match="takes NORMAL messages, not DELAY"):
+    with pytest.raises(TopicUnusable, match="accepts NORMAL messages, not DELAY"):
         broker.start()
 
 

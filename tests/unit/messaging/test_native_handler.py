@@ -18,7 +18,7 @@ from common.messaging.rocketmq.topology import Topology
 from tests.unit.messaging.native_binding import NativeMessage
 
 if TYPE_CHECKING:
-    from common.messaging.rocketmq.native.producer import Sending
+    from common.messaging.rocketmq.native.producer import Producer
 
 
 class Sent:
@@ -49,7 +49,7 @@ class Desk:
             Topology("test-", "name server:9876").subscription("messages", "order", handler or self.handled.append),
             retries=RetryPolicy(tries=3, first_pause=timedelta(seconds=1)),
             hops=self.hops,
-            sending=cast("Sending", self.broker),
+            producer=cast("Producer", self.broker),
             closing=self.closing,
         )
 

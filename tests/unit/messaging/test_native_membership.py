@@ -71,7 +71,7 @@ def make(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[Cluster], Connec
     def monitor(cluster: Cluster) -> ConnectionMonitor:
         monkeypatch.setattr(keeper_module, "queues", cluster.queues)
         monkeypatch.setattr(keeper_module, "connected", cluster.connected)
-        monkeypatch.setattr(keeper_module, "_PATIENCE_AT_START_S", 1.0)
+        monkeypatch.setattr(keeper_module, "_TIMEOUT_AT_START_S", 1.0)
         monkeypatch.setattr(keeper_module, "_PAUSE_WHILE_AWAY_S", 0.001)
         closing = Event()
         made.append(

@@ -1,4 +1,4 @@
-"""What becomes of one message that was taken."""
+"""What becomes of one message that was received."""
 
 from collections.abc import Callable
 from datetime import timedelta
@@ -14,8 +14,8 @@ from common.messaging.rocketmq.proxy.handler import MessageHandler
 from common.messaging.rocketmq.topology import Topology
 
 if TYPE_CHECKING:
-    from common.messaging.rocketmq.proxy.consumer import Held
-    from common.messaging.rocketmq.proxy.producer import Sending
+    from common.messaging.rocketmq.proxy.consumer import ReceivedMessage
+    from common.messaging.rocketmq.proxy.producer import Producer
 
 Call = tuple[object, ...]
 
@@ -27,11 +27,11 @@ class Broker:
         self.calls: list[Call] = []
         self.down = False
 
-    def at_once(self, topic: str, message: Message, properties: dict[str, str]) -> None:
-        self._call("at once", topic, message, properties)
+    def send(self, topic: str, message: Message, properties: dict[str, str]) -> None:
+        self._call("sent", topic, message, properties)
 
-    def later(self, topic: str, message: Message, hop: Hop, properties: dict[str, str]) -> None:
-        self._call("later", topic, message, hop.delay, {**properties, **hop.properties})
+    def send_later(self, topic: str, message: Message, hop: Hop, properties: dict[str, str]) -> None:
+        self._call("sent later", topic, message, hop.delay, {**properties, **hop.properties})
 
     def _call(self, *call: object) -> None:
         if self.down:
@@ -39,8 +39,8 @@ class Broker:
         self.calls.append(call)
 
 
-class Taken:
-    """Stands for a message that is held."""
+class FakeReceivedMessage:
+    """Records how the message was let go of."""
 
     def __init__(self, broker: Broker, attempt: int, properties: dict[str, str]) -> None:
         self._broker = broker
@@ -48,14 +48,14 @@ class Taken:
         self.message.message_id = "id-1"
         self.message._Message__delivery_attempt = attempt
 
-    def done(self) -> None:
-        self._broker.calls.append(("done",))
+    def acknowledge(self) -> None:
+        self._broker.calls.append(("acknowledged",))
 
-    def again_after(self, pause: timedelta) -> None:
-        self._broker.calls.append(("again after", pause.total_seconds()))
+    def redeliver_after(self, pause: timedelta) -> None:
+        self._broker.calls.append(("redelivered after", pause.total_seconds()))
 
-    def leave(self) -> None:
-        self._broker.calls.append(("left",))
+    def abandon(self) -> None:
+        self._broker.calls.append(("abandoned",))
 
 
 class Desk:
@@ -71,7 +71,7 @@ class Desk:
             Topology("p-", "name server:9876").subscription("orders", "order", handler or self.handled.append),
             retries=RetryPolicy(tries=3, first_pause=timedelta(seconds=1)),
             hops=self.hops,
-            sending=cast("Sending", self.broker),
+            producer=cast("Producer", self.broker),
             wait=self._wait,
         )
 
@@ -81,7 +81,7 @@ class Desk:
 
     def work(self, attempt: int = 1, properties: dict[str, str] | None = None) -> list[Call]:
         self.broker.calls.clear()
-        self._handler.process(cast("Held", Taken(self.broker, attempt, properties or {})))
+        self._handler.process(cast("ReceivedMessage", FakeReceivedMessage(self.broker, attempt, properties or {})))
         return self.broker.calls
 
 
@@ -92,7 +92,7 @@ def fail(delivery: Delivery) -> None:
 def test_a_message_is_handled_and_done() -> None:
     desk = Desk()
 
-    assert desk.work() == [("done",)]
+    assert desk.work() == [("acknowledged",)]
     assert desk.handled == [Delivery(Message("orders", "key", b"body"), "id-1", 1)]
 
 
@@ -105,34 +105,34 @@ def test_a_message_that_was_sent_on_has_its_first_id() -> None:
 
 
 def test_a_failure_brings_it_again_later_and_later() -> None:
-    assert Desk(fail).work(attempt=1) == [("again after", 1.0)]
-    assert Desk(fail).work(attempt=2) == [("again after", 5.0)]
+    assert Desk(fail).work(attempt=1) == [("redelivered after", 1.0)]
+    assert Desk(fail).work(attempt=2) == [("redelivered after", 5.0)]
 
 
-def test_after_the_last_try_it_is_buried_where_rocketmq_keeps_dead_letters() -> None:
-    buried, done = Desk(fail).work(attempt=3, properties={"reback_due": "1"})
+def test_after_the_last_attempt_it_is_a_dead_letter_where_rocketmq_keeps_dead_letters() -> None:
+    letter, acknowledge = Desk(fail).work(attempt=3, properties={"reback_due": "1"})
 
     expected: dict[str, Any] = {ATTEMPTS: "3", ERROR: "RuntimeError: no luck with? key", ID: "id-1", "reback_due": "1"}
-    assert buried == ("at once", "%DLQ%p-orders-order", Message("orders", "key", b"body"), expected)
-    assert done == ("done",)
+    assert letter == ("sent", "%DLQ%p-orders-order", Message("orders", "key", b"body"), expected)
+    assert acknowledge == ("acknowledged",)
 
 
-def test_one_that_no_handler_ever_ended_is_buried_unhandled() -> None:
+def test_message_whose_last_attempt_was_lost_is_a_dead_letter_unhandled() -> None:
     desk = Desk()
 
-    buried, done = desk.work(attempt=4)
+    letter, acknowledge = desk.work(attempt=4)
 
     assert desk.handled == []
-    assert buried[0] == "at once"
-    assert cast("dict[str, str]", buried[3])[ATTEMPTS] == "3"
-    assert done == ("done",)
+    assert letter[0] == "sent"
+    assert cast("dict[str, str]", letter[3])[ATTEMPTS] == "3"
+    assert acknowledge == ("acknowledged",)
 
 
-def test_what_can_not_be_buried_now_comes_again() -> None:
+def test_dead_letter_that_can_not_be_sent_now_comes_again() -> None:
     desk = Desk(fail)
     desk.broker.down = True
 
-    assert desk.work(attempt=3) == [("again after", 1.0)]
+    assert desk.work(attempt=3) == [("redelivered after", 1.0)]
 
 
 def test_one_that_is_not_due_travels_on_for_this_group_alone() -> None:
@@ -140,14 +140,14 @@ def test_one_that_is_not_due_travels_on_for_this_group_alone() -> None:
     hop = desk.hops.first(timedelta(hours=3))
     desk.clock.advance(timedelta(hours=1))
 
-    sent, done = desk.work(properties=hop.properties)
+    sent, acknowledge = desk.work(properties=hop.properties)
 
-    assert sent[:4] == ("later", "p-orders", Message("orders", "key", b"body"), timedelta(hours=1))
+    assert sent[:4] == ("sent later", "p-orders", Message("orders", "key", b"body"), timedelta(hours=1))
     properties = cast("dict[str, str]", sent[4])
     assert properties[FOR_GROUP] == "order"
     assert properties[ID] == "id-1"
     assert properties["reback_due"] == hop.properties["reback_due"]
-    assert done == ("done",)
+    assert acknowledge == ("acknowledged",)
     assert desk.handled == []
 
 
@@ -156,7 +156,7 @@ def test_one_that_can_not_travel_on_now_comes_again() -> None:
     hop = desk.hops.first(timedelta(hours=3))
     desk.broker.down = True
 
-    assert desk.work(properties=hop.properties) == [("again after", 1.0)]
+    assert desk.work(properties=hop.properties) == [("redelivered after", 1.0)]
 
 
 def test_one_that_is_a_little_early_is_waited_for() -> None:
@@ -164,7 +164,7 @@ def test_one_that_is_a_little_early_is_waited_for() -> None:
     start = desk.clock.now()
     hop = desk.hops.first(timedelta(seconds=0.4))
 
-    assert desk.work(properties=hop.properties) == [("done",)]
+    assert desk.work(properties=hop.properties) == [("acknowledged",)]
     assert len(desk.handled) == 1
     assert desk.clock.now() - start >= timedelta(seconds=0.4)
 
@@ -175,12 +175,12 @@ def test_waiting_ends_when_the_broker_closes() -> None:
 
     (again,) = desk.work(properties=hop.properties)
 
-    assert again[0] == "again after"
+    assert again[0] == "redelivered after"
     assert desk.handled == []
 
 
 def test_another_groups_copy_is_dropped() -> None:
     desk = Desk()
 
-    assert desk.work(properties={FOR_GROUP: "inventory"}) == [("done",)]
+    assert desk.work(properties={FOR_GROUP: "inventory"}) == [("acknowledged",)]
     assert desk.handled == []

@@ -3,7 +3,16 @@
 import pytest
 
 from common.messaging.port import Message
-from common.messaging.rocketmq.messages import EMPTY, ID, KEY, first_id, properties_of, restored, to_client, to_port
+from common.messaging.rocketmq.messages import (
+    EMPTY,
+    ID,
+    KEY,
+    forwarded_properties,
+    original_id,
+    restored,
+    to_client,
+    to_port,
+)
 
 
 @pytest.mark.parametrize(
@@ -33,11 +42,11 @@ def test_a_message_that_is_sent_on_keeps_its_first_id_and_what_it_carries() -> N
     first = to_client("orders", Message("orders", "a key", b""), {"reback_due": "1"})
     first.message_id = "first"
 
-    carried = properties_of(first)
+    carried = forwarded_properties(first)
     second = to_client("orders", to_port("orders", first), carried)
     second.message_id = "second"
 
     assert carried == {"reback_due": "1", ID: "first"}
     assert {KEY, EMPTY} <= set(second.properties)
-    assert (first_id(first), first_id(second)) == ("first", "first")
-    assert properties_of(second)[ID] == "first"
+    assert (original_id(first), original_id(second)) == ("first", "first")
+    assert forwarded_properties(second)[ID] == "first"

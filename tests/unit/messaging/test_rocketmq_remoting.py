@@ -11,7 +11,15 @@ from threading import Thread
 import pytest
 
 from common.messaging.port import BrokerUnavailable, MessagingError
-from common.messaging.rocketmq.remoting import Queue, Stored, TopicMissing, connected, make_topic, queues, read_queue
+from common.messaging.rocketmq.remoting import (
+    Queue,
+    StoredMessage,
+    TopicMissing,
+    connected,
+    make_topic,
+    queues,
+    read_queue,
+)
 from tests.support.redis_server import free_port
 
 
@@ -91,9 +99,9 @@ def test_a_queue_is_read_page_by_page_from_its_first_message() -> None:
 
     at = datetime.fromtimestamp(1_700_000_000.5, UTC)
     assert stored == [
-        Stored(7, b"one", {"KEYS": "order-1", "more": "a=b"}, at),
-        Stored(8, b"", {}, at),
-        Stored(9, b"\x00two", {"KEYS": "ключ"}, at),
+        StoredMessage(7, b"one", {"KEYS": "order-1", "more": "a=b"}, at),
+        StoredMessage(8, b"", {}, at),
+        StoredMessage(9, b"\x00two", {"KEYS": "ключ"}, at),
     ]
 
 

@@ -1,10 +1,11 @@
 """The messaging port on RocketMQ, by the binding of its native client, `rocketmq-client-python`, and librocketmq.
 
-It speaks to name server and brokers, not to a proxy, and knows RocketMQ's 18 delay levels: other delays travel in hops.
-`rocketmq.topology` says how topics, groups and dead letters are named; a service may change to the other client.
+It speaks to name servers and brokers, not to a proxy, and knows only RocketMQ's 18 delay levels: other delays travel in
+hops. `rocketmq.topology` says how topics, groups and dead letters are named; a service may change to the other client.
 
-What differs: a message whose process died while it was handled comes again as the same try, and so may some that were
-acknowledged in its last five seconds; a process that hangs, but keeps its connection, keeps its queues for two minutes.
+Two things differ from the other client. A message whose process died while handling it comes again as the same attempt,
+and so may messages acknowledged in that process's last five seconds. A process that hangs, but keeps its connection,
+keeps its queues for two minutes.
 """
 
 import atexit
@@ -32,7 +33,7 @@ from common.messaging.rocketmq.native.consumer import Consumer
 from common.messaging.rocketmq.native.handler import MessageHandler
 from common.messaging.rocketmq.native.library import load
 from common.messaging.rocketmq.native.membership import ConnectionMonitor, Member
-from common.messaging.rocketmq.native.producer import Sending
+from common.messaging.rocketmq.native.producer import Producer
 from common.messaging.rocketmq.native.url import NativeOptions, parse_url
 from common.messaging.rocketmq.topology import Topology
 
@@ -41,7 +42,7 @@ def open_rocketmq_native(url: str, *, topic_prefix: str, clock: Clock) -> Broker
     """Make the broker that `url` names; see `open_broker`.
 
     Raises:
-        ValueError: The URL is wrong, or librocketmq is not there.
+        ValueError: The URL is wrong, or librocketmq is missing.
     """
     nameservers, options = parse_url(url)
     client = load(options.log_folder)
@@ -56,7 +57,7 @@ class NativeBroker(Broker):
         nameservers: `host:port` of each.
         options: What the URL says.
         topic_prefix: Of the environment.
-        clock: Tells when a delayed message is due.
+        clock: Decides when a delayed message is due.
     """
 
     def __init__(
@@ -66,37 +67,37 @@ class NativeBroker(Broker):
         self._options = options
         self._topology = Topology(topic_prefix, next(iter(nameservers)))
         self._nameservers = ";".join(nameservers)
-        self._instance = uuid4().hex[:12]  # of this object: a second one in the process gets connections of its own
+        self._instance = uuid4().hex[:12]  # unique, so that a second broker in this process has its own connections
         self._hops = Hops(clock, level_step)
         self._closing = Event()
         self._monitor = ConnectionMonitor(
             client, nameservers=nameservers, every=options.look_every.total_seconds(), closing=self._closing
         )
         self._checkers = Checkers()
-        self._sending = Sending(
+        self._producer = Producer(
             client,
             nameservers=self._nameservers,
             instance=self._instance,
             topology=self._topology,
             timeout_ms=int(options.timeout.total_seconds() * 1000),
             checkers=self._checkers,
-            failed=self._monitor.check_now,
+            on_failure=self._monitor.check_now,
         )
         self._consumers: dict[tuple[str, str], Consumer] = {}
         self._state = Lock()
         self._started = False
-        atexit.register(self.close)  # a process that ends with the library's threads at work never ends
+        atexit.register(self.close)  # a process never exits while the library's threads run
 
     # Sending
 
     def publish(self, message: Message) -> None:
-        self._sending.send(self._topology.full_topic(message.topic), message, {})
+        self._producer.send(self._topology.full_topic(message.topic), message, {})
 
     def publish_later(self, message: Message, delay: timedelta) -> None:
-        self._sending.send(self._topology.full_topic(message.topic), message, {}, self._hops.first(delay))
+        self._producer.send(self._topology.full_topic(message.topic), message, {}, self._hops.first(delay))
 
     def in_transaction(self, message: Message, decide: Decide) -> Resolution:
-        return self._sending.in_transaction(self._topology.full_topic(message.topic), message, decide)
+        return self._producer.in_transaction(self._topology.full_topic(message.topic), message, decide)
 
     # Receiving
 
@@ -109,7 +110,7 @@ class NativeBroker(Broker):
             subscription,
             retries=RetryPolicy(self._options.tries, self._options.retry_after),
             hops=self._hops,
-            sending=self._sending,
+            producer=self._producer,
             closing=self._closing,
         )
         self._consumers[topic, group] = Consumer(
@@ -136,13 +137,13 @@ class NativeBroker(Broker):
             self._started = True
             half_topics = [self._topology.full_topic(topic) for topic in self._checkers.topics]
             for topic in half_topics:
-                self._sending.asked_about(topic)
+                self._producer.transactional_producer(topic)
             for topic, group in self._consumers:
                 self._topology.ensure_dead_letter_topic(self._topology.consumer_group(topic, group))
             for consumer in self._consumers.values():
                 consumer.start()
-            asked = [Member(topic, topic, consumes=False, instance=self._instance) for topic in half_topics]
-            self._monitor.start([*asked, *(consumer.member for consumer in self._consumers.values())])
+            producers = [Member(topic, topic, consumes=False, instance=self._instance) for topic in half_topics]
+            self._monitor.start([*producers, *(consumer.member for consumer in self._consumers.values())])
 
     def _not_started(self) -> None:
         if self._started:
@@ -154,7 +155,7 @@ class NativeBroker(Broker):
         return self._topology.dead_letters(topic, group, limit)
 
     def replay(self, topic: str, group: str, dead_letter_id: str) -> None:
-        self._topology.replay(topic, group, dead_letter_id, self._sending.send)
+        self._topology.replay(topic, group, dead_letter_id, self._producer.send)
 
     # The end
 
@@ -167,11 +168,11 @@ class NativeBroker(Broker):
             if self._started:
                 _at_once([consumer.close for consumer in self._consumers.values()])
             self._monitor.close()
-            self._sending.close()
+            self._producer.close()
 
 
 def _at_once(calls: Collection[Callable[[], None]]) -> None:
-    """Call all of them at the same time: while one waits for its handlers, the others must not take more."""
+    """Call all of them at the same time: while one waits for its handlers, the others must not receive more."""
     threads = [Thread(target=call, name="rocketmq-close") for call in calls]
     for thread in threads:
         thread.start()

@@ -16,8 +16,8 @@ class Consumer:
         subscription: Names topic and group.
         process: Called with each message; returns whether it is done with. It must not raise.
         nameservers: `host:port;host:port`.
-        instance: A name of its own: of several consumers with one name, the library gives the later ones their
-            queues only after ten seconds.
+        instance: Unique in the process: of consumers that share one, the later ones get their queues only after ten
+            seconds.
         threads: How many messages are handled at once.
     """
 
@@ -44,7 +44,7 @@ class Consumer:
         """Begin to receive.
 
         Raises:
-            BrokerUnavailable: It could not.
+            BrokerUnavailable: The library could not start.
         """
         try:
             self._consumer.start()
@@ -52,7 +52,7 @@ class Consumer:
             raise BrokerUnavailable(f"RocketMQ: {error}") from error
 
     def close(self) -> None:
-        """Take no more, wait for what is being handled, tell the broker how far the group has come."""
+        """Receive no more, wait for running handlers, report to the broker how far the group has come."""
         self._consumer.shutdown()
 
     def _on_message(self, received: Any) -> Any:

@@ -1,4 +1,4 @@
-"""Finds and loads librocketmq, RocketMQ's C++ client, which rocketmq-client-python only binds.
+"""Finds and loads librocketmq, RocketMQ's C++ client, to which rocketmq-client-python is only a binding.
 
 No package registry carries the library. The binding looks for it beside itself, then where the system's loader looks.
 """
@@ -30,7 +30,7 @@ _loaded: list[ModuleType] = []
 
 
 def check_url(url: str) -> None:
-    """Check a URL, and that the library is there that it needs.
+    """Check a URL, and that the library it needs is installed.
 
     Raises:
         ValueError: The text says what is wrong.
@@ -40,32 +40,32 @@ def check_url(url: str) -> None:
 
 
 def check_library() -> None:
-    """Check that the library is there and can be loaded.
+    """Check that the library is installed and can be loaded.
 
     Raises:
-        ValueError: It can't; the text says which files were looked for, and where the library is to be had.
+        ValueError: It can't; the text says which files were looked for, and where to get the library.
     """
     beside = _beside_the_binding()
     file = str(beside) if beside.exists() else find_library("rocketmq")
     if not file:
         raise ValueError(
             f"rocketmq-native needs {_FILE}, RocketMQ's C++ client; looked for {beside}, and for {_FILE} where the "
-            f"system's loader looks (ldconfig, LD_LIBRARY_PATH); it comes with {RELEASES}"
+            f"system's loader looks (ldconfig, LD_LIBRARY_PATH); get it from {RELEASES}"
         )
     try:
         ctypes.CDLL(file)
     except OSError as error:
-        raise ValueError(f"rocketmq-native can't load {file}: {error}; it comes with {RELEASES}") from error
+        raise ValueError(f"rocketmq-native can't load {file}: {error}; get it from {RELEASES}") from error
 
 
 def load(log_folder: str) -> Any:
     """Load the binding, `rocketmq.client`.
 
     Args:
-        log_folder: Where the library logs, for all that use it in this process: the first one says. Empty: nowhere.
+        log_folder: Where the library logs; empty: nowhere. The first caller decides for the whole process.
 
     Raises:
-        ValueError: The library is not there.
+        ValueError: The library is missing.
     """
     with _loading:
         if not _loaded:
@@ -85,7 +85,7 @@ def _beside_the_binding() -> Path:
 
 
 def _set_up_log(dll: Any, folder: str) -> None:
-    """Have the library open its log now, while its home folder is the one that it may write to."""
+    """Have the library open its log now, while HOME is a folder that it may write to."""
     with TemporaryDirectory() as nowhere, _home(folder or nowhere):
         producer = dll.CreateProducer(b"log")
         dll.SetProducerLogLevel(producer, _WARNINGS if folder else _ONLY_FATAL)

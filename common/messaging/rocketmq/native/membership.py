@@ -1,8 +1,9 @@
-"""Looks whether the brokers know this process, and has it announced where they don't.
+"""Checks that the brokers know this process, and announces it to those that don't.
 
-A broker asks a producer, and gives a consumer its queues, only when their heartbeat has come. The native client sends
-one every 30 seconds: after a broker came back nothing would happen so long. It also sends one when a consumer starts,
-so one is started, of a group of its own, that nothing in the topic is meant for.
+A broker sends check-backs to a producer, and assigns queues to a consumer, only once it has their heartbeat. The native
+client sends one every 30 seconds, so for that long nothing would happen after a broker came back. But it also sends one
+when a consumer starts. So a consumer is started for a moment, of a group of its own and with a filter that matches no
+message.
 """
 
 import time
@@ -23,19 +24,19 @@ log = structlog.get_logger(__name__)
 _CONSUMERS_OF_GROUP: Final = 203
 _PRODUCERS_OF_GROUP: Final = 204
 _PAUSE_WHILE_AWAY_S: Final = 0.3
-_PATIENCE_AT_START_S: Final = 5.0
+_TIMEOUT_AT_START_S: Final = 5.0
 _NO_TAG: Final = "announcement"
 
 
 @dataclass(frozen=True, slots=True)
 class Member:
-    """A client of this process that the brokers of a topic have to know.
+    """A client of this process that the brokers of a topic must know.
 
     Attributes:
         topic: With the prefix.
         group: RocketMQ's name of its group.
         consumes: Whether it is a consumer, not a producer.
-        instance: The name that it shares with the clients that use the same connections.
+        instance: Its instance name, shared by clients that use the same connections.
     """
 
     topic: str
@@ -45,12 +46,12 @@ class Member:
 
 
 class ConnectionMonitor:
-    """See the module. Tells when the brokers are cut off, and when they are back.
+    """See the module. Reports when a broker is lost, and when it is back.
 
     Args:
         client: The binding.
         nameservers: `host:port` of each.
-        every: The pause between two looks, in seconds.
+        every: Seconds between two checks.
         closing: Set when the broker closes.
 
     Attributes:
@@ -62,21 +63,21 @@ class ConnectionMonitor:
         self._nameservers = nameservers
         self._every = every
         self._members: list[Member] = []
-        self._told: dict[str, frozenset[str]] = {}
+        self._last_brokers: dict[str, frozenset[str]] = {}
         self.reachability = Reachability("RocketMQ")
-        self._look_now = Event()
+        self._check_now = Event()
         self._closing = closing
-        self._thread = Thread(target=self._run, name="rocketmq-keeper", daemon=True)
+        self._thread = Thread(target=self._run, name="rocketmq-monitor", daemon=True)
 
     def start(self, members: Collection[Member]) -> None:
-        """Have the brokers know these members, and see to it that they go on to.
+        """Announce these members, wait until all brokers know them, and go on checking in a thread.
 
         Raises:
-            BrokerUnavailable: They can't be reached.
-            TopicMissing: A topic is not there.
+            BrokerUnavailable: A broker can't be reached, or does not know a member in time.
+            TopicMissing: A topic does not exist.
         """
         self._members = list(members)
-        give_up = time.monotonic() + _PATIENCE_AT_START_S
+        give_up = time.monotonic() + _TIMEOUT_AT_START_S
         while not self._closing.is_set():
             try:
                 unknown = self._unknown()
@@ -93,41 +94,41 @@ class ConnectionMonitor:
         self._thread.start()
 
     def check_now(self) -> None:
-        """Something could not be sent: look at once."""
-        self._look_now.set()
+        """Check at once, because a message could not be sent."""
+        self._check_now.set()
 
     def close(self) -> None:
-        """Wait for the last look, once the broker closes."""
-        self._look_now.set()
+        """Wait for the last check; `closing` is set already."""
+        self._check_now.set()
         if self._thread.is_alive():
             self._thread.join()
 
     def _run(self) -> None:
         while not self._closing.is_set():
             if self.reachability.is_reachable:
-                self._look_now.wait(self._every)
+                self._check_now.wait(self._every)
             else:
-                self._closing.wait(_PAUSE_WHILE_AWAY_S)  # what can't be sent is no news now
-            self._look_now.clear()
+                self._closing.wait(_PAUSE_WHILE_AWAY_S)  # no hurry: failed calls are no news now
+            self._check_now.clear()
             if not self._closing.is_set():
-                self.reachability.report(reachable=self._look())
+                self.reachability.report(reachable=self._check())
 
-    def _look(self) -> bool:
+    def _check(self) -> bool:
         try:
             unknown = self._unknown()
             if unknown and not self._closing.is_set():
-                log.warning("a broker does not know this process any more", groups=[each.group for each in unknown])
+                log.warning("a broker no longer knows this process", groups=[each.group for each in unknown])
                 self._announce(unknown)
         except Unavailable as error:
-            log.debug("RocketMQ can't be reached", error=str(error))
+            log.debug("RocketMQ is unreachable", error=str(error))
             return False
-        except Exception:  # whatever a broken answer raises: the keeper must go on
-            log.exception("it could not be looked whether RocketMQ knows this process")
+        except Exception:  # whatever a broken answer raises, the monitor must go on
+            log.exception("membership check failed")
             return False
         return not unknown
 
     def _unknown(self) -> list[Member]:
-        """The members that not all brokers of their topic know.
+        """The members that some broker of their topic does not know.
 
         Raises:
             BrokerUnavailable: A name server or a broker can't be reached.
@@ -137,7 +138,7 @@ class ConnectionMonitor:
     def _is_known(self, member: Member) -> bool:
         code = _CONSUMERS_OF_GROUP if member.consumes else _PRODUCERS_OF_GROUP
         fields: dict[str, object] = {"consumerGroup" if member.consumes else "producerGroup": member.group}
-        name = f'#{member.instance}"'.encode()  # how the id of each client ends that the broker tells
+        name = f'#{member.instance}"'.encode()  # how a client's id ends in the answer
         for address in self._brokers_of(member.topic):
             with connected(address) as broker:
                 if name not in broker.ask(code, fields).body:
@@ -145,18 +146,18 @@ class ConnectionMonitor:
         return True
 
     def _brokers_of(self, topic: str) -> frozenset[str]:
-        """The addresses of a topic's brokers; while no name server answers, those that were told last."""
-        failure = BrokerUnavailable("there is no name server")
+        """The addresses of a topic's brokers; while no name server answers, the last known ones."""
+        failure = BrokerUnavailable("no name server is configured")
         for nameserver in self._nameservers:
             try:
-                self._told[topic] = frozenset(queue.broker for queue in queues(nameserver, topic))
+                self._last_brokers[topic] = frozenset(queue.broker for queue in queues(nameserver, topic))
             except BrokerUnavailable as error:
                 failure = error
             else:
-                return self._told[topic]
-        if topic not in self._told:
+                return self._last_brokers[topic]
+        if topic not in self._last_brokers:
             raise failure
-        return self._told[topic]
+        return self._last_brokers[topic]
 
     def _announce(self, members: Collection[Member]) -> None:
         for member in members:

@@ -1,6 +1,7 @@
 """Messages of the port as the native client carries them, and back.
 
-The binding hands a body over as a C string, which ends at its first zero byte: such a body travels as base64.
+The binding hands a received body over as a C string, which ends at the first zero byte. A body with a zero byte
+therefore travels as base64.
 """
 
 from base64 import b64encode
@@ -12,7 +13,7 @@ from urllib.parse import quote
 
 from common.messaging.long_delays import DUE, FOR_GROUP, HOP_ENDS
 from common.messaging.port import Message
-from common.messaging.rocketmq.messages import A_KEY, BASE64, EMPTY, ID, INSTEAD_OF_NOTHING, KEY, TRY, restored
+from common.messaging.rocketmq.messages import A_KEY, BASE64, EMPTY, EMPTY_BODY, ID, KEY, TRY, restored
 
 _KEYS: Final = "KEYS"
 _READ: Final = (KEY, EMPTY, BASE64, DUE, HOP_ENDS, FOR_GROUP, ID, TRY)
@@ -20,14 +21,14 @@ _OF_THE_BODY: Final = (KEY, EMPTY, BASE64)
 
 
 @dataclass(frozen=True, slots=True)
-class Arrived:
-    """What came from the broker.
+class ReceivedMessage:
+    """A message that the native client received.
 
     Attributes:
         message: As it was sent.
-        message_id: The same on every try.
-        attempt: 1 for the first try.
-        properties: What it takes with it when it is sent on.
+        message_id: The same on every attempt.
+        attempt: 1 for the first.
+        properties: What it carries when it is sent on.
     """
 
     message: Message
@@ -37,21 +38,23 @@ class Arrived:
 
 
 @contextmanager
-def native(client: Any, topic: str, message: Message, properties: Mapping[str, str], level: int = 0) -> Iterator[Any]:
-    """Make what the client sends; its memory is freed afterwards, which the binding forgets.
+def native_message(
+    client: Any, topic: str, message: Message, properties: Mapping[str, str], level: int = 0
+) -> Iterator[Any]:
+    """The client's form of a message; its memory is freed at the end, which the binding forgets.
 
     Args:
         client: The binding.
         topic: With the prefix.
         message: What to send.
-        properties: More of them.
-        level: A delay level, from 1; 0: none.
+        properties: To be set on it.
+        level: A delay level, from 1; 0: no delay.
     """
     made = client.Message(topic)
     try:
         body, more = message.body, dict(properties)
         if not body:
-            body, more[EMPTY] = INSTEAD_OF_NOTHING, "1"
+            body, more[EMPTY] = EMPTY_BODY, "1"
         elif b"\0" in body:
             body, more[BASE64] = b64encode(body), "1"
         if A_KEY.fullmatch(message.key):
@@ -68,15 +71,15 @@ def native(client: Any, topic: str, message: Message, properties: Mapping[str, s
         client.dll.DestroyMessage(made)
 
 
-def arrived(topic: str, received: Any) -> Arrived:
-    """Read what the client has received; `topic` is without the prefix."""
+def received_message(topic: str, received: Any) -> ReceivedMessage:
+    """Read what the client received; `topic` is the port's name of the topic."""
     found = {name: received.get_property(name) for name in _READ}
     properties = {name: value.decode() for name, value in found.items() if value}
     key = (received.get_property(_KEYS) or b"").decode()
     sent_on = {name: value for name, value in properties.items() if name not in _OF_THE_BODY}
     message_id = sent_on.setdefault(ID, received.id)
     attempt = properties.get(TRY, "1")
-    return Arrived(
+    return ReceivedMessage(
         message=restored(topic, key, received.body or b"", properties),
         message_id=message_id,
         attempt=int(attempt) if attempt.isdecimal() else 1,

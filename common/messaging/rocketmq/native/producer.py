@@ -1,7 +1,7 @@
-"""All that a process sends by the native client: one producer for plain messages, one for each topic's half messages.
+"""Sends messages by the native client: one producer for plain messages, and one for each topic's half messages.
 
-Producers are made when they are first needed, and then kept: one for each request would be refused by the library, and
-would leave nobody to answer the broker's questions.
+Producers are created when they are first needed, and kept. A producer for each request would be refused by the library,
+and would leave nobody to answer check-backs.
 """
 
 import ctypes
@@ -16,7 +16,7 @@ from common.messaging.checkers import Checkers
 from common.messaging.delay_levels import DELAY_LEVELS
 from common.messaging.long_delays import Hop
 from common.messaging.port import BrokerUnavailable, Decide, Message, Resolution
-from common.messaging.rocketmq.native.messages import arrived, native
+from common.messaging.rocketmq.native.messages import native_message, received_message
 from common.messaging.rocketmq.topology import Topology
 
 log = structlog.get_logger(__name__)
@@ -24,17 +24,17 @@ log = structlog.get_logger(__name__)
 _LARGEST_MESSAGE: Final = 4 * 1024 * 1024  # what a broker takes; the library's own limit is 128 KiB
 
 
-class Sending:
+class Producer:
     """See the module.
 
     Args:
         client: The binding.
         nameservers: `host:port;host:port`.
-        instance: The name that all clients of a broker share in this process.
+        instance: The instance name that the broker's clients share.
         topology: Names topics.
-        timeout_ms: How long the broker may take to answer one try; the library tries five times.
+        timeout_ms: How long the broker may take to answer one attempt; the library makes five.
         checkers: Answer check-backs.
-        failed: Is told when something could not be sent.
+        on_failure: Called when something could not be sent.
     """
 
     def __init__(
@@ -46,7 +46,7 @@ class Sending:
         topology: Topology,
         timeout_ms: int,
         checkers: Checkers,
-        failed: Callable[[], None],
+        on_failure: Callable[[], None],
     ) -> None:
         self._client = client
         self._nameservers = nameservers
@@ -55,7 +55,7 @@ class Sending:
         self._group = topology.full_topic("sender")
         self._timeout_ms = timeout_ms
         self._checkers = checkers
-        self._failed = failed
+        self._on_failure = on_failure
         self._producers: dict[str, Any] = {}
         self._making = Lock()
         self._reached: set[str] = set()
@@ -73,7 +73,7 @@ class Sending:
         level = 1 + DELAY_LEVELS.index(hop.delay) if hop and hop.delay else 0
         more = {**properties, **hop.properties} if hop else properties
         producer = self._producer(self._group, self._make_plain)
-        with self._calling(topic) as reached, native(self._client, topic, message, more, level) as made:
+        with self._calling(topic) as reached, native_message(self._client, topic, message, more, level) as made:
             try:
                 result = producer.send_sync(made)
             except Exception as error:
@@ -83,37 +83,37 @@ class Sending:
             raise BrokerUnavailable(f"RocketMQ: {result.status.name}")
 
     def in_transaction(self, topic: str, message: Message, decide: Decide) -> Resolution:
-        """Send a half message and have it decided about; see the port."""
+        """As `Broker.in_transaction`."""
         outcome: list[Resolution | BaseException] = []
 
         def execute(_message: Any, _arguments: Any) -> Any:
             reached()
             try:
                 outcome.append(decide())
-            except BaseException as error:  # noqa: BLE001 - it must not cross into C; it is raised below
+            except BaseException as error:  # noqa: BLE001 - it must not cross into C, and is raised below
                 outcome.append(error)
             return self._status(outcome[0])
 
-        producer = self.asked_about(topic)
-        with self._calling(topic) as reached, native(self._client, topic, message, {}) as made:
+        producer = self.transactional_producer(topic)
+        with self._calling(topic) as reached, native_message(self._client, topic, message, {}) as made:
             try:
                 producer.send_message_in_transaction(made, execute)
             except Exception as error:
                 if not outcome:
                     raise BrokerUnavailable(f"RocketMQ: {error}") from error
-                log.warning("resolution not sent, the broker will ask", topic=topic, error=str(error))
+                log.warning("resolution not sent, a check-back will ask for it", topic=topic, error=str(error))
             if not outcome:
-                raise BrokerUnavailable("RocketMQ: the half message is not safely on its disks")
+                raise BrokerUnavailable("RocketMQ: the half message is not flushed to disk")
         if isinstance(outcome[0], BaseException):
             raise outcome[0]
         return outcome[0]
 
-    def asked_about(self, topic: str) -> Any:
-        """The producer of a topic's half messages, which is asked about them."""
+    def transactional_producer(self, topic: str) -> Any:
+        """The producer of a topic's half messages, which also gets their check-backs."""
         return self._producer(topic, lambda: self._make_transactional(topic))
 
     def close(self) -> None:
-        """Refuse what is sent from now on, wait for what is being sent, stop all producers."""
+        """Refuse new messages, wait for those being sent, stop all producers."""
         with self._calls:
             self._closed = True
             self._calls.wait_for(lambda: not self._calling_now)
@@ -137,7 +137,7 @@ class Sending:
 
     @contextmanager
     def _calling(self, topic: str) -> Iterator[Callable[[], None]]:
-        """One call of the library: no producer is stopped meanwhile, which the library would not survive."""
+        """One call of the library. No producer is stopped meanwhile: the library would crash."""
         with self._calls:
             self._not_closed()
             self._calling_now += 1
@@ -151,9 +151,9 @@ class Sending:
 
     @contextmanager
     def _first_alone(self, topic: str) -> Iterator[Callable[[], None]]:
-        """Let one call alone try to reach a topic: the library fails those that connect meanwhile.
+        """Let only one call connect to a topic: the library fails others that try at the same time.
 
-        The function that it gives is to be called when the topic was reached; the others go on then.
+        Yields a function to call when the topic was reached; then the other calls go on.
         """
         with ExitStack() as alone:
 
@@ -163,7 +163,7 @@ class Sending:
 
             if topic not in self._reached:
                 if not self._first.acquire(timeout=self._timeout_ms / 1000):
-                    raise BrokerUnavailable("RocketMQ: another message is waiting for its broker")
+                    raise BrokerUnavailable("RocketMQ: another message is still waiting for a broker")
                 alone.callback(self._first.release)
                 if topic in self._reached:
                     alone.close()
@@ -171,7 +171,7 @@ class Sending:
                 yield reached
             except BrokerUnavailable:
                 self._reached.discard(topic)
-                self._failed()
+                self._on_failure()
                 raise
 
     def _make_plain(self) -> Any:
@@ -186,7 +186,7 @@ class Sending:
         producer.set_timeout(self._timeout_ms)
         producer.set_max_message_size(_LARGEST_MESSAGE)
         dll.SetProducerInstanceName(handle, self._instance.encode())
-        # What the library sends a second time, it would compress twice: it is to compress nothing.
+        # The library would compress a message again when it sends it again: so it compresses nothing.
         dll.SetProducerCompressMsgBodyOverHowmuch(ctypes.c_void_p(handle), ctypes.c_int(_LARGEST_MESSAGE))
         try:
             producer.start()
@@ -194,9 +194,11 @@ class Sending:
             raise BrokerUnavailable(f"RocketMQ: {error}") from error
 
     def _answer(self, topic: str, received: Any) -> Any:
-        """Answer a check-back, in a thread of the library's: no exception may cross into it."""
+        """Answer a check-back in a thread of the library's. Never raises: no exception may cross into C."""
         try:
-            return self._status(self._checkers.resolve(arrived(self._topology.port_topic(topic), received).message))
+            return self._status(
+                self._checkers.resolve(received_message(self._topology.port_topic(topic), received).message)
+            )
         except Exception:  # a message that can't be read: the broker will ask again
             log.exception("check-back not answered", topic=topic)
             return self._client.TransactionStatus.UNKNOWN
@@ -208,5 +210,5 @@ class Sending:
                 return statuses.COMMIT
             case Resolution.ROLLBACK:
                 return statuses.ROLLBACK
-            case _:  # also what a checker without types returned by mistake: None must not drop a message
+            case _:  # UNKNOWN, or a mistake of `decide`: a None must not drop a message
                 return statuses.UNKNOWN

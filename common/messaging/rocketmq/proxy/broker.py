@@ -1,7 +1,7 @@
 """The messaging port on RocketMQ 5, by its official client and the proxies.
 
-What RocketMQ does and the port shows: messages come at least once, in any order, and some that were acknowledged come
-again after the broker was killed; half messages that are resolved already are asked about as well.
+RocketMQ delivers at least once, in any order; after a broker was killed, some acknowledged messages come again. It
+sends check-backs even for half messages that are already resolved.
 
 `rocketmq.topology` says how topics, groups and dead letters are named.
 """
@@ -30,17 +30,17 @@ from common.messaging.port import (
 )
 from common.messaging.retries import RetryPolicy
 from common.messaging.rocketmq.proxy.check_backs import CheckBackWorkers
-from common.messaging.rocketmq.proxy.client import Receiver, Sender, check, configuration, start
+from common.messaging.rocketmq.proxy.client import ConsumerClient, ProducerClient, check, configuration, start
 from common.messaging.rocketmq.proxy.connection import Connection, ConnectionMonitor
 from common.messaging.rocketmq.proxy.consumer import Consumer
 from common.messaging.rocketmq.proxy.handler import MessageHandler
-from common.messaging.rocketmq.proxy.producer import Sending
+from common.messaging.rocketmq.proxy.producer import Producer
 from common.messaging.rocketmq.proxy.url import RocketmqOptions
 from common.messaging.rocketmq.remoting import TopicMissing, queues
 from common.messaging.rocketmq.sdk import MessageType
 from common.messaging.rocketmq.topology import Subscription, Topology
 
-_PATIENCE_AT_START_S: Final = 5.0
+_TIMEOUT_AT_START_S: Final = 5.0
 _PAUSE_AT_START_S: Final = 0.2
 
 _CONSUMED: Final = (MessageType.DELAY, MessageType.TRANSACTION)
@@ -55,7 +55,7 @@ class RocketmqBroker(Broker):
         proxies: `host:port` of each.
         options: What the URL says.
         topic_prefix: Of the environment.
-        clock: Tells when a delayed message is due.
+        clock: Decides when a delayed message is due.
     """
 
     def __init__(self, proxies: Collection[str], options: RocketmqOptions, *, topic_prefix: str, clock: Clock) -> None:
@@ -64,34 +64,34 @@ class RocketmqBroker(Broker):
         self._configuration = configuration(proxies, options.timeout)
         self._hops = Hops(clock, longest_step(options.longest_delay))
         self._monitor = ConnectionMonitor(options.look_every.total_seconds())
-        self._connection = Connection("sender", self._make_sender)
-        self._sending = Sending(self._sender, self._monitor.check_now)
+        self._connection = Connection("producer", self._start_producer_client)
+        self._producer = Producer(self._producer_client, self._monitor.check_now)
         self._checkers = Checkers()
-        self._check_backs = CheckBackWorkers(self._checkers, self._topology, self._sending)
+        self._check_backs = CheckBackWorkers(self._checkers, self._topology, self._producer)
         self._consumers: dict[tuple[str, str], Consumer] = {}
-        self._receivers: list[Connection[Receiver]] = []
+        self._consumer_connections: list[Connection[ConsumerClient]] = []
         self._opening = Lock()
         self._opened = False
         self._started = False
-        self._was_there = False  # all that this process needs
+        self._has_started = False  # then every topic existed
         self._closing = Event()
 
     # Sending
 
     def publish(self, message: Message) -> None:
-        self._sending.at_once(self._topology.full_topic(message.topic), message, {})
+        self._producer.send(self._topology.full_topic(message.topic), message, {})
 
     def publish_later(self, message: Message, delay: timedelta) -> None:
-        self._sending.later(self._topology.full_topic(message.topic), message, self._hops.first(delay), {})
+        self._producer.send_later(self._topology.full_topic(message.topic), message, self._hops.first(delay), {})
 
     def begin_publish_later(self, message: Message, delay: timedelta) -> Confirm:
         hop = self._hops.first(delay)
-        if hop.delay <= timedelta(0):  # to be delivered at once: the topic may want what can't be begun
+        if hop.delay <= timedelta(0):  # at once: a topic of half messages needs two calls, which can't overlap
             return super().begin_publish_later(message, delay)
-        return self._sending.begin_later(self._topology.full_topic(message.topic), message, hop)
+        return self._producer.begin_send_later(self._topology.full_topic(message.topic), message, hop)
 
     def in_transaction(self, message: Message, decide: Decide) -> Resolution:
-        return self._sending.in_transaction(self._topology.full_topic(message.topic), message, decide)
+        return self._producer.in_transaction(self._topology.full_topic(message.topic), message, decide)
 
     # Receiving
 
@@ -100,22 +100,24 @@ class RocketmqBroker(Broker):
         if (topic, group) in self._consumers:
             raise ValueError(f"{topic!r} has a handler for {group!r} already")
         subscription = self._topology.subscription(topic, group, handler)
-        receivers = Connection(f"receiver of {subscription.consumer_group}", lambda: self._make_receiver(subscription))
+        connection = Connection(
+            f"consumer {subscription.consumer_group}", lambda: self._start_consumer_client(subscription)
+        )
         message_handler = MessageHandler(
             subscription,
             retries=RetryPolicy(self._options.tries, self._options.retry_after),
             hops=self._hops,
-            sending=self._sending,
+            producer=self._producer,
             wait=self._closing.wait,
         )
-        self._receivers.append(receivers)
+        self._consumer_connections.append(connection)
         self._consumers[topic, group] = Consumer(
             name=subscription.consumer_group,
-            connection=receivers,
+            connection=connection,
             threads=self._options.handlers,
             lease=self._options.lease,
             process=message_handler.process,
-            failed=self._monitor.check_now,
+            on_failure=self._monitor.check_now,
         )
 
     def answer_check_backs(self, topic: str, checker: Checker) -> None:
@@ -129,13 +131,13 @@ class RocketmqBroker(Broker):
         self._not_started()
         self._started = True
         self._check_backs.start()
-        _patiently(self._sender)
+        _retry_at_start(self._producer_client)
         for topic, group in self._consumers:
             self._topology.ensure_dead_letter_topic(self._topology.consumer_group(topic, group))
-        for connection in self._receivers:
-            _patiently(connection.open)
+        for connection in self._consumer_connections:
+            _retry_at_start(connection.open)
             self._monitor.add(connection)
-        self._was_there = True
+        self._has_started = True
         for consumer in self._consumers.values():
             consumer.start()
 
@@ -145,8 +147,8 @@ class RocketmqBroker(Broker):
 
     # Connections
 
-    def _sender(self) -> Sender:
-        """The producer, made when it is first needed.
+    def _producer_client(self) -> ProducerClient:
+        """The producer's client, connected when it is first needed.
 
         Raises:
             BrokerUnavailable: There is none now, or the broker is closed.
@@ -161,38 +163,38 @@ class RocketmqBroker(Broker):
                     self._opened = True
         return self._connection.client
 
-    def _make_sender(self) -> Sender:
+    def _start_producer_client(self) -> ProducerClient:
         needs = dict.fromkeys(map(self._topology.full_topic, self._checkers.topics), _TRANSACTIONAL)
         self._check_with_the_nameserver(needs)
-        sender = Sender(self._configuration, needs, self._check_backs.put)
-        start(sender, needs)
-        return sender
+        client = ProducerClient(self._configuration, needs, self._check_backs.put)
+        start(client, needs)
+        return client
 
-    def _make_receiver(self, subscription: Subscription) -> Receiver:
+    def _start_consumer_client(self, subscription: Subscription) -> ConsumerClient:
         needs = {subscription.full_topic: _CONSUMED, subscription.dead_letter_topic: _PLAIN}
         self._check_with_the_nameserver(needs)
-        receiver = Receiver(self._configuration, subscription.consumer_group, subscription.full_topic)
-        start(receiver, needs)
-        return receiver
+        client = ConsumerClient(self._configuration, subscription.consumer_group, subscription.full_topic)
+        start(client, needs)
+        return client
 
     def _check_with_the_nameserver(self, needs: Mapping[str, Collection[int]]) -> None:
-        """Before the proxy is asked for a topic: what it did not find, it does not look for again within 20 s.
+        """Look topics up at the name server before the proxy: a proxy remembers for 20 s that it did not find one.
 
-        That would be so for each topic that is asked for while a broker that was killed has not told of itself yet.
+        Else it would do so for every topic that is asked for while a killed broker has not registered again.
 
         Raises:
-            TopicUnusable: A topic is not there.
-            BrokerUnavailable: It was there, and its broker is not back.
+            TopicUnusable: A topic does not exist.
+            BrokerUnavailable: It existed, and its broker is not back yet.
         """
         for topic, kinds in needs.items():
             try:
                 queues(self._options.nameserver, topic)
             except TopicMissing as missing:
-                if self._was_there:
-                    raise BrokerUnavailable(f"no broker that is up has the topic {topic!r}") from missing
+                if self._has_started:
+                    raise BrokerUnavailable(f"no broker that is running has the topic {topic!r}") from missing
                 check(topic, (), kinds)
             except MessagingError:
-                return  # then the proxy has to do
+                return  # without a name server, ask the proxy alone
 
     # Dead letters
 
@@ -200,7 +202,7 @@ class RocketmqBroker(Broker):
         return self._topology.dead_letters(topic, group, limit)
 
     def replay(self, topic: str, group: str, dead_letter_id: str) -> None:
-        self._topology.replay(topic, group, dead_letter_id, self._sending.at_once)
+        self._topology.replay(topic, group, dead_letter_id, self._producer.send)
 
     # The end
 
@@ -209,23 +211,23 @@ class RocketmqBroker(Broker):
             return
         self._closing.set()
         for consumer in self._consumers.values():
-            consumer.stop_taking()
+            consumer.stop_receiving()
         for consumer in self._consumers.values():
             consumer.wait()
         self._check_backs.close()
-        self._sending.finish(self._options.timeout.total_seconds())
-        with self._opening:  # or a call would open it behind our back
+        self._producer.wait_for_resolutions(self._options.timeout.total_seconds())
+        with self._opening:  # else a call could reopen it meanwhile
             self._monitor.close()
 
 
-def _patiently(connect: Callable[[], object]) -> None:
-    """Connect, a few times: a broker that has just started does not know its topics yet.
+def _retry_at_start(connect: Callable[[], object]) -> None:
+    """Connect, repeating for a few seconds: a broker that has just started does not know its topics yet.
 
     Raises:
         BrokerUnavailable: RocketMQ can't be reached.
         TopicUnusable: A topic is missing, or of the wrong type.
     """
-    give_up = time.monotonic() + _PATIENCE_AT_START_S
+    give_up = time.monotonic() + _TIMEOUT_AT_START_S
     while True:
         try:
             connect()

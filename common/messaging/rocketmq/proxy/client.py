@@ -1,8 +1,8 @@
-"""RocketMQ's official client with signs of life: what it takes to notice that the proxy no longer knows it.
+"""RocketMQ's official client, with what it takes to notice that the proxy no longer knows it.
 
-The client does not open its telemetry stream again when the proxy was away. The proxy then has no settings of it: it
-refuses to give it messages, and asks it nothing. So each client is asked to send its settings from time to time; a
-living proxy answers with settings of its own.
+The client does not reopen its telemetry stream after the proxy was away. The proxy then lacks the client's settings:
+it refuses to deliver messages to it and sends it no check-backs. So each client sends its settings from time to time;
+a living proxy answers with settings of its own.
 """
 
 import asyncio
@@ -12,7 +12,7 @@ from collections.abc import Callable, Collection, Mapping
 from concurrent.futures import CancelledError, Future, wait
 from datetime import timedelta
 from threading import Event
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import structlog
 
@@ -34,8 +34,20 @@ from common.messaging.rocketmq.sdk import (
 
 log = structlog.get_logger(__name__)
 
-Question = tuple[Any, ClientMessage, str]
-"""What the broker asks: where the answer goes, the half message, the transaction's id."""
+
+class HalfMessage(NamedTuple):
+    """A half message that the broker holds.
+
+    Attributes:
+        endpoints: Where its resolution goes.
+        message: As the client knows it.
+        transaction: RocketMQ's id of the transaction.
+    """
+
+    endpoints: Any
+    message: ClientMessage
+    transaction: str
+
 
 LONG_POLL_S: Final = 5  # the least that a proxy takes; a cluster of several brokers is polled in turn
 
@@ -48,11 +60,11 @@ _KINDS: Final = {
 
 
 class TopicUnusable(BrokerUnavailable):
-    """A topic is not there, or not of the type that it has to be; the text says what to do."""
+    """A topic is missing, or has the wrong type; the text says what to do."""
 
 
 class _Signed:
-    """Signs requests once a second: the signature is over the time in whole seconds, and costs as much as a request."""
+    """Signs requests once a second: the signature covers the time in whole seconds, and costs as much as a request."""
 
     _signed: tuple[int, Any] = (0, None)
 
@@ -65,43 +77,45 @@ class _Signed:
         return metadata
 
 
-class Sender(_Signed, Producer):  # type: ignore[misc] # the client has no types
-    """A producer that is asked about the half messages of some topics only: those that somebody here can answer for.
+class ProducerClient(_Signed, Producer):  # type: ignore[misc] # the client has no types
+    """A producer that gets the check-backs of some topics only: those that have a checker in this process.
 
     Args:
-        asked: These topics.
-        on_question: Is told each question, in the client's own thread: it must not wait.
+        configuration: Of the client.
+        check_back_topics: These topics, with their prefix.
+        on_check_back: Called for each check-back, in the client's own thread: it must not wait.
     """
 
     def __init__(
-        self, configuration: ClientConfiguration, asked: Collection[str], on_question: Callable[[Question], None]
+        self,
+        configuration: ClientConfiguration,
+        check_back_topics: Collection[str],
+        on_check_back: Callable[[HalfMessage], None],
     ) -> None:
-        super().__init__(
-            configuration, list(asked), checker=on_question
-        )  # any: questions never get to the client's own
+        # The client's own checker is never called; it only has to be there.
+        super().__init__(configuration, list(check_back_topics), checker=on_check_back)
         self.settings_came = Event()
-        self._asked = sorted(asked)
-        self._on_question = on_question
+        self._check_back_topics = sorted(check_back_topics)
+        self._on_check_back = on_check_back
 
-    def end(self, half: Question, resolution: int, source: int) -> "Future[Any]":
-        """Begin to tell the broker what becomes of a half message; `end_transaction` would wait for its answer."""
-        endpoints, message, transaction = half
+    def end(self, half: HalfMessage, resolution: int, source: int) -> "Future[Any]":
+        """Send the resolution of a half message without waiting for the answer, as `end_transaction` would."""
         request = EndTransactionRequest(
-            topic=Resource(name=message.topic),
-            message_id=message.message_id,
-            transaction_id=transaction,
+            topic=Resource(name=half.message.topic),
+            message_id=half.message.message_id,
+            transaction_id=half.transaction,
             resolution=resolution,
             source=source,
         )
         timeout = self.client_configuration.request_timeout
-        ended: Future[Any] = self.rpc_client.end_transaction_async(endpoints, request, self.sign(), timeout)
+        ended: Future[Any] = self.rpc_client.end_transaction_async(half.endpoints, request, self.sign(), timeout)
         return ended
 
     def sync_setting_req(self, endpoints: Any) -> Any:
         command = super().sync_setting_req(endpoints)
         topics = command.settings.publishing.topics
-        del topics[:]  # the client names all that was ever sent to
-        for topic in self._asked:
+        del topics[:]  # the client names every topic that was ever sent to
+        for topic in self._check_back_topics:
             topics.add().name = topic
         return command
 
@@ -110,11 +124,11 @@ class Sender(_Signed, Producer):  # type: ignore[misc] # the client has no types
         self.settings_came.set()
 
     def on_recover_orphaned_transaction_command(self, endpoints: Any, msg: Any, transaction_id: str) -> None:
-        self._on_question((endpoints, ClientMessage().fromProtobuf(msg), transaction_id))
+        self._on_check_back(HalfMessage(endpoints, ClientMessage().fromProtobuf(msg), transaction_id))
 
 
-class Receiver(_Signed, SimpleConsumer):  # type: ignore[misc] # the client has no types
-    """A consumer of one topic whose waiting for messages can be ended."""
+class ConsumerClient(_Signed, SimpleConsumer):  # type: ignore[misc] # the client has no types
+    """A consumer of one topic whose waiting for messages can be interrupted."""
 
     def __init__(self, configuration: ClientConfiguration, group: str, topic: str) -> None:
         super().__init__(configuration, group, {topic: FilterExpression()}, await_duration=LONG_POLL_S)
@@ -129,13 +143,13 @@ class Receiver(_Signed, SimpleConsumer):  # type: ignore[misc] # the client has 
         self.settings_came.set()
 
     def stop_receiving(self) -> None:
-        """End the waiting; from now on nothing is received."""
+        """Interrupt the waiting; nothing is received from now on."""
         self._stopped = True
         if self._waiting is not None:
             self._waiting.cancel()
 
     def begin_ack(self, message: ClientMessage) -> None:
-        """Tell the broker that a message is handled, without waiting: one that it is not told of it brings again."""
+        """Acknowledge a message without waiting for the answer. If it is lost, the message comes again."""
         request = AckMessageRequest(group=Resource(name=self._group), topic=Resource(name=message.topic))
         request.entries.add(message_id=message.message_id, receipt_handle=message.receipt_handle)
         timeout = self.client_configuration.request_timeout
@@ -147,12 +161,12 @@ class Receiver(_Signed, SimpleConsumer):  # type: ignore[misc] # the client has 
             error = answered.exception()
             trouble = str(error or answered.result().status.message)
             if error is not None or answered.result().status.code != Code.OK:
-                log.warning("a message was not acknowledged, and comes again", id=message.message_id, error=trouble)
+                log.warning("message not acknowledged, it comes again", id=message.message_id, error=trouble)
 
         acking.add_done_callback(acked)
 
     def finish_acks(self) -> None:
-        """Wait for those that are on their way, not for ever."""
+        """Wait for acknowledgements that are on their way, at most for the time of one request."""
         wait(list(self._acking), self.client_configuration.request_timeout)
 
     def _receive(self, queue: Any, req: Any, timeout: float) -> list[ClientMessage]:
@@ -170,11 +184,11 @@ class Receiver(_Signed, SimpleConsumer):  # type: ignore[misc] # the client has 
         return messages
 
 
-Client = Sender | Receiver
+Client = ProducerClient | ConsumerClient
 
 
 def configuration(proxies: Collection[str], timeout: timedelta) -> ClientConfiguration:
-    """What every client of these proxies is made with."""
+    """The configuration of every client of these proxies."""
     return ClientConfiguration(";".join(proxies), Credentials(), request_timeout=math.ceil(timeout.total_seconds()))
 
 
@@ -183,17 +197,17 @@ def start(client: Client, needs: Mapping[str, Collection[int]]) -> None:
 
     Args:
         client: A new one.
-        needs: Topics, with the types of message that each has to take, any one of them.
+        needs: Topics, each with types of message of which it has to accept at least one.
 
     Raises:
-        TopicUnusable: A topic is missing, or takes none of these.
+        TopicUnusable: A topic is missing, or accepts none of its types.
         BrokerUnavailable: The proxy can't be reached.
     """
     try:
         for topic, kinds in needs.items():
             check(topic, accepted(client, topic), kinds)
         client.startup()
-        if not client.route_manager.get_all_endpoints():  # it knows no topic yet, and so has told nobody
+        if not client.route_manager.get_all_endpoints():  # it knows no topic yet, so it has sent its settings nowhere
             endpoints = client.client_configuration.rpc_endpoints
             client._rpc_channel_io_loop().call_soon_threadsafe(client.on_new_endpoints, endpoints)  # noqa: SLF001
         known = client.settings_came.wait(client.client_configuration.request_timeout)
@@ -209,7 +223,7 @@ def start(client: Client, needs: Mapping[str, Collection[int]]) -> None:
 
 
 def is_known(client: Client) -> bool:
-    """Ask whether the proxy still knows this client: it answers settings with settings."""
+    """Whether the proxy still knows this client: it answers settings with settings."""
     timeout = client.client_configuration.request_timeout
     endpoints = list(client.route_manager.get_all_endpoints().values())
     try:
@@ -219,19 +233,19 @@ def is_known(client: Client) -> bool:
             if not client.settings_came.wait(timeout):
                 return False
     except Exception as error:  # noqa: BLE001 - whatever the client raises when it is cut off
-        log.debug("no answer to settings", error=repr(error))
+        log.debug("settings not answered", error=repr(error))
         return False
     return True
 
 
 def stop(client: Client) -> None:
-    """Stop a client, also one that never started, with all its threads."""
+    """Stop a client and all its threads, even if it never started."""
     try:
         if client.is_running:
             client.shutdown()
         client.rpc_client.stop()
-    except Exception as error:  # noqa: BLE001 - it is of no use any more, whatever it says
-        log.debug("a client did not stop in order", error=repr(error))
+    except Exception as error:  # noqa: BLE001 - nobody needs it any more, whatever it raises
+        log.debug("client failed to stop", error=repr(error))
     for name in ("_Consumer__message_decode_executor", "_Producer__transaction_check_executor"):
         executor = getattr(client, name, None)  # the client leaves their threads behind
         if executor is not None:
@@ -239,7 +253,7 @@ def stop(client: Client) -> None:
 
 
 def accepted(client: Client, topic: str) -> frozenset[int]:
-    """The types of message that a topic takes; empty: there is no such topic.
+    """The types of message that a topic accepts; empty if there is no such topic.
 
     Raises:
         BrokerUnavailable: The proxy can't be asked.
@@ -263,25 +277,25 @@ def accepted(client: Client, topic: str) -> frozenset[int]:
 
 
 def check(topic: str, accepts: Collection[int], kinds: Collection[int]) -> None:
-    """Check that a topic takes one of these types of message.
+    """Check that a topic accepts one of these types of message.
 
     Raises:
-        TopicUnusable: It takes none of them.
+        TopicUnusable: It accepts none of them.
     """
     if set(accepts) & set(kinds):
         return
     wanted = next(iter(kinds))
     make = f"mqadmin updateTopic -n NAMESERVER -c CLUSTER -t {topic} -a +message.type={_KINDS[wanted]}"
     if not accepts:
-        raise TopicUnusable(f"RocketMQ has no topic {topic!r}; make it: {make}")
+        raise TopicUnusable(f"RocketMQ has no topic {topic!r}; create it: {make}")
     has = ", ".join(_KINDS.get(kind, str(kind)) for kind in sorted(accepts))
     raise TopicUnusable(
-        f"RocketMQ's topic {topic!r} takes {has} messages, not {_KINDS[wanted]}; delete it, then: {make}"
+        f"RocketMQ's topic {topic!r} accepts {has} messages, not {_KINDS[wanted]}; delete it, then: {make}"
     )
 
 
 def unavailable(error: BaseException) -> BrokerUnavailable:
-    """What the port says of a failure of the client."""
+    """The port's error for a failure of the client."""
     details = getattr(error, "details", None)
     text = details() if callable(details) else str(error)
     return BrokerUnavailable(f"RocketMQ: {text or type(error).__name__}")

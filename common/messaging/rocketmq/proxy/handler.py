@@ -11,9 +11,9 @@ from common.messaging.long_delays import Arrival, Hop, Hops
 from common.messaging.port import Delivery, Message
 from common.messaging.retries import GiveUp, Handled, RetryAfter, RetryPolicy
 from common.messaging.rocketmq.dead_letters import dead_letter_properties
-from common.messaging.rocketmq.messages import first_id, properties_of, to_port
-from common.messaging.rocketmq.proxy.consumer import Held
-from common.messaging.rocketmq.proxy.producer import Sending
+from common.messaging.rocketmq.messages import forwarded_properties, original_id, to_port
+from common.messaging.rocketmq.proxy.consumer import ReceivedMessage
+from common.messaging.rocketmq.proxy.producer import Producer
 from common.messaging.rocketmq.topology import Subscription
 
 log = structlog.get_logger(__name__)
@@ -28,7 +28,7 @@ class MessageHandler:
         subscription: Which.
         retries: Decides what follows a failure.
         hops: Plans delays.
-        sending: Sends on.
+        producer: Sends on.
         wait: Waits for so many seconds, or until the broker closes; returns whether it closes.
     """
 
@@ -38,52 +38,54 @@ class MessageHandler:
         *,
         retries: RetryPolicy,
         hops: Hops,
-        sending: Sending,
+        producer: Producer,
         wait: Callable[[float], bool],
     ) -> None:
         self._subscription = subscription
         self._retries = retries
         self._hops = hops
-        self._sending = sending
+        self._producer = producer
         self._wait = wait
 
-    def process(self, held: Held) -> None:
+    def process(self, received: ReceivedMessage) -> None:
         """Process a message and let go of it. Never raises: whatever fails, the message comes again."""
         try:
-            self._process(held)
+            self._process(received)
         except Unavailable as error:
             log.warning("message not sent on, it comes again", topic=self._subscription.topic, error=str(error))
-            held.again_after(self._retries.first_pause)
+            received.redeliver_after(self._retries.first_pause)
         except Exception:  # a bug must not end the thread
             log.exception("message not processed, it comes again", topic=self._subscription.topic)
-            held.leave()
+            received.abandon()
 
-    def _process(self, held: Held) -> None:
-        message = to_port(self._subscription.topic, held.message)
-        properties, group = held.message.properties, self._subscription.group
+    def _process(self, received: ReceivedMessage) -> None:
+        message = to_port(self._subscription.topic, received.message)
+        properties, group = received.message.properties, self._subscription.group
         next_step = self._hops.on_arrival(properties, group)
         while isinstance(next_step, Hop) and next_step.delay <= _SHORTEST_HOP:
             if self._wait(next_step.delay.total_seconds()):
-                held.again_after(next_step.delay)
+                received.redeliver_after(next_step.delay)
                 return
             next_step = self._hops.on_arrival(properties, group)
         match next_step:
             case Hop():
-                self._sending.later(self._subscription.full_topic, message, next_step, properties_of(held.message))
-                held.done()
+                self._producer.send_later(
+                    self._subscription.full_topic, message, next_step, forwarded_properties(received.message)
+                )
+                received.acknowledge()
             case Arrival.DROP:
-                held.done()
+                received.acknowledge()
             case Arrival.HANDLE:
-                self._handle(held, message)
+                self._handle(received, message)
 
-    def _handle(self, held: Held, message: Message) -> None:
-        delivery = Delivery(message, first_id(held.message), held.message.delivery_attempt)
+    def _handle(self, received: ReceivedMessage, message: Message) -> None:
+        delivery = Delivery(message, original_id(received.message), received.message.delivery_attempt)
         match self._retries.deliver(delivery, self._subscription.group, self._subscription.handler):
             case Handled():
-                held.done()
+                received.acknowledge()
             case RetryAfter(pause):
-                held.again_after(pause)
+                received.redeliver_after(pause)
             case GiveUp(attempts, error):
-                properties = {**properties_of(held.message), **dead_letter_properties(attempts, error)}
-                self._sending.at_once(self._subscription.dead_letter_topic, message, properties)
-                held.done()
+                properties = {**forwarded_properties(received.message), **dead_letter_properties(attempts, error)}
+                self._producer.send(self._subscription.dead_letter_topic, message, properties)
+                received.acknowledge()

@@ -1,4 +1,4 @@
-"""Sends messages, each as the type that its topic takes; one producer for all threads of a process."""
+"""Sends messages, each as a type that its topic accepts; all threads of a process share one producer."""
 
 import math
 import time
@@ -12,7 +12,7 @@ import structlog
 from common.messaging.long_delays import Hop
 from common.messaging.port import BrokerUnavailable, Confirm, Decide, Message, MessagingError, Resolution
 from common.messaging.rocketmq.messages import AT_ONCE, to_client
-from common.messaging.rocketmq.proxy.client import Question, Sender, accepted, check, unavailable
+from common.messaging.rocketmq.proxy.client import HalfMessage, ProducerClient, accepted, check, unavailable
 from common.messaging.rocketmq.sdk import (
     ClientMessage,
     Code,
@@ -34,22 +34,22 @@ _DELAYED: Final = (MessageType.DELAY,)
 _HALF: Final = (MessageType.TRANSACTION,)
 
 
-class Sending:
-    """What sends. Topics are with their prefix here.
+class Producer:
+    """See the module. Topics have their prefix here.
 
     Args:
-        sender: The producer; raises `BrokerUnavailable` when there is none.
-        failed: Is told when a call did not reach the broker.
+        client: Returns the current client; raises `BrokerUnavailable` when there is none.
+        on_failure: Called when a call did not reach the broker.
     """
 
-    def __init__(self, sender: Callable[[], Sender], failed: Callable[[], None]) -> None:
-        self._sender = sender
-        self._failed = failed
+    def __init__(self, client: Callable[[], ProducerClient], on_failure: Callable[[], None]) -> None:
+        self._client = client
+        self._on_failure = on_failure
         self._kinds: dict[str, frozenset[int]] = {}
         self._ending: set[Future[Any]] = set()
 
-    def at_once(self, topic: str, message: Message, properties: Mapping[str, str]) -> None:
-        """Send a message to be delivered at once, whatever type its topic takes.
+    def send(self, topic: str, message: Message, properties: Mapping[str, str]) -> None:
+        """Send a message to be delivered at once, whatever type its topic accepts.
 
         Raises:
             BrokerUnavailable: It may or may not have been taken.
@@ -63,91 +63,96 @@ class Sending:
             half = self._half(topic, message, properties)
             self._end(half, Resolution.COMMIT, TransactionSource.SOURCE_CLIENT)
 
-    def later(self, topic: str, message: Message, hop: Hop, properties: Mapping[str, str]) -> None:
-        """Send a message on its next hop, or at once when that is no time at all.
+    def send_later(self, topic: str, message: Message, hop: Hop, properties: Mapping[str, str]) -> None:
+        """Send a message to be held for a hop; a hop of no time is sent at once.
 
         Raises:
             BrokerUnavailable: It may or may not have been taken.
         """
         if hop.delay <= timedelta(0):
-            self.at_once(topic, message, {**properties, **hop.properties})
+            self.send(topic, message, {**properties, **hop.properties})
         else:
             self._send(self._delayed(topic, message, hop, properties))
 
-    def begin_later(self, topic: str, message: Message, hop: Hop) -> Confirm:
-        """The same without waiting for the broker.
+    def begin_send_later(self, topic: str, message: Message, hop: Hop) -> Confirm:
+        """The same without waiting for the broker's answer.
+
+        Returns:
+            Waits for the answer; raises as this does.
 
         Raises:
-            BrokerUnavailable: It may or may not have been taken; so raises what is returned.
+            BrokerUnavailable: It may or may not have been taken.
         """
         delayed = self._delayed(topic, message, hop, {})
-        sender = self._sender()
-        sent = self._called(lambda: sender.send_async(delayed))
-        patience = (_SENDS + 1) * sender.client_configuration.request_timeout  # one that is stopped may never tell
+        client = self._client()
+        sent = self._called(lambda: client.send_async(delayed))
+        timeout = (
+            _SENDS + 1
+        ) * client.client_configuration.request_timeout  # a client that is stopped may never answer
 
         def confirm() -> None:
-            self._called(lambda: sent.result(patience))
+            self._called(lambda: sent.result(timeout))
 
         return confirm
 
     def _delayed(self, topic: str, message: Message, hop: Hop, properties: Mapping[str, str]) -> ClientMessage:
         self._accepted(topic, _DELAYED)
-        delivery = math.ceil(time.time() + hop.delay.total_seconds())  # the client knows whole seconds only
+        delivery = math.ceil(time.time() + hop.delay.total_seconds())  # the client knows only whole seconds
         return to_client(topic, message, {**properties, **hop.properties}, delivery)
 
     def in_transaction(self, topic: str, message: Message, decide: Decide) -> Resolution:
-        """Send a half message, decide, and tell the broker; it asks when it was not told.
+        """Send a half message, decide, and send the resolution; if it is lost, a check-back asks for it.
 
         Raises:
             BrokerUnavailable: The half message could not be sent.
         """
         half = self._half(topic, message, {})
         resolution = decide()
-        if resolution in _ANSWERS:  # not UNKNOWN, and not what was returned by mistake: None must not drop a message
+        if resolution in _ANSWERS:  # neither UNKNOWN nor a mistake: a None must not drop a message
             try:
                 self._begin_end(half, resolution)
             except MessagingError as error:
                 _not_resolved(half, error)
         return resolution
 
-    def finish(self, patience: float) -> None:
-        """Wait for resolutions that are on their way, no longer than `patience` seconds."""
-        wait(list(self._ending), patience)
+    def wait_for_resolutions(self, timeout: float) -> None:
+        """Wait for resolutions that are on their way, at most `timeout` seconds."""
+        wait(list(self._ending), timeout)
 
-    def answer(self, question: Question, resolution: Resolution) -> None:
-        """Answer what the broker asked; UNKNOWN is no answer: it asks again.
+    def answer_check_back(self, half: HalfMessage, resolution: Resolution) -> None:
+        """Answer a check-back. UNKNOWN sends nothing: the broker will repeat it.
 
         Raises:
-            BrokerUnavailable: The answer did not reach it; it asks again.
+            BrokerUnavailable: The answer did not reach the broker, which will repeat the check-back.
         """
         if resolution in _ANSWERS:
-            self._end(question, resolution, TransactionSource.SOURCE_SERVER_CHECK)
+            self._end(half, resolution, TransactionSource.SOURCE_SERVER_CHECK)
 
-    def _half(self, topic: str, message: Message, properties: Mapping[str, str]) -> Question:
+    def _half(self, topic: str, message: Message, properties: Mapping[str, str]) -> HalfMessage:
         self._accepted(topic, _HALF)
         half = to_client(topic, message, properties)
-        sender = self._sender()
-        receipt = self._called(lambda: sender.send(half, sender.begin_transaction()))
-        return receipt.message_queue.endpoints, half, receipt.transaction_id
+        client = self._client()
+        receipt = self._called(lambda: client.send(half, client.begin_transaction()))
+        return HalfMessage(receipt.message_queue.endpoints, half, receipt.transaction_id)
 
-    def _end(self, half: Question, resolution: Resolution, source: int) -> None:
-        answer = self._called(self._called(lambda: self._sender().end(half, _ANSWERS[resolution], source)).result)
+    def _end(self, half: HalfMessage, resolution: Resolution, source: int) -> None:
+        answer = self._called(self._called(lambda: self._client().end(half, _ANSWERS[resolution], source)).result)
         if answer.status.code != Code.OK:
             raise BrokerUnavailable(f"RocketMQ: {answer.status.message}")
 
-    def _begin_end(self, half: Question, resolution: Resolution) -> None:
-        """Tell a resolution without waiting: the order is decided, and a resolution that is lost is asked for.
+    def _begin_end(self, half: HalfMessage, resolution: Resolution) -> None:
+        """Send a resolution without waiting: the caller has decided, and a check-back asks for one that is lost.
 
-        As many are on their way as half messages were just taken, so there is no queue that could grow.
+        At most as many are on their way as half messages were just sent, so no queue can grow.
         """
-        ending = self._called(lambda: self._sender().end(half, _ANSWERS[resolution], TransactionSource.SOURCE_CLIENT))
+        ending = self._called(lambda: self._client().end(half, _ANSWERS[resolution], TransactionSource.SOURCE_CLIENT))
         self._ending.add(ending)
 
         def ended(answered: "Future[Any]") -> None:
             self._ending.discard(answered)
             error = answered.exception()
             if error is not None:
-                self._failed()
+                self._on_failure()
                 _not_resolved(half, unavailable(error))
             elif answered.result().status.code != Code.OK:
                 _not_resolved(half, BrokerUnavailable(f"RocketMQ: {answered.result().status.message}"))
@@ -155,7 +160,7 @@ class Sending:
         ending.add_done_callback(ended)
 
     def _send(self, message: ClientMessage) -> None:
-        self._called(lambda: self._sender().send(message))
+        self._called(lambda: self._client().send(message))
 
     def _called(self, call: Callable[[], Any]) -> Any:
         try:
@@ -163,25 +168,25 @@ class Sending:
         except MessagingError:
             raise
         except IllegalArgumentException as error:
-            self._kinds.clear()  # a topic may have been made anew, of another type
+            self._kinds.clear()  # a topic may have been recreated with another type
             raise unavailable(error) from error
         except Exception as error:
-            self._failed()
+            self._on_failure()
             raise unavailable(error) from error
 
     def _accepted(self, topic: str, kinds: tuple[int, ...]) -> frozenset[int]:
-        """The types that a topic takes, looked up once.
+        """The types that a topic accepts, looked up once.
 
         Raises:
             TopicUnusable: None of `kinds`.
         """
         known = self._kinds.get(topic)
         if known is None:
-            known = self._called(lambda: accepted(self._sender(), topic))
+            known = self._called(lambda: accepted(self._client(), topic))
         check(topic, known, kinds)
         self._kinds[topic] = known
         return known
 
 
-def _not_resolved(half: Question, error: MessagingError) -> None:
-    log.warning("resolution not sent, the broker will ask", topic=half[1].topic, error=str(error))
+def _not_resolved(half: HalfMessage, error: MessagingError) -> None:
+    log.warning("resolution not sent, a check-back will ask for it", topic=half.message.topic, error=str(error))

@@ -9,26 +9,26 @@ from common.clock import ManualClock
 from common.messaging.checkers import Checkers
 from common.messaging.long_delays import DUE, Hops, level_step
 from common.messaging.port import BrokerUnavailable, Checker, Message, Resolution
-from common.messaging.rocketmq.native.messages import arrived
-from common.messaging.rocketmq.native.producer import Sending
+from common.messaging.rocketmq.native.messages import received_message
+from common.messaging.rocketmq.native.producer import Producer
 from common.messaging.rocketmq.topology import Topology
 from tests.unit.messaging.native_binding import Binding, NativeMessage, SendStatus, TransactionStatus
 
 ORDER = Message("messages", "order-1", b"body")
 
 
-def make(binding: Binding, checkers: dict[str, Checker] | None = None) -> Sending:
+def make(binding: Binding, checkers: dict[str, Checker] | None = None) -> Producer:
     known = Checkers()
     for topic, checker in (checkers or {}).items():
         known.add(topic, checker)
-    return Sending(
+    return Producer(
         binding,
         nameservers="127.0.0.1:9876",
         instance="one",
         topology=Topology("test-", "name server:9876"),
         timeout_ms=1000,
         checkers=known,
-        failed=lambda: None,
+        on_failure=lambda: None,
     )
 
 
@@ -50,7 +50,7 @@ def binding() -> Binding:
 def test_message_arrives_as_it_was_sent(binding: Binding, message: Message) -> None:
     make(binding).send("test-messages", message, {})
 
-    assert arrived("messages", binding.sent[0].as_received()).message == message
+    assert received_message("messages", binding.sent[0].as_received()).message == message
 
 
 def test_message_is_held_for_its_level_and_says_when_it_is_due(binding: Binding) -> None:
@@ -63,13 +63,13 @@ def test_message_is_held_for_its_level_and_says_when_it_is_due(binding: Binding)
 
 
 def test_memory_of_every_message_is_freed(binding: Binding) -> None:
-    sending = make(binding)
-    sending.send("test-messages", ORDER, {})
-    sending.in_transaction("test-halves", ORDER, lambda: Resolution.COMMIT)
+    producer = make(binding)
+    producer.send("test-messages", ORDER, {})
+    producer.in_transaction("test-halves", ORDER, lambda: Resolution.COMMIT)
     binding.answer = fails
     for call in (
-        lambda: sending.send("test-messages", ORDER, {}),
-        lambda: sending.in_transaction("test-halves", ORDER, lambda: Resolution.COMMIT),
+        lambda: producer.send("test-messages", ORDER, {}),
+        lambda: producer.in_transaction("test-halves", ORDER, lambda: Resolution.COMMIT),
     ):
         with pytest.raises(BrokerUnavailable):
             call()
@@ -82,24 +82,24 @@ def fails(_message: NativeMessage) -> SendStatus:
 
 
 def test_there_is_one_producer_of_each_group(binding: Binding) -> None:
-    sending = make(binding)
+    producer = make(binding)
 
     for _ in range(3):
-        sending.send("test-messages", ORDER, {})
-        sending.send("test-others", ORDER, {})
-        sending.in_transaction("test-halves", ORDER, lambda: Resolution.COMMIT)
+        producer.send("test-messages", ORDER, {})
+        producer.send("test-others", ORDER, {})
+        producer.in_transaction("test-halves", ORDER, lambda: Resolution.COMMIT)
 
     assert [producer.group for producer in binding.producers] == ["test-sender", "test-halves"]
 
 
 def test_message_that_is_not_safely_on_the_disk_counts_as_not_sent(binding: Binding) -> None:
     binding.answer = lambda _: SendStatus.FLUSH_DISK_TIMEOUT
-    sending = make(binding)
+    producer = make(binding)
 
     with pytest.raises(BrokerUnavailable, match="FLUSH_DISK_TIMEOUT"):
-        sending.send("test-messages", ORDER, {})
+        producer.send("test-messages", ORDER, {})
     with pytest.raises(BrokerUnavailable):
-        sending.in_transaction("test-halves", ORDER, lambda: pytest.fail("must not be decided"))
+        producer.in_transaction("test-halves", ORDER, lambda: pytest.fail("must not be decided"))
 
 
 @pytest.mark.parametrize("resolution", Resolution)
@@ -118,50 +118,50 @@ def test_decide_that_raises_is_unknown_to_the_broker_and_raised_again(binding: B
 
 
 def test_resolution_that_is_not_sent_is_no_error(binding: Binding) -> None:
-    sending = make(binding)
-    producer = sending.asked_about("test-halves")
+    producer = make(binding)
+    native = producer.transactional_producer("test-halves")
 
     def send(message: NativeMessage, execute: object) -> None:
         assert callable(execute)
         execute(message, None)
         raise ConnectionError("meanwhile it went away")
 
-    producer.send_message_in_transaction = send
+    native.send_message_in_transaction = send
 
-    assert sending.in_transaction("test-halves", ORDER, lambda: Resolution.COMMIT) is Resolution.COMMIT
+    assert producer.in_transaction("test-halves", ORDER, lambda: Resolution.COMMIT) is Resolution.COMMIT
 
 
 @pytest.mark.parametrize("answer", [*Resolution, None, "COMMIT"])
 def test_check_back_is_answered_by_the_topics_checker(binding: Binding, answer: Resolution) -> None:
-    asked: list[Message] = []
+    producers: list[Message] = []
 
     def check(message: Message) -> Resolution:
-        asked.append(message)
+        producers.append(message)
         return answer
 
-    sending = make(binding, {"messages": check})
-    sending.in_transaction("test-messages", ORDER, lambda: Resolution.UNKNOWN)
-    (producer,) = binding.producers
-    assert producer.checker is not None
+    producer = make(binding, {"messages": check})
+    producer.in_transaction("test-messages", ORDER, lambda: Resolution.UNKNOWN)
+    (native,) = binding.producers
+    assert native.checker is not None
 
-    status = producer.checker(binding.sent[0].as_received())
+    status = native.checker(binding.sent[0].as_received())
 
     expected = TransactionStatus[answer.name] if isinstance(answer, Resolution) else TransactionStatus.UNKNOWN
     assert status is expected
-    assert asked == [ORDER]
+    assert producers == [ORDER]
 
 
 def test_checker_that_raises_or_is_missing_means_unknown(binding: Binding) -> None:
     def check(message: Message) -> Resolution:
         raise KeyboardInterrupt
 
-    sending = make(binding, {"messages": check})
+    producer = make(binding, {"messages": check})
     for topic in ("test-messages", "test-others"):
-        sending.in_transaction(topic, ORDER, lambda: Resolution.UNKNOWN)
+        producer.in_transaction(topic, ORDER, lambda: Resolution.UNKNOWN)
 
-    for producer in binding.producers:
-        assert producer.checker is not None
-        assert producer.checker(binding.sent[0].as_received()) is TransactionStatus.UNKNOWN
+    for native in binding.producers:
+        assert native.checker is not None
+        assert native.checker(binding.sent[0].as_received()) is TransactionStatus.UNKNOWN
 
 
 def test_only_one_connects_and_the_others_follow_together(binding: Binding) -> None:
@@ -176,8 +176,8 @@ def test_only_one_connects_and_the_others_follow_together(binding: Binding) -> N
         return SendStatus.OK
 
     binding.answer = take
-    sending = make(binding)
-    threads = [Thread(target=sending.send, args=("test-messages", ORDER, {})) for _ in range(5)]
+    producer = make(binding)
+    threads = [Thread(target=producer.send, args=("test-messages", ORDER, {})) for _ in range(5)]
     for thread in threads:
         thread.start()
     let_first_go_on.set()
@@ -190,7 +190,7 @@ def test_only_one_connects_and_the_others_follow_together(binding: Binding) -> N
 
 def test_close_waits_for_a_decision_and_then_refuses(binding: Binding) -> None:
     deciding, go_on = Event(), Event()
-    sending = make(binding)
+    producer = make(binding)
 
     def decide() -> Resolution:
         deciding.set()
@@ -198,10 +198,10 @@ def test_close_waits_for_a_decision_and_then_refuses(binding: Binding) -> None:
         assert binding.producers[0].running
         return Resolution.COMMIT
 
-    sender = Thread(target=sending.in_transaction, args=("test-halves", ORDER, decide))
+    sender = Thread(target=producer.in_transaction, args=("test-halves", ORDER, decide))
     sender.start()
     assert deciding.wait(10)
-    closing = Thread(target=sending.close)
+    closing = Thread(target=producer.close)
     closing.start()
     closing.join(0.1)
     assert closing.is_alive()
@@ -212,4 +212,4 @@ def test_close_waits_for_a_decision_and_then_refuses(binding: Binding) -> None:
     assert binding.statuses == [TransactionStatus.COMMIT]
     assert not binding.producers[0].running
     with pytest.raises(BrokerUnavailable, match="closed"):
-        sending.send("test-messages", ORDER, {})
+        producer.send("test-messages", ORDER, {})

@@ -9,7 +9,7 @@ from typing import Any, cast
 import pytest
 
 from common.messaging.port import BrokerUnavailable
-from common.messaging.rocketmq.proxy.client import Sender
+from common.messaging.rocketmq.proxy.client import ProducerClient
 from common.messaging.rocketmq.proxy.connection import Connection, ConnectionMonitor
 from tests.support.waiting import wait_until
 
@@ -31,7 +31,7 @@ class Proxy:
         self.up = False
         self.known.clear()
 
-    def make(self) -> Sender:
+    def make(self) -> ProducerClient:
         if self.odd:
             raise KeyError("an answer that nobody expected")
         if not self.up:
@@ -40,7 +40,7 @@ class Proxy:
         client = Client(self)
         self.made.append(client)
         self.known.add(id(client))
-        return cast("Sender", client)
+        return cast("ProducerClient", client)
 
 
 class Client:
@@ -84,7 +84,7 @@ def monitor() -> Iterator[ConnectionMonitor]:
     made.close()
 
 
-def kept(monitor: ConnectionMonitor, proxy: Proxy) -> Connection[Sender]:
+def kept(monitor: ConnectionMonitor, proxy: Proxy) -> Connection[ProducerClient]:
     connection = Connection("test", proxy.make)
     connection.open()
     monitor.add(connection)
@@ -92,15 +92,15 @@ def kept(monitor: ConnectionMonitor, proxy: Proxy) -> Connection[Sender]:
 
 
 def test_a_client_that_is_known_is_kept(monitor: ConnectionMonitor, proxy: Proxy) -> None:
-    connection, answer = kept(monitor, proxy), list[bool]()
-    monitor.reachability.add_listener(answer.append)
+    connection, told = kept(monitor, proxy), list[bool]()
+    monitor.reachability.add_listener(told.append)
 
     looked = Event()
     proxy.made[0].sync_setting_req = lambda endpoints: looked.set()  # type: ignore[assignment, return-value, method-assign]
     assert looked.wait(5)
 
-    assert connection.client is cast("Sender", proxy.made[0])
-    assert answer == []
+    assert connection.client is cast("ProducerClient", proxy.made[0])
+    assert told == []
 
 
 def test_a_proxy_that_came_back_without_a_word_gets_a_new_client(monitor: ConnectionMonitor, proxy: Proxy) -> None:
@@ -109,7 +109,7 @@ def test_a_proxy_that_came_back_without_a_word_gets_a_new_client(monitor: Connec
     proxy.known.clear()  # it forgot, and is there
 
     wait_until(lambda: len(proxy.made) == 2, "a new client")
-    wait_until(lambda: connection.client is cast("Sender", proxy.made[1]), "the new client")
+    wait_until(lambda: connection.client is cast("ProducerClient", proxy.made[1]), "the new client")
 
 
 def test_a_proxy_that_takes_settings_and_never_answers_is_no_proxy(monitor: ConnectionMonitor, proxy: Proxy) -> None:
@@ -121,27 +121,27 @@ def test_a_proxy_that_takes_settings_and_never_answers_is_no_proxy(monitor: Conn
 
 
 def test_while_it_is_away_calls_fail_and_it_is_told_once(monitor: ConnectionMonitor, proxy: Proxy) -> None:
-    answer: list[bool] = []
-    monitor.reachability.add_listener(answer.append)
+    told: list[bool] = []
+    monitor.reachability.add_listener(told.append)
     connection = kept(monitor, proxy)
 
     proxy.kill()
-    wait_until(lambda: answer == [False], "told that it is cut off")
-    with pytest.raises(BrokerUnavailable, match="cut off"):
+    wait_until(lambda: told == [False], "told that it is cut off")
+    with pytest.raises(BrokerUnavailable, match="unreachable"):
         _ = connection.client
     wait_until(lambda: proxy.tries_while_down >= 2, "that it is tried again")
     proxy.up = True
 
-    wait_until(lambda: answer == [False, True], "told that it is back")
-    assert connection.client is cast("Sender", proxy.made[-1])
+    wait_until(lambda: told == [False, True], "told that it is back")
+    assert connection.client is cast("ProducerClient", proxy.made[-1])
 
 
 def test_calls_that_fail_do_not_hurry_it_while_it_is_away(monitor: ConnectionMonitor, proxy: Proxy) -> None:
-    answer: list[bool] = []
-    monitor.reachability.add_listener(answer.append)
+    told: list[bool] = []
+    monitor.reachability.add_listener(told.append)
     kept(monitor, proxy)
     proxy.kill()
-    wait_until(lambda: answer == [False], "told that it is cut off")
+    wait_until(lambda: told == [False], "told that it is cut off")
 
     for _ in range(1000):
         monitor.check_now()
@@ -153,32 +153,32 @@ def test_calls_that_fail_do_not_hurry_it_while_it_is_away(monitor: ConnectionMon
 def test_one_of_two_that_is_away_means_cut_off_and_the_other_is_looked_after(
     monitor: ConnectionMonitor, proxy: Proxy
 ) -> None:
-    answer: list[bool] = []
-    monitor.reachability.add_listener(answer.append)
+    told: list[bool] = []
+    monitor.reachability.add_listener(told.append)
     other = Proxy()
     kept(monitor, proxy)
     second = kept(monitor, other)
 
     proxy.kill()
-    wait_until(lambda: answer == [False], "told that it is cut off")
+    wait_until(lambda: told == [False], "told that it is cut off")
     other.known.clear()
 
     wait_until(lambda: len(other.made) == 2, "a new client of the other")
-    wait_until(lambda: second.client is cast("Sender", other.made[1]), "the new client of the other")
-    assert answer == [False]
+    wait_until(lambda: second.client is cast("ProducerClient", other.made[1]), "the new client of the other")
+    assert told == [False]
 
 
 def test_a_client_that_cannot_be_made_for_any_reason_does_not_end_it(monitor: ConnectionMonitor, proxy: Proxy) -> None:
     connection = kept(monitor, proxy)
-    make, failed = proxy.make, Event()
+    make, on_failure = proxy.make, Event()
 
-    def fail() -> Sender:
-        failed.set()
+    def fail() -> ProducerClient:
+        on_failure.set()
         raise RuntimeError("a bug of the client")
 
     connection._make = fail
     proxy.known.clear()
-    assert failed.wait(5)
+    assert on_failure.wait(5)
     connection._make = make
 
     wait_until(lambda: len(proxy.made) == 2, "a new client")
