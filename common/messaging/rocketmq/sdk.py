@@ -1,7 +1,7 @@
 """The only place that imports RocketMQ's official client; it undoes the side effects of that import.
 
-- The import creates a folder for log files in the home folder, and fails where it can't. Here it finds a logger ready-made
-  instead, which passes its messages on only at level debug: the driver itself logs all that matters.
+- The import creates a folder for log files in the home folder, and fails where it can't. Here it finds a logger
+  ready-made, which passes its messages on only at level debug: the driver itself logs all that matters.
 - The client shares the package `rocketmq` with the binding of the native client. Which of them provides `__init__.py`
   depends on the order of installation; the official client needs one name from its own.
 """
