@@ -24,6 +24,7 @@ from rich.table import Table
 
 from common.deadline import Deadline
 from common.lock.drivers import open_lock
+from scripts.lib.command_line import run
 
 Hold = Callable[[Sequence[str]], AbstractContextManager[Any]]
 """Holds keys for the length of a `with` block."""
@@ -175,4 +176,4 @@ def _tell(title: str, found: dict[str, list[_Figures]]) -> None:
 
 
 if __name__ == "__main__":
-    typer.run(compare)
+    run(compare)

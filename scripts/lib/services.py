@@ -43,15 +43,27 @@ class Service:
         folder: The current folder of the process; relative paths in its settings begin there.
         log: Where its output goes, after what is there already.
         settings: Environment variables over those of this process.
+        python: The interpreter that runs it; None: this process's.
+        title: What it is called where it fails; empty: `module`.
     """
 
-    def __init__(self, module: str, folder: Path, log: Path, settings: Mapping[str, str]) -> None:
+    def __init__(  # noqa: PLR0917 the process, then who runs it
+        self,
+        module: str,
+        folder: Path,
+        log: Path,
+        settings: Mapping[str, str],
+        python: Path | None = None,
+        title: str = "",
+    ) -> None:
         self.module = module
         self.log = log
         self.address = ""
         self.started_in = 0.0
         self._folder = folder
         self._settings = dict(settings)
+        self._python = str(python or sys.executable)
+        self._title = title or module
         self._process: subprocess.Popen[bytes] | None = None
         self._log_start = 0
 
@@ -70,7 +82,7 @@ class Service:
         with self.log.open("ab") as output, signals_held_back():
             self._log_start = output.tell()
             self._process = subprocess.Popen(
-                [sys.executable, "-m", self.module],
+                [self._python, "-m", self.module],
                 cwd=self._folder,
                 env={**os.environ, **self._settings},
                 stdin=subprocess.DEVNULL,
@@ -138,7 +150,7 @@ class Service:
 
     def _failed(self, what: str) -> ServiceFailed:
         words = "\n".join(f"  {line}" for line in self._output().splitlines()[-_LAST_WORDS:])
-        return ServiceFailed(f"{self.module} {what}. Its last words, from {self.log}:\n{words}")
+        return ServiceFailed(f"{self._title} {what}. Its last words, from {self.log}:\n{words}")
 
 
 class Services:

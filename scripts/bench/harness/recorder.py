@@ -1,6 +1,7 @@
 """What the rounds of a part measured: values by name and round, and ratios that are made within a round."""
 
 from array import array
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final
@@ -30,6 +31,7 @@ class Recorder:
 
     def __init__(self) -> None:
         self._values: dict[str, list[float]] = {}
+        self._samples: Counter[str] = Counter()
         self._loads: dict[str, _Seen] = {}
 
     @property
@@ -37,9 +39,14 @@ class Recorder:
         """The loads by name, in the order in which they first came, and how each called."""
         return {name: seen.how for name, seen in self._loads.items()}
 
-    def note(self, name: str, value: float) -> None:
-        """Note a value of this round."""
+    def note(self, name: str, value: float, samples: int = 1) -> None:
+        """Note a value of this round, and from how many measurements it comes."""
         self._values.setdefault(name, []).append(value)
+        self._samples[name] += samples
+
+    def samples(self, name: str) -> int:
+        """From how many measurements a value comes, in all rounds."""
+        return self._samples[name]
 
     def take(self, name: str, how: str, measured: Measured) -> None:
         """Note a load of this round.

@@ -6,6 +6,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
+from scripts.bench.harness.checkout import HERE, Checkout
 from scripts.bench.harness.cpus import cpu_of
 from scripts.bench.harness.worlds import World
 from scripts.lib.services import Service, ServiceFailed
@@ -26,11 +27,13 @@ class Replicas:
     Args:
         world: What they stand on.
         folder: Each set of databases has a folder beside it, with a number after its name; logs go there too.
+        checkout: Whose code they run.
     """
 
-    def __init__(self, world: World, folder: Path) -> None:
+    def __init__(self, world: World, folder: Path, checkout: Checkout = HERE) -> None:
         self.running: list[Service] = []
         self._world = world
+        self._checkout = checkout
         self._base = folder
         self.folder = folder
         self._number = 0
@@ -75,6 +78,11 @@ class Replicas:
             finally:
                 each.kill()
 
+    def check(self) -> None:
+        """Raise ServiceFailed, with the last lines of its log, if one died."""
+        for each in self.running:
+            each.check()
+
     def kill(self) -> None:
         """End whatever still runs. Again is harmless."""
         for each in self.running:
@@ -100,9 +108,14 @@ class Replicas:
         number = len(self.addresses(service)) if found else 0
         own = {f"{service.upper()}_LISTEN": "127.0.0.1:0", f"{service.upper()}_CPU": cpu_in_turn(service, number)}
         if service == ORDER and not self._world.finds_replicas:
-            own["ORDER_DISCOVERY_URL"] = f"static://?inventory-srv={self._inventory()}"
+            own["ORDER_DISCOVERY_URL"] = f"static://?inventory-srv={','.join(self.addresses(INVENTORY))}"
         replica = Service(
-            f"{service}_srv", self.folder, self.folder / f"{service}.log", {**self._settings, **own, **settings}
+            f"{service}_srv",
+            self.folder,
+            self.folder / f"{service}.log",
+            {**self._checkout.variables, **self._settings, **own, **settings},
+            self._checkout.python,
+            f"{self._checkout}: {service}_srv" if self._checkout.name else "",
         )
         self.running.append(replica)
         if not found:

@@ -61,9 +61,9 @@ class Rounds:
         for name in names[first:] + names[:first]:
             self.load(name, plans[name])
 
-    def note(self, name: str, value: float) -> None:
-        """Note any other value of this round."""
-        self.recorder.note(name, value)
+    def note(self, name: str, value: float, samples: int = 1) -> None:
+        """Note any other value of this round, and from how many measurements it comes."""
+        self.recorder.note(name, value, samples)
 
     def tell(self) -> list[Load]:
         """Put every load among the results."""
@@ -77,7 +77,8 @@ class Rounds:
 
     def value(self, name: str, unit: str, target: Target | None = None) -> Figure:
         """Put a noted value among the figures."""
-        return self._figure(name, self.recorder.spread(name), unit, target)
+        spread, samples = self.recorder.spread(name), self.recorder.samples(name)
+        return self._testbed.figure(name, spread, unit, samples, target)
 
     def ratio(self, name: str, above: str, below: str, target: Target | None = None) -> Figure:
         """Put the ratio of two loads' calls a second, or of two values, among the figures: one a round."""

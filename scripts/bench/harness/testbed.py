@@ -15,9 +15,11 @@ from rich.console import Console
 from reback.inventory.v1.inventory_pb2 import SetStockRequest
 from reback.order.v1.order_pb2 import Goods, PutGoodsRequest
 from scripts.bench.harness.books import check_books
+from scripts.bench.harness.checkout import HERE, Checkout
 from scripts.bench.harness.figures import Figure, Load, Plot, Spread, Target
 from scripts.bench.harness.load import Kind, Measured, Plan
 from scripts.bench.harness.loaders import Loaders, Loading
+from scripts.bench.harness.options import Options
 from scripts.bench.harness.replicas import INVENTORY, ORDER, Replicas
 from scripts.bench.harness.worlds import World
 from scripts.lib.goods_file import Entry
@@ -35,37 +37,6 @@ _WARM_UP_S: Final = 0.5
 _BEGIN_AFTER_S: Final = 0.7  # until then every load process has its connections and requests
 _MOST_SKUS_OF_A_LOAD: Final = 20_000  # more than it calls in its time; all of a million would take long to send over
 _UNDER_WAY_AT_MOST: Final = 1000  # of an open loop: so many that it does not wait for answers
-
-
-@dataclass(frozen=True)
-class Options:
-    """What can be chosen.
-
-    Attributes:
-        seconds: How long each load is measured.
-        rounds: How often all loads of a part are repeated, in turns.
-        callers: How many sell at once.
-        create_callers: How many create orders at once.
-        connections: Over how many connections.
-        processes: From how many load processes.
-        replicas: How many of each service.
-        skus: How many skus there are beside the hot one.
-        due_orders: How many orders are due at once.
-        calls: How many each service gets until memory is told.
-        largest: How many skus, orders or movements the curves of growth go up to.
-    """
-
-    seconds: float
-    rounds: int
-    callers: int
-    create_callers: int
-    connections: int
-    processes: int
-    replicas: int
-    skus: int
-    due_orders: int
-    calls: int = 2_000_000
-    largest: int = 1_000_000
 
 
 @dataclass
@@ -103,10 +74,21 @@ class Testbed:
         loaders: The load processes.
         console: Where to tell how it goes.
         options: See above.
+        checkout: Whose code the services run.
+        agreed: What this testbed and those that it is compared with do alike; see `agree`.
     """
 
     def __init__(
-        self, part: str, world: World, folder: Path, *, loaders: Loaders, console: Console, options: Options
+        self,
+        part: str,
+        world: World,
+        folder: Path,
+        *,
+        loaders: Loaders,
+        console: Console,
+        options: Options,
+        checkout: Checkout = HERE,
+        agreed: dict[str, float] | None = None,
     ) -> None:
         self.part = part
         self.world = world
@@ -114,7 +96,9 @@ class Testbed:
         self.results = Results()
         self.skus = tuple(f"sku-{number:05}" for number in range(options.skus))
         self.shop = Shop(_NOBODY, _NOBODY)
-        self._replicas = Replicas(world, folder / part)
+        self._replicas = Replicas(world, folder / f"{part}{checkout.name}", checkout)
+        self._side = checkout.name
+        self._agreed = {} if agreed is None else agreed
         self._loaders = loaders
         self._console = console
         self._users = range(1, 1)
@@ -141,7 +125,7 @@ class Testbed:
 
     def say(self, text: str) -> None:
         """Tell how it goes."""
-        self._console.print(text, markup=False)
+        self._console.print(f"{self._side:>5}{text}" if self._side else text, markup=False)
 
     def figure(
         self,
@@ -218,6 +202,13 @@ class Testbed:
             seconds=seconds or self.options.seconds,
             warm_up=0.0 if seconds else _WARM_UP_S,
         )
+
+    def agree(self, what: str, value: float) -> float:
+        """The value that all sides of a comparison use, which is that of the first to ask; else the same value.
+
+        For the rate of an open loop: how much processor time a call takes depends on it.
+        """
+        return self._agreed.setdefault(what, value)
 
     def load(self, plan: Plan) -> Measured:
         """Carry out a plan, divided among the load processes; what it says is for all of them together."""
@@ -302,11 +293,24 @@ class Testbed:
         self.say(f"  {when}: books {verdict}: {books.skus:,} skus; orders: {states}")
 
     def processor_seconds(self) -> dict[str, float]:
-        """How much processor time services and engines have taken since they started, by who."""
-        return {
-            "service": sum(_processor_seconds(psutil.Process(each.pid)) for each in self._replicas.running),
-            "engines": sum(_processor_seconds(each) for each in self.world.engines()),
-        }
+        """How much processor time has been taken since the programs started.
+
+        Returns:
+            Seconds by who: `service`, all services; `engines`, all engines; and each program of both by its name.
+        """
+        services: dict[str, float] = {}
+        for each in self._replicas.running:
+            services[each.module] = services.get(each.module, 0.0) + _processor_seconds(psutil.Process(each.pid))
+        engines = {name: _processor_seconds(process) for name, process in self.world.engines().items()}
+        return {"service": sum(services.values()), "engines": sum(engines.values()), **services, **engines}
+
+    def check_services(self) -> None:
+        """See that all services still run.
+
+        Raises:
+            ServiceFailed: One died; the text has the last lines of its log.
+        """
+        self._replicas.check()
 
     def pids(self) -> Mapping[str, Sequence[int]]:
         """The processes of each service that runs, by its name."""
@@ -359,7 +363,7 @@ class Running:
         for each in self._shares.result():
             together.add(each, one_after_the_other=False)
         for who, seconds in self._testbed.processor_seconds().items():
-            together.cpu[who] = seconds - self._taken[who]
+            together.cpu[who] = seconds - self._taken.get(who, 0.0)
         if self._counts:
             self._testbed.sold(self._plan, together.answered)
         if together.failures:

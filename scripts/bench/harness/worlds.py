@@ -1,9 +1,9 @@
 """What the services stand on while they are measured: embedded engines in files, or servers of the benchmark's own."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import TYPE_CHECKING, Final, Literal, Protocol
 from urllib.parse import urlsplit
 
 import psutil
@@ -22,13 +22,14 @@ from scripts.cluster.topics import make_topics
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+WorldName = Literal["embedded", "cluster"]
 EMBEDDED: Final = "embedded"
 CLUSTER: Final = "cluster"
 WORLDS: Final = (EMBEDDED, CLUSTER)
 
+ClientName = Literal["rocketmq", "rocketmq-native"]
 OFFICIAL: Final = "rocketmq"
 NATIVE: Final = "rocketmq-native"
-CLIENTS: Final = (OFFICIAL, NATIVE)
 
 _REGISTERED: Final = {"inventory_srv": INVENTORY_SERVICE, "order_srv": ORDER_SERVICE}
 _SERVICES: Final = ("inventory", "order")
@@ -59,8 +60,8 @@ class World(Protocol):
     def finds(self, module: str, address: str) -> bool:
         """Whether others find this replica of `inventory_srv` or `order_srv`."""
 
-    def engines(self) -> Sequence[psutil.Process]:
-        """The engines' processes; nobody where they are part of the services."""
+    def engines(self) -> Mapping[str, psutil.Process]:
+        """The engines' processes by name; nobody where they are part of the services."""
 
     def versions(self) -> Mapping[str, str]:
         """Of the engines, by name."""
@@ -82,8 +83,8 @@ class Embedded:
     def finds(self, module: str, address: str) -> bool:  # noqa: ARG002 order is told where inventory is
         return True
 
-    def engines(self) -> Sequence[psutil.Process]:
-        return []
+    def engines(self) -> Mapping[str, psutil.Process]:
+        return {}
 
     def versions(self) -> Mapping[str, str]:
         return {}
@@ -99,15 +100,17 @@ class Servers:
     Args:
         cluster: It runs, without services.
         client: See above.
+        registry: Whether services find each other by Consul; else each order service is told its inventories, so that
+            two sets of services on the same engines do not find each other.
     """
 
     name = CLUSTER
-    finds_replicas = True
 
-    def __init__(self, cluster: Cluster, client: str) -> None:
+    def __init__(self, cluster: Cluster, client: str, *, registry: bool = True) -> None:
         self.cluster = cluster
         self.client = client
-        self._processes = [psutil.Process(cluster.pid(name)) for name in _PROGRAMS]
+        self.finds_replicas = registry
+        self._processes = {name: psutil.Process(cluster.pid(name)) for name in _PROGRAMS}
 
     @property
     def broker_url(self) -> str:
@@ -121,25 +124,23 @@ class Servers:
         for service in _SERVICES:
             self.run_sql(f"CREATE DATABASE `{_database(folder, service)}`")
         make_topics(self.cluster.ports, prefix)
-        with redis.Redis.from_url(self.cluster.redis_url) as client:
-            client.flushall()  # locks and cached stock of databases that nobody uses any more
-        both = {
-            "BROKER_URL": self.broker_url,
-            "DISCOVERY_URL": self.cluster.consul_url,
-            "TOPIC_PREFIX": prefix,
-            "LOG_FORMAT": "json",
-        }
+        both = {"BROKER_URL": self.broker_url, "TOPIC_PREFIX": prefix, "LOG_FORMAT": "json"}
+        if self.finds_replicas:
+            both["DISCOVERY_URL"] = self.cluster.consul_url
         found = {f"{service.upper()}_{name}": value for service in _SERVICES for name, value in both.items()}
         urls = {f"{service.upper()}_DATABASE_URL": self.database_url(folder, service) for service in _SERVICES}
-        return found | urls | dict.fromkeys(("INVENTORY_LOCK_URL", "INVENTORY_CACHE_URL"), self.cluster.redis_url)
+        redis_url = f"{self.cluster.redis_url}?prefix={prefix}"  # no lock, and no cached stock, of other databases
+        return found | urls | dict.fromkeys(("INVENTORY_LOCK_URL", "INVENTORY_CACHE_URL"), redis_url)
 
     def database_url(self, folder: Path, service: str) -> str:
         return f"{self.cluster.mysql_url}/{_database(folder, service)}"
 
     def finds(self, module: str, address: str) -> bool:
+        if not self.finds_replicas:
+            return True
         return address in consul.passing(self.cluster.ports.consul, _REGISTERED[module])
 
-    def engines(self) -> Sequence[psutil.Process]:
+    def engines(self) -> Mapping[str, psutil.Process]:
         return self._processes
 
     def versions(self) -> Mapping[str, str]:
@@ -166,7 +167,9 @@ class Servers:
 
 
 @contextmanager
-def open_world(name: str, folder: Path, client: str, say: Callable[[str], None]) -> "Iterator[World]":
+def open_world(
+    name: str, folder: Path, client: str, say: Callable[[str], None], *, registry: bool = True
+) -> "Iterator[World]":
     """The engines of a world for the length of a `with` block.
 
     Args:
@@ -174,6 +177,7 @@ def open_world(name: str, folder: Path, client: str, say: Callable[[str], None])
         folder: A new one, where the engines' data goes; it is taken away in the end.
         client: Of RocketMQ.
         say: Told what is being done.
+        registry: Whether services find each other by Consul, where there is one.
 
     Raises:
         CannotRun: An engine is not installed, or does not start.
@@ -183,7 +187,7 @@ def open_world(name: str, folder: Path, client: str, say: Callable[[str], None])
         return
     with Cluster(folder, Ports.free(), say=say) as cluster:
         cluster.up(engines_only=True)
-        yield Servers(cluster, client)
+        yield Servers(cluster, client, registry=registry)
 
 
 def _database(folder: Path, service: str) -> str:

@@ -1,5 +1,6 @@
 """Throughput by callers."""
 
+from collections.abc import Iterator
 from dataclasses import replace
 from typing import Final
 
@@ -15,7 +16,7 @@ _SECONDS_OF_A_POINT: Final = 3.0  # in all its rounds: each of the many points h
 _SECONDS_AT_LEAST: Final = 0.5  # in a round
 
 
-def callers(testbed: Testbed) -> None:
+def callers(testbed: Testbed) -> Iterator[None]:
     """Let 1 to 128 callers call at once, and see what they reach together."""
     loads = {
         EMPTY: (Kind.EMPTY, ()),
@@ -25,6 +26,7 @@ def callers(testbed: Testbed) -> None:
     }
     rounds = Rounds(testbed)
     for _ in rounds:
+        yield
         for count in _CALLERS:
             rounds.loads({_name(name, count): _plan(testbed, *load, count) for name, load in loads.items()})
     rounds.tell()

@@ -1,7 +1,8 @@
 """The parts of the benchmark by name, in the order in which they run."""
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
+from inspect import isgeneratorfunction
 from typing import Final
 
 from scripts.bench.harness.testbed import Testbed
@@ -27,14 +28,15 @@ class Part:
 
     Attributes:
         name: By which it is chosen; letters and digits alone: databases and topics are named after it.
-        run: Measures, and notes what was found; the first line of its docstring is told to who watches.
+        run: Measures, and notes what was found; the first line of its docstring is told to who watches. One that yields
+            before each of its rounds can be measured in turns with another commit.
         worlds: Where it can be measured.
         by_default: Whether it runs when no part is chosen.
         checks_books: Whether the benchmark checks its books in the end; else it does so by itself.
     """
 
     name: str
-    run: Callable[[Testbed], None]
+    run: Callable[[Testbed], Iterator[None] | None]
     worlds: Collection[str] = WORLDS
     by_default: bool = True
     checks_books: bool = True
@@ -42,6 +44,11 @@ class Part:
     @property
     def about(self) -> str:
         return (self.run.__doc__ or "").partition("\n")[0]
+
+    @property
+    def takes_turns(self) -> bool:
+        """Whether it can be measured in turns with another commit."""
+        return isgeneratorfunction(self.run)
 
 
 PARTS: Final = (

@@ -1,7 +1,7 @@
 """What a call costs each program in processor time: the inputs of `scripts.bench.simulate`."""
 
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import Final
 
@@ -22,7 +22,7 @@ _IDLE_MOMENT_S: Final = 2.0
 _ENGINES: Final = ("mariadb", "redis", "rocketmq-broker")
 
 
-def costs(testbed: Testbed) -> None:
+def costs(testbed: Testbed) -> Iterator[None]:
     """Processor time a call by program, without what it takes when idle; and what more callers get there."""
     rounds = Rounds(testbed)
     kinds = {SELL: Kind.SELL, CREATE: Kind.CREATE}
@@ -30,6 +30,7 @@ def costs(testbed: Testbed) -> None:
         testbed.load(testbed.full_speed(kind, testbed.skus))
     idle = _idle(testbed)
     for _ in rounds:
+        yield
         for name, kind in kinds.items():
             _note(testbed, rounds, name, kind, idle)
             rounds.load(name, testbed.full_speed(kind, testbed.skus))

@@ -1,5 +1,6 @@
 """Creating orders: as fast as the callers can, and at half of that rate."""
 
+from collections.abc import Iterator
 from dataclasses import replace
 from typing import Final
 
@@ -18,13 +19,14 @@ _LONGER: Final = 4
 """Times as long as at full speed: of some hundred calls the 99th percentile would be the second or third worst."""
 
 
-def create(testbed: Testbed) -> None:
+def create(testbed: Testbed) -> Iterator[None]:
     """Create orders as fast as the callers can, and at half of that rate."""
     testbed.load(replace(testbed.full_speed(Kind.CREATE, testbed.skus), seconds=_WARM_UP_S))
     rounds = Rounds(testbed)
     for _ in rounds:
+        yield
         rounds.loads({EMPTY: testbed.full_speed(Kind.EMPTY), CREATE: testbed.full_speed(Kind.CREATE, testbed.skus)})
-        half = rounds.recorder.spread(CREATE).values[-1] * _HALF
+        half = testbed.agree(f"{_AT_HALF} {rounds.number}", rounds.recorder.spread(CREATE).values[-1] * _HALF)
         paced = testbed.paced(Kind.CREATE, testbed.skus, half)
         rounds.load(_AT_HALF, replace(paced, seconds=_LONGER * paced.seconds))
     rounds.tell()

@@ -1,5 +1,6 @@
 """A flash sale: thousands want what there are a hundred of, all at the same moment."""
 
+from collections.abc import Iterator
 from dataclasses import replace
 from typing import Final
 
@@ -19,10 +20,11 @@ _REFUSED: Final = "FAILED_PRECONDITION"
 _FLASH: Final = f"CreateOrder, {WISHES:,} for {UNITS} units"
 
 
-def flash(testbed: Testbed) -> None:
+def flash(testbed: Testbed) -> Iterator[None]:
     """Let 10,000 callers create an order for one of 100 units, a thousand at once."""
     rounds = Rounds(testbed)
     for number in rounds:
+        yield
         sku = f"flash-{number}"
         goods = Goods(sku=sku, name="Flash", price_cents=100, currency="EUR", on_sale=True)
         seed(

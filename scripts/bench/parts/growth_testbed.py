@@ -212,7 +212,7 @@ class GrowthTestbed:
     def _processor_seconds(self, place: Place) -> dict[str, float]:
         """What the services of a place and the engines have taken so far."""
         services = [psutil.Process(pid) for pids in place.pids().values() for pid in pids]
-        found = {"service": services, "engines": list(self._testbed.world.engines())}
+        found = {"service": services, "engines": list(self._testbed.world.engines().values())}
         return {who: sum(map(_seconds, processes)) for who, processes in found.items()}
 
     def _load(self, place: Place, plan: Plan) -> Measured:

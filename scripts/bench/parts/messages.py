@@ -2,7 +2,9 @@
 
 import threading
 import time
+from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
 from datetime import timedelta
 from multiprocessing import get_context
 from typing import Final
@@ -23,6 +25,9 @@ from scripts.cluster.topics import make_topics
 
 THREADS: Final = 8
 _BARE: Final = f"half message, delayed message and end, {THREADS} threads"
+_CLIENT_TIME: Final = "an order's bare messages, processor time of who sends them"
+_ENGINES_TIME: Final = "an order's bare messages, processor time of the engines"
+_MICROSECONDS: Final = 1e6
 _CALLERS: Final = 32
 _PREFIX: Final = "bare-"
 _NOWHERE: Final = "127.0.0.1:0"  # it serves nobody
@@ -32,7 +37,7 @@ _KEY: Final = "01M0000000000000000000000"  # as long as an order's number
 _BODY: Final = b'{"order_sn": "%b", "cause": "create", "sent_time": "2026-01-01T00:00:00.000000+00:00"}' % _KEY.encode()
 
 
-def messages(testbed: Testbed) -> None:
+def messages(testbed: Testbed) -> Iterator[None]:
     """Create orders, and in turns send nothing but an order's messages, from a process of its own."""
     url = _url_of(testbed)
     rounds = Rounds(testbed)
@@ -40,18 +45,25 @@ def messages(testbed: Testbed) -> None:
     with ProcessPoolExecutor(1, get_context("spawn"), keep_to_one_cpu, as_the_order_service) as process:
 
         def send() -> None:
-            rate = process.submit(send_bare, url, _PREFIX, testbed.options.seconds).result()
-            rounds.note(_BARE, rate)
-            testbed.say(f"  round {rounds.number}, {_BARE}: {rate:,.0f} a second")
+            taken = testbed.processor_seconds()["engines"]
+            sent = process.submit(send_bare, url, _PREFIX, testbed.options.seconds).result()
+            engines = testbed.processor_seconds()["engines"] - taken
+            rounds.note(_BARE, sent.rate)
+            rounds.note(_CLIENT_TIME, sent.processor_time * _MICROSECONDS)
+            rounds.note(_ENGINES_TIME, engines / sent.orders * _MICROSECONDS)
+            testbed.say(f"  round {rounds.number}, {_BARE}: {sent.rate:,.0f} a second")
 
         def create() -> None:
             rounds.load(CREATE, testbed.full_speed(Kind.CREATE, testbed.skus, callers=_CALLERS))
 
         for number in rounds:
+            yield
             for measure in (send, create) if number % 2 else (create, send):
                 measure()
     rounds.tell()
     rounds.value(_BARE, "a second")
+    rounds.value(_CLIENT_TIME, "µs")
+    rounds.value(_ENGINES_TIME, "µs")
     rounds.rate(CREATE)
     target = Target(at_least=0.4, aim=0.7) if testbed.world.name == CLUSTER else None
     rounds.ratio("CreateOrder ÷ bare messages", CREATE, _BARE, target)
@@ -65,8 +77,23 @@ def _url_of(testbed: Testbed) -> str:
     return f"embedded:///{testbed.folder}/bare.db"
 
 
-def send_bare(url: str, prefix: str, seconds: float, threads: int = THREADS) -> float:
-    """Send orders' messages as fast as so many threads can; how many orders' a second.
+@dataclass(frozen=True)
+class Sent:
+    """What was sent.
+
+    Attributes:
+        rate: Orders' messages a second, after the warm-up.
+        orders: How many orders' messages, those of the warm-up too.
+        processor_time: Seconds that the sending process took for one order's messages.
+    """
+
+    rate: float
+    orders: int
+    processor_time: float
+
+
+def send_bare(url: str, prefix: str, seconds: float, threads: int = THREADS) -> Sent:
+    """Send orders' messages as fast as so many threads can.
 
     Half messages are rolled back and delayed ones come in half an hour, as of orders that succeed.
     """
@@ -80,6 +107,7 @@ def send_bare(url: str, prefix: str, seconds: float, threads: int = THREADS) -> 
             _send_one(broker)
             counts[number] += 1
 
+    taken = time.process_time()
     senders = [threading.Thread(target=send_again_and_again, args=(number,)) for number in range(threads)]
     for sender in senders:
         sender.start()
@@ -90,8 +118,9 @@ def send_bare(url: str, prefix: str, seconds: float, threads: int = THREADS) -> 
     over.set()
     for sender in senders:
         sender.join()
+    taken = time.process_time() - taken
     broker.close()
-    return sent / took
+    return Sent(sent / took, sum(counts), taken / sum(counts))
 
 
 def _send_one(broker: Broker) -> None:

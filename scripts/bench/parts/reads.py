@@ -1,5 +1,6 @@
 """Reading stock: out of the cache, and from the database; and what it costs that an entry of the cache expires."""
 
+from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import replace
 from typing import Final
@@ -11,10 +12,10 @@ from scripts.bench.harness.worlds import Servers
 
 EMPTY: Final = "empty call"
 _SKUS_A_BATCH: Final = 100
-_CACHES: Final = {"no cache": "", "cache": "prefix=reads:", "cache of 1 s": "prefix=reads1:&expiry=1"}
+_CACHES: Final = {"no cache": "", "cache": "prefix={}reads:", "cache of 1 s": "prefix={}reads1:&expiry=1"}
 
 
-def reads(testbed: Testbed) -> None:
+def reads(testbed: Testbed) -> Iterator[None]:
     """Read one stock, and many at once, with and without the cache."""
     plans = {
         "GetStock of one hot sku": testbed.full_speed(Kind.GET, (HOT,)),
@@ -30,6 +31,7 @@ def reads(testbed: Testbed) -> None:
             for name, parameters in _CACHES.items()
         }
         for _ in rounds:
+            yield
             rounds.loads({EMPTY: testbed.full_speed(Kind.EMPTY)} | _at_each(plans, addresses))
     rounds.tell()
     for what in plans:
@@ -49,6 +51,6 @@ def _url(testbed: Testbed, parameters: str) -> str:
     if not parameters:
         return "none://"
     if isinstance(testbed.world, Servers):
-        return f"{testbed.world.cluster.redis_url}?{parameters}"
+        return f"{testbed.world.cluster.redis_url}?{parameters.format(testbed.folder.name)}"
     _, _, local = parameters.partition("&")  # within one process there is nobody to be told apart from
     return f"local://?{local}"

@@ -1,5 +1,6 @@
 """Selling one hot sku and many, being refused, reading: at full speed, at half of it, alone, by two replicas."""
 
+from collections.abc import Iterator
 from dataclasses import replace
 from typing import Final
 
@@ -28,11 +29,12 @@ def sell_many(testbed: Testbed) -> str:
     return f"Sell, {len(testbed.skus):,} skus"
 
 
-def stock(testbed: Testbed) -> None:
+def stock(testbed: Testbed) -> Iterator[None]:
     """Sell and read as fast as the callers can, beside an empty call through the same interceptors."""
     many, get_hot = sell_many(testbed), f"{GET}, one hot sku"
     rounds = Rounds(testbed)
     for _ in rounds:
+        yield
         rounds.loads(
             {
                 EMPTY: testbed.full_speed(Kind.EMPTY),
@@ -43,7 +45,7 @@ def stock(testbed: Testbed) -> None:
                 get_hot: testbed.full_speed(Kind.GET, (HOT,)),
             }
         )
-        half = rounds.recorder.spread(SELL_HOT).values[-1] * _HALF
+        half = testbed.agree(f"{AT_HALF} {rounds.number}", rounds.recorder.spread(SELL_HOT).values[-1] * _HALF)
         rounds.load(AT_HALF, testbed.paced(Kind.SELL, (HOT,), half))
     rounds.tell()
     rounds.ratio("Sell of one hot sku ÷ empty call", SELL_HOT, EMPTY, Target(at_least=0.5, aim=0.7))
@@ -57,11 +59,12 @@ def stock(testbed: Testbed) -> None:
     )
 
 
-def alone(testbed: Testbed) -> None:
+def alone(testbed: Testbed) -> Iterator[None]:
     """One caller with nobody beside it: what merging costs who has nobody to be merged with."""
     rounds = Rounds(testbed)
     with testbed.replica("inventory", {"INVENTORY_BATCH": "1"}) as unmerged:
         for _ in rounds:
+            yield
             one = testbed.full_speed(Kind.SELL, testbed.skus, callers=1)
             rounds.loads({_ALONE: _at(one, testbed.inventories[0]), _ALONE_UNMERGED: _at(one, unmerged)})
     rounds.tell()
@@ -69,7 +72,7 @@ def alone(testbed: Testbed) -> None:
     rounds.latency_ratio("lone Sell: merging ÷ INVENTORY_BATCH=1, p50", _ALONE, _ALONE_UNMERGED, target)
 
 
-def replicas(testbed: Testbed) -> None:
+def replicas(testbed: Testbed) -> Iterator[None]:
     """Two replicas of inventory together, beside one of them alone, and beside two that sell a sku each."""
     many = sell_many(testbed)
     rounds = Rounds(testbed)
@@ -77,6 +80,7 @@ def replicas(testbed: Testbed) -> None:
         first = next(address for address in testbed.inventories if address != second)
         both = (first, second)
         for _ in rounds:
+            yield
             hot, wide = testbed.full_speed(Kind.SELL, (HOT,)), testbed.full_speed(Kind.SELL, testbed.skus)
             rounds.loads(
                 {

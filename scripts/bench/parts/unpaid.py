@@ -1,7 +1,7 @@
 """Orders that nobody pays: how late each is closed, and very many that are due at once."""
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from typing import Final
 
@@ -12,14 +12,22 @@ from reback.order.v1 import order_pb2 as pb
 from scripts.bench.harness.books import orders_of, sales_of
 from scripts.bench.harness.figures import Target, percentile
 from scripts.bench.harness.load import Kind, Measured
+from scripts.bench.harness.replicas import ORDER
+from scripts.bench.harness.rounds import Rounds
 from scripts.bench.harness.testbed import Testbed
 from scripts.bench.harness.worlds import CLUSTER, EMBEDDED, NATIVE, Servers
+from scripts.bench.parts.create import CREATE
 from scripts.lib.shop import PATIENCE_S
 
 _POLL_S: Final = 0.5
 _ASKED_AT_ONCE: Final = 1000
 _MS: Final = 1000.0
 _GIVE_UP_AFTER_S: Final = 300.0  # of waiting for all to be closed, or without any stock coming back
+
+_SHARES: Final = (0.5, 0.99)
+_MICROSECONDS: Final = 1e6
+_CLOSED: Final = "order closed"
+_BACK: Final = "its stock back"
 
 _LATENESS_PAY_WITHIN_S: Final = 5
 _FEW: Final = 10
@@ -32,30 +40,83 @@ _SLOWER: Final = 1.25  # than when it was tried: for so much longer the orders w
 _MEANWHILE_RATE: Final = 55.0  # offered, a little more than must be reached
 _MEANWHILE_SLICE_S: Final = 5.0
 _IN_A_MINUTE: Final = 10_000
-_CLOSED: Final = Target(at_least=150, aim=300)
-_NATIVE: Final = Target(at_least=300, aim=600)
+_CLOSES: Final = Target(at_least=150, aim=300)
+_NATIVE_CLOSES: Final = Target(at_least=300, aim=600)
 
 
-def lateness(testbed: Testbed) -> None:
+def lateness(testbed: Testbed) -> Iterator[None]:
     """Let orders go unpaid, a few at a time, and see how late each is closed and its stock is back."""
     _restart_order(testbed, {"ORDER_PAY_WITHIN": str(_LATENESS_PAY_WITHIN_S)})
-    users = testbed.new_users(_FEW)
-    testbed.load(testbed.paced(Kind.CREATE, testbed.skus, _LATENESS_RATE, _LATENESS_SECONDS, users))
+    rounds = Rounds(testbed, testbed.options.slow_rounds)
+    for _ in rounds:
+        yield
+        users = testbed.new_users(_FEW)
+        rounds.load(CREATE, testbed.paced(Kind.CREATE, testbed.skus, _LATENESS_RATE, _LATENESS_SECONDS, users))
+        _wait_until_closed(testbed, users)
+        orders = [order for user in users for order in orders_of(testbed.shop, user)]
+        sales = sales_of(testbed.shop, [order.order_sn for order in orders])
+        closed = [_since(order.expire_time, order.close_time) * _MS for order in orders]
+        back = [_since(order.expire_time, sales[order.order_sn].return_time) * _MS for order in orders]
+        for name, late in ((_CLOSED, sorted(closed)), (_BACK, sorted(back))):
+            rounds.note(f"{name}, earliest", late[0], len(late))
+            rounds.note(f"{name}, p50", percentile(late, 0.5), len(late))
+            rounds.note(f"{name}, p99", percentile(late, 0.99), len(late))
+    rounds.tell()
+    for name in (_CLOSED, _BACK):
+        rounds.value(f"{name}, earliest", "ms", Target(at_least=0))
+        rounds.value(f"{name}, p50", "ms")
+        rounds.value(f"{name}, p99", "ms", Target(at_most=_LATEST_MS[testbed.world.name]))
+
+
+def due_at_once(testbed: Testbed) -> Iterator[None]:
+    """Let very many orders come due while the order service is down; it starts again, and others go on ordering."""
+    rounds = Rounds(testbed, testbed.options.slow_rounds)
+    for number in rounds:
+        yield
+        if number > 1:  # the orders of the last round that still wait for their payment would come due in this one
+            testbed.restart(fresh=True)
+        _close_at_once(testbed, rounds)
+    orders = testbed.options.due_orders
+    rounds.value("all orders closed after", "s", Target(at_most=60) if orders <= _IN_A_MINUTE else None)
+    rounds.value("all their stock back after", "s")
+    native = isinstance(testbed.world, Servers) and testbed.world.client == NATIVE
+    rounds.value("orders closed", "a second", _NATIVE_CLOSES if native else _CLOSES)
+    rounds.value("their stock back", "a second")
+    rounds.value("meanwhile CreateOrder", "a second", Target(at_least=50))
+    for share in _SHARES:
+        rounds.value(f"meanwhile CreateOrder, p{share * 100:.0f}", "ms")
+    for who in ("service", "engines"):
+        rounds.value(f"processor time an order closed or created: {who}", "µs")
+
+
+def _close_at_once(testbed: Testbed, rounds: Rounds) -> None:
+    """A round: orders come due while nobody closes them, then all are closed while others order."""
+    users = _create_due(testbed)
+    testbed.start({}, ORDER)
+    began, taken = time.time(), testbed.processor_seconds()
+    meanwhile = _order_until(testbed, lambda: _all_closed(testbed, users))
     _wait_until_closed(testbed, users)
+    took = {who: seconds - taken[who] for who, seconds in testbed.processor_seconds().items()}
     orders = [order for user in users for order in orders_of(testbed.shop, user)]
     sales = sales_of(testbed.shop, [order.order_sn for order in orders])
-    closed = [_since(order.expire_time, order.close_time) * _MS for order in orders]
-    back = [_since(order.expire_time, sales[order.order_sn].return_time) * _MS for order in orders]
-    for name, late in (("order closed", sorted(closed)), ("its stock back", sorted(back))):
-        testbed.figure(f"{name}, earliest", late[0], "ms", len(late), Target(at_least=0))
-        testbed.figure(f"{name}, p50", percentile(late, 0.5), "ms", len(late))
-        testbed.figure(
-            f"{name}, p99", percentile(late, 0.99), "ms", len(late), Target(at_most=_LATEST_MS[testbed.world.name])
-        )
+    closed = max(_seconds(order.close_time) for order in orders) - began
+    back = max(_seconds(sale.return_time) for sale in sales.values()) - began
+    rounds.note("all orders closed after", closed, len(orders))
+    rounds.note("all their stock back after", back, len(sales))
+    rounds.note("orders closed", len(orders) / closed, len(orders))
+    rounds.note("their stock back", len(sales) / back, len(sales))
+    samples = len(meanwhile.latencies)
+    rounds.note("meanwhile CreateOrder", meanwhile.rate, samples)
+    for share in _SHARES:
+        late = percentile(sorted(meanwhile.latencies), share) * _MS
+        rounds.note(f"meanwhile CreateOrder, p{share * 100:.0f}", late, samples)
+    for who in ("service", "engines"):
+        each = took[who] / (len(orders) + meanwhile.calls) * _MICROSECONDS
+        rounds.note(f"processor time an order closed or created: {who}", each, len(orders) + meanwhile.calls)
 
 
-def due_at_once(testbed: Testbed) -> None:
-    """Let very many orders come due while the order service is down; it starts again, and others go on ordering."""
+def _create_due(testbed: Testbed) -> range:
+    """Create orders, stop the order service, and wait until all of them are due; whose they are."""
     count = testbed.options.due_orders
     tried = testbed.load(replace(testbed.full_speed(Kind.CREATE, testbed.skus), seconds=_TRIED_S))
     pay_within = round(_SLOWER * count / tried.rate) + 5  # none of them is due before the last is created
@@ -66,33 +127,15 @@ def due_at_once(testbed: Testbed) -> None:
     due = [_seconds(order.expire_time) for user in users for order in orders_of(testbed.shop, user)]
     if min(due) < time.time():
         raise RuntimeError("creating the orders took so long that some came due before they were all created")
-    testbed.stop("order")
+    testbed.stop(ORDER)
     testbed.say(f"  order_srv is stopped until all {len(due):,} are due, in {max(due) - time.time():.0f} s")
     time.sleep(max(0.0, max(due) - time.time()))
-    testbed.start({}, "order")
-    began = time.time()
-    meanwhile = _order_until(testbed, lambda: _all_closed(testbed, users))
-    _wait_until_closed(testbed, users)
-    orders = [order for user in users for order in orders_of(testbed.shop, user)]
-    sales = sales_of(testbed.shop, [order.order_sn for order in orders])
-    closed = max(_seconds(order.close_time) for order in orders) - began
-    back = max(_seconds(sale.return_time) for sale in sales.values()) - began
-    a_minute = Target(at_most=60) if len(orders) <= _IN_A_MINUTE else None
-    testbed.figure("all orders closed after", closed, "s", len(orders), a_minute)
-    testbed.figure("all their stock back after", back, "s", len(sales))
-    native = isinstance(testbed.world, Servers) and testbed.world.client == NATIVE
-    testbed.figure("orders closed", len(orders) / closed, "a second", len(orders), _NATIVE if native else _CLOSED)
-    testbed.figure("their stock back", len(sales) / back, "a second", len(sales))
-    samples = len(meanwhile.latencies)
-    testbed.figure("meanwhile CreateOrder", meanwhile.rate, "a second", samples, Target(at_least=50))
-    for share in (0.5, 0.99):
-        took = percentile(sorted(meanwhile.latencies), share) * _MS
-        testbed.figure(f"meanwhile CreateOrder, p{share * 100:.0f}", took, "ms", samples)
+    return users
 
 
 def _restart_order(testbed: Testbed, settings: Mapping[str, str]) -> None:
-    testbed.stop("order")
-    testbed.start(settings, "order")
+    testbed.stop(ORDER)
+    testbed.start(settings, ORDER)
 
 
 def _order_until(testbed: Testbed, over: Callable[[], bool]) -> Measured:

@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import PurePosixPath
 from typing import Any, Final
 
+from rich.markup import escape
 from rich.table import Table
 
 from scripts.bench.harness.figures import Target
@@ -32,8 +33,8 @@ def markdown(report: Mapping[str, Any], plots: Mapping[str, Sequence[str]]) -> s
         lines += [f"## {name}", "", _footer(part), ""]
         if part["book_faults"]:
             lines += [f"**The books did not balance: {len(part['book_faults'])} faults.**", ""]
-        lines += [*_rows(_FIGURES, figure_rows(part)), ""] if part["figures"] else []
-        lines += [*_rows(_LOADS, load_rows(part)), ""] if part["loads"] else []
+        lines += [*markdown_rows(_FIGURES, figure_rows(part)), ""] if part["figures"] else []
+        lines += [*markdown_rows(_LOADS, load_rows(part)), ""] if part["loads"] else []
         for file in plots.get(name, ()):
             lines += [f"![{PurePosixPath(file).stem}]({file})", ""]
     return "\n".join(lines)
@@ -43,13 +44,19 @@ def console_tables(part: Mapping[str, Any], name: str) -> Iterator[Table]:
     """A part's figures, then its loads, where there are any."""
     for headings, rows in ((_LOADS, load_rows(part)), (_FIGURES, figure_rows(part))):
         if rows:
-            table = Table(title=name, title_justify="left")
-            for number, heading in enumerate(headings):
-                table.add_column(heading, justify="left" if number == 0 else "right")
-            for row in rows:
-                colour = _COLOURS.get(row[-1], "")
-                table.add_row(*row[:-1], f"[{colour}]{row[-1]}[/{colour}]" if colour else row[-1])
-            yield table
+            yield console_table(name, headings, rows)
+
+
+def console_table(title: str, headings: Sequence[str], rows: Sequence[Sequence[str]]) -> Table:
+    """A table for a terminal; the last cell of a row has a colour where it is a verdict."""
+    table = Table(title=escape(title), title_justify="left")
+    for number, heading in enumerate(headings):
+        table.add_column(escape(heading), justify="left" if number == 0 else "right")
+    for row in rows:
+        *cells, last = map(escape, row)
+        colour = _COLOURS.get(last, "")
+        table.add_row(*cells, f"[{colour}]{last}[/{colour}]" if colour else last)
+    return table
 
 
 def figure_rows(part: Mapping[str, Any]) -> list[list[str]]:
@@ -58,7 +65,9 @@ def figure_rows(part: Mapping[str, Any]) -> list[list[str]]:
     for figure in part["figures"]:
         target = Target(**(figure["target"] or {}))
         median = f"{rounded(figure['value']['median'])} {figure['unit']}".strip()
-        rows.append([figure["name"], median, _range(figure["value"]), target.bound, target.aimed_at, figure["verdict"]])
+        rows.append(
+            [figure["name"], median, range_of(figure["value"]), target.bound, target.aimed_at, figure["verdict"]]
+        )
     return rows
 
 
@@ -66,7 +75,7 @@ def load_rows(part: Mapping[str, Any]) -> list[list[str]]:
     """Name, how it called, calls a second with their range, latencies, processor time a call."""
     rows = []
     for load in part["loads"]:
-        rate, span = rounded(load["rate"]["median"]), _range(load["rate"])
+        rate, span = rounded(load["rate"]["median"]), range_of(load["rate"])
         latencies = [rounded(load[name]["median"]) for name in ("p50", "p99", "p999")]
         cpu = [
             rounded(load["cpu"][who]["median"]) if who in load["cpu"] else "" for who in ("service", "engines", "load")
@@ -91,7 +100,7 @@ def rounded(value: float) -> str:
     return f"{value:.3f}"
 
 
-def _range(spread: Mapping[str, Any]) -> str:
+def range_of(spread: Mapping[str, Any]) -> str:
     if len(spread["values"]) < 2:  # noqa: PLR2004 one value has no range
         return ""
     return f"{rounded(spread['low'])} to {rounded(spread['high'])}"
@@ -105,7 +114,7 @@ def _footer(part: Mapping[str, Any]) -> str:
     )
 
 
-def _rows(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> Iterator[str]:
+def markdown_rows(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> Iterator[str]:
     yield f"| {' | '.join(headings)} |"
     yield f"| --- |{' ---: |' * (len(headings) - 1)}"
     for row in rows:

@@ -17,7 +17,9 @@ from scripts.bench.strategies.server import Settings
 class Started:
     """Stands for a service that was started: what it was told is kept, nothing runs."""
 
-    def __init__(self, module: str, folder: Path, log: Path, settings: dict[str, str]) -> None:
+    def __init__(
+        self, module: str, _folder: Path, _log: Path, settings: dict[str, str], _python: Path, _title: str
+    ) -> None:
         self.module = module
         self.settings = settings
         self.address = f"127.0.0.1:{len(settings)}"

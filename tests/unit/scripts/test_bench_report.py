@@ -11,7 +11,8 @@ import pytest
 from rich.console import Console
 
 from scripts.bench.harness.figures import Axis, Figure, Load, Plot, Point, Series, Spread, Target
-from scripts.bench.harness.testbed import Options, Results
+from scripts.bench.harness.options import Options
+from scripts.bench.harness.testbed import Results
 from scripts.bench.report.output import Output
 from scripts.bench.report.plots import draw, main
 from scripts.bench.report.report import in_words, machine, merged, of_part, read, write
