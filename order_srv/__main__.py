@@ -1,15 +1,27 @@
 """`python -m order_srv`: starts the service, says when it serves, and ends in order at SIGTERM or Ctrl-C."""
 
+from common.process.stop_signal import StopSignal, end_quietly_on_ctrl_c
+
+if __name__ == "__main__":
+    end_quietly_on_ctrl_c()  # while the rest is imported
+
+from typing import Final
+
+from common.process.command_line import refuse_arguments
 from common.process.cpu_affinity import keep_to_one_cpu
 from common.process.logs import set_up_logs
 from common.process.serve import serve
 from common.process.settings import load_settings
-from common.process.stop_signal import StopSignal
 from order_srv.bootstrap import build
 from order_srv.settings import OrderSettings
 
+_ABOUT: Final = (
+    "Owns the orders: prices, carts, orders, payments. Creating an order sells its stock at the inventory service."
+)
+
 
 def main() -> None:
+    refuse_arguments("python -m order_srv", _ABOUT, OrderSettings)
     settings = load_settings(OrderSettings)
     set_up_logs("order", settings.log_level, settings.log_format)
     keep_to_one_cpu(settings.cpu, settings.listen)

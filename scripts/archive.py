@@ -15,6 +15,7 @@ from inventory_srv.use_cases.archive import Archive
 from order_srv.adapters.models import OrderRow
 from order_srv.domain.order_state import State
 from order_srv.settings import OrderSettings
+from scripts.lib import command_line
 
 _SHORTEST: Final = timedelta(days=7)
 """Longer than RocketMQ keeps any message (3 days), or delays one."""
@@ -62,6 +63,4 @@ def _archive(inventory: str, order: str, to: str, age: timedelta) -> None:
 
 
 if __name__ == "__main__":
-    app = typer.Typer(pretty_exceptions_enable=False)
-    app.command()(archive)
-    app()
+    command_line.run(archive)

@@ -1,8 +1,15 @@
 """Both services on embedded defaults under `.run/`: put goods in, play the story, serve until Ctrl-C."""
 
+from common.process.stop_signal import end_quietly_on_ctrl_c
+
+if __name__ == "__main__":
+    end_quietly_on_ctrl_c()  # while the rest is imported
+
 import os
+import signal
 import sys
 import time
+from enum import Enum
 from pathlib import Path
 from typing import Annotated, Final
 
@@ -12,64 +19,98 @@ from rich.console import Console
 from rich.progress import Progress
 
 from common.process.settings import read_settings
-from common.rpc.errors import to_domain_error
 from order_srv.settings import OrderSettings
+from scripts.lib import command_line
 from scripts.lib.goods_file import Entry, WrongGoodsFile, read_goods_file
+from scripts.lib.goods_table import Problem
+from scripts.lib.program import run_program
 from scripts.lib.seeding import seed
-from scripts.lib.services import ServiceFailed, Services
+from scripts.lib.services import Services
 from scripts.lib.shop import Shop
-from scripts.lib.signals import leave_in_order_on_signals
-from scripts.story.calls_to_try import calls, python_program
-from scripts.story.story import SETTINGS, CannotPlay, Story
+from scripts.lib.terminal import make_console, printable
+from scripts.story.calls_to_try import calls, python_program, waiting_order
+from scripts.story.story import SETTINGS, Story
 from scripts.story.view import view_for
 
-_GOODS: Final = Path(__file__).parent / "goods.csv"
+_EXAMPLE: Final = Path(__file__).parent / "goods.csv"
 _LOOK_EVERY_S: Final = 0.2
 
-GoodsFile = Annotated[Path, typer.Option("--goods", help="A CSV of what the shop sells.")]
+
+class Switch(Enum):
+    """A setting that is on or off."""
+
+    ON = "on"
+    OFF = "off"
 
 
-def run(goods: GoodsFile = _GOODS) -> None:
-    """Start both services, play the story, and serve until Ctrl-C."""
-    leave_in_order_on_signals()
-    console = Console(highlight=False, soft_wrap=True)
-    try:
-        entries = read_goods_file(goods)
-        _serve(console, entries)
-    except KeyboardInterrupt:
-        console.print("\nstopped; the shop's data is kept under .run/, and `make run` goes on with it")
-    except (WrongGoodsFile, ServiceFailed, CannotPlay) as error:
-        console.print(str(error), style="red", markup=False)
-        sys.exit(1)
-    except grpc.RpcError as error:
-        failure = to_domain_error(error)
-        console.print(f"a call failed: {failure.reason}: {failure}", style="red", markup=False)
-        sys.exit(1)
+# Not by `envvar`, to which an empty GOODS is none: then the example's goods would get into a user's shop.
+GoodsFile = Annotated[
+    str | None,
+    typer.Option("--goods", help="A CSV of what the shop sells; else GOODS, or the example.", show_default=False),
+]
+Currency = Annotated[str, typer.Option(envvar="CURRENCY", help="Of a goods file that has no such column, e.g. EUR.")]
+Encoding = Annotated[str, typer.Option(envvar="ENCODING", help="Of a goods file that is not UTF-8, e.g. windows-1252.")]
+PlayStory = Annotated[Switch, typer.Option(envvar="STORY", case_sensitive=False, help="Whether to play the story.")]
 
 
-def _serve(console: Console, entries: list[Entry]) -> None:
+def run(
+    goods: GoodsFile = None, currency: Currency = "", encoding: Encoding = "", story: PlayStory = Switch.ON
+) -> None:
+    """Start both services under .run/, put goods in, play the story, and serve until Ctrl-C."""
+    console = make_console()
+    services = Services(Path.cwd(), SETTINGS if story is Switch.ON else {})
+
+    def work() -> int:
+        entries = read_goods_file(goods_path(goods), currency=currency, encoding=encoding)
+        _serve(console, services, entries, play_story=story is Switch.ON)
+        return 0
+
+    def farewell(_code: int, by: signal.Signals | None) -> None:
+        if by:
+            console.print("\nstopped; the shop's data is kept under .run/, and `make run` continues with it")
+        if by is signal.SIGINT:
+            sys.exit(0)  # it is how one ends it
+
+    run_program(console, work, end=services.close, farewell=farewell)
+
+
+def goods_path(option: str | None) -> Path:
+    """The goods file: what the option says, else the variable GOODS, else the example.
+
+    Raises:
+        WrongGoodsFile: One of the two is empty.
+    """
+    given = os.environ.get("GOODS", str(_EXAMPLE)) if option is None else option
+    if not given:
+        cure = "it names no file; name one, or leave GOODS out for the goods of the example"
+        raise WrongGoodsFile(Path("GOODS="), [Problem(0, "", cure)])
+    return Path(given)
+
+
+def _serve(console: Console, services: Services, entries: list[Entry], *, play_story: bool) -> None:
+    story = None
     console.print("starting inventory_srv and order_srv …")
-    with Services(Path.cwd(), SETTINGS) as services:
+    with services:
         console.print(f"ready: inventory on {services.inventory.address}, order on {services.order.address}")
         try:
             with Shop(services.inventory.address, services.order.address) as shop:
                 put_goods_in(console, shop, entries)
-                story = play(console, shop)
+                story = play(console, shop) if play_story else None
         except grpc.RpcError:
             time.sleep(_LOOK_EVERY_S)  # a connection ends a moment before its process
             services.check()
             raise
-        # The story's orders are paid within 3 s; people need longer.
-        services.stop_order()
-        services.start_order({name: os.environ.get(name, "") for name in SETTINGS})
-        _tell_what_to_try(console, services, story)
+        if story:
+            # The story's orders are paid within 3 s; people need longer.
+            services.restart_order({name: os.environ.get(name, "") for name in SETTINGS})
+        _print_what_to_try(console, services, entries, story)
         while True:
             services.check()
             time.sleep(_LOOK_EVERY_S)
 
 
 def put_goods_in(console: Console, shop: Shop, entries: list[Entry]) -> None:
-    """Seed the shop and say what was done."""
+    """Seed the shop and print what was done."""
     with Progress(console=console, transient=True, disable=not console.is_terminal) as progress:
         task = progress.add_task("putting goods in", total=len(entries))
         seeded = seed(shop, entries, on_progress=lambda done: progress.update(task, completed=done))
@@ -85,23 +126,25 @@ def play(console: Console, shop: Shop) -> Story:
     return story
 
 
-def _tell_what_to_try(console: Console, services: Services, story: Story) -> None:
-    sku = max(story.stocks, key=lambda stock: stock.available).sku
-    if not story.held:
+def _print_what_to_try(console: Console, services: Services, entries: list[Entry], story: Story | None) -> None:
+    if story and not story.held:
         console.print("\nthe story did NOT go as it should", style="bold red")
+    sku, order = entries[0].sku, None
+    if story:
+        sku = story.stocks[0].sku
+        with Shop(services.inventory.address, services.order.address) as shop:
+            order = waiting_order(shop, sku)
     pay_within = read_settings(OrderSettings).pay_within
-    console.print("\n[bold]Serving until Ctrl-C:[/bold]", end=" ")
+    console.print("\nServing until Ctrl-C:", style="bold", end=" ")
     console.print(f"inventory on {services.inventory.address}, order on {services.order.address}.", end=" ")
     console.print(f"From now on an order has {pay_within} to be paid (ORDER_PAY_WITHIN). Logs: {services.logs}/")
-    console.print("\n[bold]Try, from another terminal in this folder:[/bold]\n")
-    console.print(python_program(services, sku), markup=False)
-    console.print("\n[bold]or with grpcurl:[/bold]")
-    for call in calls(services, sku, story.acts[0].order_sn):
-        console.print(f"\n# {call.purpose}", style="dim", markup=False)
-        console.print(call.grpcurl, markup=False)
+    console.print("\nTry, from another terminal in this folder:\n", style="bold")
+    console.print(printable(python_program(services, sku)))
+    console.print("\nor with grpcurl:", style="bold")
+    for call in calls(services, sku, order):
+        console.print(f"\n# {call.purpose}", style="dim")
+        console.print(printable(call.grpcurl))
 
 
 if __name__ == "__main__":
-    app = typer.Typer(pretty_exceptions_enable=False)
-    app.command()(run)
-    app()
+    command_line.run(run)

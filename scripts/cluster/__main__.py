@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Annotated, Final, NoReturn
 
 import typer
-from rich.console import Console
 from rich.table import Table
 
 from scripts.cluster.cluster import Cluster
@@ -18,18 +17,23 @@ from scripts.cluster.ports import DEFAULT_BASE, Ports, PortTaken
 from scripts.cluster.program import CannotRun
 from scripts.cluster.services import settings_from_environment
 from scripts.cluster.supervision import log_of
+from scripts.lib.command_line import make_app, run_app
 from scripts.lib.signals import leave_in_order_on_signals
+from scripts.lib.terminal import make_console, printable
 
 _FOLDER: Final = Path(".run/cluster")
 _SHORT: Final = 20
 _NOTE: Final = "ports"  # the file with the base
 
-app = typer.Typer(pretty_exceptions_enable=False, no_args_is_help=True, help=__doc__)
-console = Console(highlight=False, soft_wrap=True)
+app = make_app(__doc__)
+console = make_console()
 
 Folder = Annotated[Path, typer.Option(help="Where everything of the cluster is.")]
 Base = Annotated[
-    int | None, typer.Option("--ports", help=f"Where its block of ports begins; else as before, or {DEFAULT_BASE}.")
+    int | None,
+    typer.Option(
+        "--ports", envvar="PORTS", help=f"Where its block of ports begins; else as before, or {DEFAULT_BASE}."
+    ),
 ]
 EnginesOnly = Annotated[bool, typer.Option("--engines-only", help="Without the services.")]
 Broker = Annotated[list[str] | None, typer.Option("--broker", help="NAME=VALUE for RocketMQ's broker; repeatable.")]
@@ -122,23 +126,23 @@ def _print_status(cluster: Cluster, *, of_all: bool = True) -> bool:
     table = Table("program", "address", "pid", "is", box=None)
     told = [each for each in cluster.status() if of_all or each.pid]
     for each in told:
-        table.add_row(each.name, each.address, str(each.pid or ""), each.trouble or "healthy")
+        table.add_row(each.name, each.address, str(each.pid or ""), printable(each.trouble) or "healthy")
     console.print(table)
     return all(not each.trouble for each in told)
 
 
 def _say(line: str) -> None:
-    console.print(line, markup=False)
+    console.print(printable(line))
 
 
 def _fail(text: str) -> NoReturn:
-    console.print(text, style="red", markup=False)
+    console.print(printable(text), style="red")
     sys.exit(1)
 
 
 if __name__ == "__main__":
     leave_in_order_on_signals()  # an install that is ended takes back what it has half done
     try:
-        app()
+        run_app(app)
     except (CannotInstall, CannotRun, PortTaken) as error:
         _fail(str(error))

@@ -19,10 +19,8 @@ from reback.inventory.v1.inventory_pb2 import SetStockRequest
 from reback.order.v1.order_pb2 import Goods, PutGoodsRequest
 from scripts.lib.goods_formats import OWN_COLUMNS, Record, likeness, records
 from scripts.lib.goods_table import Problem, Unreadable, read_table
+from scripts.lib.story_goods import STORY_SKUS
 from scripts.lib.terminal import printable, quoted
-
-STORY_SKUS: Final = ("story-tea", "story-mug", "story-pot", "story-cup")
-"""What the story sells; a goods file can't, or the story would sell a user's stock."""
 
 # The same sku always makes the same request id, so that loading a file twice sets a stock once.
 _NAMESPACE: Final = uuid.UUID("5b9f63c8-9d5c-4f0a-9a57-0f0b6f3f3d43")

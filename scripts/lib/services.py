@@ -6,8 +6,9 @@ import re
 import signal
 import subprocess
 import sys
+import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from pathlib import Path
 from types import TracebackType
@@ -17,7 +18,9 @@ from scripts.lib.signals import signals_held_back
 
 _READY: Final = re.compile(r"^(\w+) ready on ([^\s,]+)(, metrics on \S+)?$", re.MULTILINE)
 _POLL_S: Final = 0.02
-_LAST_WORDS: Final = 15  # lines of a log that are shown when its service failed
+_LAST_LINES: Final = 15  # of a log that are shown when its service failed
+_TRACEBACK: Final = "Traceback (most recent call last):"
+_WRONGLY_CALLED: Final = 2  # the exit code of a program whose settings are wrong
 
 START_WITHIN: Final = timedelta(seconds=60)
 STOP_WITHIN: Final = timedelta(seconds=30)
@@ -26,7 +29,19 @@ _PREFIXES: Final = ("INVENTORY_", "ORDER_")
 
 
 class ServiceFailed(Exception):
-    """A service did not start, died, or did not stop in order; the text has its last words."""
+    """A service did not start, died, or did not stop in order.
+
+    Attributes:
+        code: The exit code for whoever started it: 2 when its settings or its files have to be changed, else 1.
+    """
+
+    def __init__(self, text: str, code: int = 1) -> None:
+        self.code = code
+        super().__init__(text)
+
+
+class Closed(Exception):
+    """Nothing is started any more, since everything is being stopped."""
 
 
 class Service:
@@ -60,12 +75,16 @@ class Service:
         self.log = log
         self.address = ""
         self.started_in = 0.0
+        self._began = 0.0
         self._folder = folder
         self._settings = dict(settings)
         self._python = str(python or sys.executable)
         self._title = title or module
         self._process: subprocess.Popen[bytes] | None = None
         self._log_start = 0
+        self._stopping = threading.Lock()
+        self._told_to_stop = False
+        self._was_ready = False
 
     @property
     def pid(self) -> int:
@@ -77,9 +96,24 @@ class Service:
         Raises:
             ServiceFailed: It died or said nothing in time.
         """
-        began = time.monotonic()
-        self.log.parent.mkdir(parents=True, exist_ok=True)
-        with self.log.open("ab") as output, signals_held_back():
+        self.spawn()
+        self.wait_until_ready()
+
+    def spawn(self) -> None:
+        """Start the process.
+
+        Raises:
+            ServiceFailed: Its log can't be written.
+        """
+        try:
+            self.log.parent.mkdir(parents=True, exist_ok=True)
+            output = self.log.open("ab")
+        except OSError as error:
+            cure = "data and logs go there, so it has to be a folder that can be written"
+            raise ServiceFailed(f"{self.log.parent}: {error.strerror}; {cure}", _WRONGLY_CALLED) from error
+        self._began = time.monotonic()
+        self._told_to_stop = self._was_ready = False
+        with output, signals_held_back():
             self._log_start = output.tell()
             self._process = subprocess.Popen(
                 [self._python, "-m", self.module],
@@ -90,19 +124,24 @@ class Service:
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
             )
-        self._wait_until_ready()
-        self.started_in = time.monotonic() - began
 
-    def _wait_until_ready(self) -> None:
+    def wait_until_ready(self) -> None:
+        """Wait until it tells the `address` that it serves.
+
+        Raises:
+            ServiceFailed: It died or said nothing in time.
+        """
         deadline = time.monotonic() + START_WITHIN.total_seconds()
         while time.monotonic() < deadline:
             code = self._started().poll()
             ready = _READY.search(self._output())
             if ready:
                 self.address = ready[2]
+                self._was_ready = True
+                self.started_in = time.monotonic() - self._began
                 return
             if code is not None:
-                raise self._failed(f"did not start (exit code {code})")
+                raise self._did_not_start(code)
             time.sleep(_POLL_S)
         self.kill()
         raise self._failed(f"was not ready within {START_WITHIN.total_seconds():.0f} s")
@@ -114,21 +153,25 @@ class Service:
             raise self._failed(f"died (exit code {code})")
 
     def stop(self) -> None:
-        """Ask it to stop, wait until it has, and see that it did so in order.
+        """Ask it to stop, wait until it has, and see that it did so in order. Two threads may do so at once.
 
         Raises:
             ServiceFailed: It had to be killed, or its exit code is not 0.
         """
         process = self._started()
-        if process.poll() is not None:
-            return
-        process.send_signal(signal.SIGTERM)
+        with self._stopping:  # told twice, it would end at once
+            if process.poll() is not None:
+                return
+            if not self._told_to_stop:
+                process.send_signal(signal.SIGTERM)
+            self._told_to_stop = True
         try:
             code = process.wait(STOP_WITHIN.total_seconds())
         except subprocess.TimeoutExpired:
             self.kill()
             raise self._failed(f"did not stop within {STOP_WITHIN.total_seconds():.0f} s and was killed") from None
-        if code != 0:
+        in_order = {0} if self._was_ready else {0, -signal.SIGTERM}  # before it is ready, a signal just ends it
+        if code not in in_order:
             raise self._failed(f"did not stop in order (exit code {code})")
 
     def kill(self) -> None:
@@ -148,13 +191,27 @@ class Service:
             output.seek(self._log_start)
             return output.read().decode(errors="replace")
 
+    def _did_not_start(self, code: int) -> ServiceFailed:
+        """What it said of why; the lines that are no events of its log stand last."""
+        lines = self._output().splitlines()
+        events = [at for at, line in enumerate(lines) if line.startswith("{")]
+        said = lines[events[-1] + 1 if events else 0 :]
+        if code not in {1, _WRONGLY_CALLED} or not said or _TRACEBACK in said:
+            return self._failed(f"did not start (exit code {code})")
+        return ServiceFailed(f"{self._title} did not start: {_text(said)}", code)
+
     def _failed(self, what: str) -> ServiceFailed:
-        words = "\n".join(f"  {line}" for line in self._output().splitlines()[-_LAST_WORDS:])
-        return ServiceFailed(f"{self._title} {what}. Its last words, from {self.log}:\n{words}")
+        return ServiceFailed(f"{self._title} {what}. From {self.log}:\n  {_text(self._output().splitlines())}")
+
+
+def _text(lines: Sequence[str]) -> str:
+    return "\n  ".join(lines[-_LAST_LINES:])
 
 
 class Services:
     """Inventory, and order that calls it. As a context manager it leaves no process behind, whatever happens.
+
+    `close` may be called from another thread at any moment: what is being started then is stopped as well.
 
     Args:
         folder: Where they run; relative paths in their settings begin there, and logs go to `.run/logs` in it.
@@ -165,6 +222,8 @@ class Services:
         self._folder = folder
         self._settings = dict(settings)
         self._running: list[Service] = []
+        self._starting = threading.Lock()
+        self._closed = False
 
     def __enter__(self) -> Self:
         try:
@@ -175,18 +234,31 @@ class Services:
             )
             self.order = self._start("order_srv", {})
         except BaseException:
-            self._kill_all()
+            with contextlib.suppress(ServiceFailed):  # why it did not start says more
+                self.close()
             raise
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        try:
-            for service in reversed(self._running):  # order first: it calls inventory while it finishes
-                service.stop()
-        finally:
-            self._kill_all()
+        self.close()
+
+    def close(self) -> None:
+        """Stop what runs, and start nothing more. Again is harmless.
+
+        Raises:
+            ServiceFailed: One did not stop in order; all are ended all the same.
+        """
+        with signals_held_back():
+            with self._starting:
+                self._closed = True
+            try:
+                for service in reversed(self._running):  # order first: it calls inventory while it finishes
+                    service.stop()
+            finally:
+                for service in self._running:
+                    service.kill()
 
     @property
     def logs(self) -> Path:
@@ -197,24 +269,22 @@ class Services:
         for service in self._running:
             service.check()
 
-    def stop_order(self) -> None:
-        """Stop the order service in order; inventory goes on."""
+    def restart_order(self, settings: Mapping[str, str]) -> None:
+        """Stop the order service in order and start it again, with `settings` over those it had at first."""
         self.order.stop()
-        self._running.remove(self.order)
-
-    def start_order(self, settings: Mapping[str, str]) -> None:
-        """Start the order service again, with `settings` over those it had at first."""
+        with self._starting:
+            self._running.remove(self.order)
         self.order = self._start("order_srv", settings)
 
     def _start(self, module: str, settings: Mapping[str, str]) -> Service:
         service = Service(module, self._folder, self.logs / f"{module}.log", {**self._settings, **settings})
-        self._running.append(service)
-        service.start()
+        with self._starting:
+            if self._closed:
+                raise Closed
+            service.spawn()
+            self._running.append(service)
+        service.wait_until_ready()
         return service
-
-    def _kill_all(self) -> None:
-        for service in self._running:
-            service.kill()
 
 
 def forget_settings() -> None:

@@ -2,7 +2,7 @@
 
 import time
 import uuid
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -22,8 +22,8 @@ from reback.inventory.v1.inventory_pb2 import (
     Movement,
 )
 from reback.order.v1 import order_pb2 as pb
-from scripts.lib.seeding import all_goods, all_stocks
 from scripts.lib.shop import PATIENCE_S, Shop
+from scripts.lib.story_goods import stock_up_for_story
 
 SETTINGS: Final = {"ORDER_PAY_WITHIN": "3", "ORDER_SWEEP_EVERY": "0.25", "ORDER_RETURN_AFTER": "0.25"}
 """What the order service is told for the story: little patience, so that a person can watch."""
@@ -32,7 +32,7 @@ USER_ID: Final = 1
 _RECIPIENT: Final = pb.Recipient(name="Ada Byron", mobile="+44 20 7946 0000", address="12 St James's Square, London")
 _SETTLED_WITHIN: Final = timedelta(seconds=20)
 _POLL_S: Final = 0.05
-_MANY: Final = 10  # from so many units on an act takes more than one
+_QUANTITY: Final = 2  # what an act buys
 
 
 class Progress(Enum):
@@ -83,10 +83,6 @@ class StockSeen:
     sold: int
 
 
-class CannotPlay(Exception):
-    """There is nothing to sell."""
-
-
 class Story:
     """Plays the acts, one after the other.
 
@@ -115,15 +111,14 @@ class Story:
         """Play it.
 
         Raises:
-            CannotPlay: There is not enough to sell.
             grpc.RpcError: A service did not answer as it should.
         """
-        self._on_sale = {
-            goods.sku for goods in all_goods(self._shop) if goods.on_sale and goods.HasField("price_cents")
-        }
-        self._choose_stocks()
+        self.stocks = [
+            StockSeen(stock.sku, stock.available, stock.sold, stock.available, stock.sold)
+            for stock in stock_up_for_story(self._shop)
+        ]
         plays = (self._sold_and_paid, self._not_paid, self._too_much, self._sent_twice)
-        for act, stock, play in zip(self.acts, self._cast(), plays, strict=True):
+        for act, stock, play in zip(self.acts, self.stocks, plays, strict=True):
             act.progress = Progress.PLAYING
             self._tell(self)
             play(act, stock)
@@ -131,14 +126,14 @@ class Story:
             self._tell(self)
 
     def _sold_and_paid(self, act: Act, stock: StockSeen) -> None:
-        quantity = _a_few(stock)
+        quantity = _QUANTITY
         order = self._create(act, stock, quantity)
         self._claim_sold(act, stock, quantity)
         self._pay(act, order)
         self._look(act)
 
     def _not_paid(self, act: Act, stock: StockSeen) -> None:
-        quantity = _a_few(stock)
+        quantity = _QUANTITY
         order = self._create(act, stock, quantity)
         self._claim_sold(act, stock, quantity)
         order = self._wait_until_closed(act, order)
@@ -169,7 +164,7 @@ class Story:
         self._claim(act, f"nothing was taken: {stock.available} still available", stock.available == before)
 
     def _sent_twice(self, act: Act, stock: StockSeen) -> None:
-        quantity = _a_few(stock)
+        quantity = _QUANTITY
         request = self._request(stock, quantity)
         with ThreadPoolExecutor(2) as senders:
             calls = [senders.submit(self._shop.order.CreateOrder, request, timeout=PATIENCE_S) for _ in range(2)]
@@ -179,22 +174,6 @@ class Story:
         self._claim_sold(act, stock, quantity)
         self._pay(act, first)
         self._look(act)
-
-    def _choose_stocks(self) -> None:
-        """Take the skus that there is most of, and remember how many there are."""
-        sellable = [stock for stock in all_stocks(self._shop) if stock.sku in self._on_sale and stock.available > 0]
-        sellable.sort(key=lambda stock: stock.available, reverse=True)
-        if sum(stock.available for stock in sellable) < 2:  # noqa: PLR2004 two orders keep a unit each
-            raise CannotPlay("the story needs two units that are on sale, and there are fewer")
-        self.stocks = [
-            StockSeen(stock.sku, stock.available, stock.sold, stock.available, stock.sold) for stock in sellable[:4]
-        ]
-
-    def _cast(self) -> Iterator[StockSeen]:
-        """For each act the next sku that still has something to sell."""
-        for at in range(len(self.acts)):
-            following = self.stocks[at % len(self.stocks) :] + self.stocks
-            yield next(stock for stock in following if stock.available > 0)
 
     def _request(self, stock: StockSeen, *quantities: int) -> pb.CreateOrderRequest:
         return pb.CreateOrderRequest(
@@ -285,10 +264,6 @@ class Story:
                 return False
             time.sleep(_POLL_S)
         return True
-
-
-def _a_few(stock: StockSeen) -> int:
-    return 2 if stock.available >= _MANY else 1
 
 
 def _left(movements: Sequence[Movement], stock: StockSeen) -> int:

@@ -11,6 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from reback.order.v1.order_pb2 import OrderEvent, OrderEventKind
+from scripts.lib.terminal import printable
 from scripts.story.story import Act, Claim, Progress, Story
 
 _MARKS: Final = {
@@ -90,7 +91,7 @@ class PlainView:
 
 
 def _say(line: str) -> None:
-    sys.stdout.write(f"{line}\n")
+    sys.stdout.write(f"{printable(line)}\n")
     sys.stdout.flush()
 
 
@@ -101,10 +102,15 @@ def _acts(story: Story) -> Table:
     table.add_column("Order", overflow="fold", min_width=14)
     for act in story.acts:
         parts: list[RenderableType] = [Text(act.title, "bold" if act.progress is not Progress.WAITING else "dim")]
-        parts += [Text(f"{_mark(claim)} {claim.text}", "green" if claim.holds else "bold red") for claim in act.claims]
+        parts += [
+            Text(printable(f"{_mark(claim)} {claim.text}"), "green" if claim.holds else "bold red")
+            for claim in act.claims
+        ]
         if act.timeline:
             parts.append(Text(_steps(act), "dim"))
-        table.add_row(_MARKS[act.progress], Group(*parts), Group(Text(act.state, "bold"), Text(act.order_sn, "dim")))
+        table.add_row(
+            _MARKS[act.progress], Group(*parts), Group(Text(printable(act.state), "bold"), Text(act.order_sn, "dim"))
+        )
     return table
 
 
@@ -116,7 +122,7 @@ def _stocks(story: Story) -> Table:
     for stock in story.stocks:
         changed = (stock.available, stock.sold) != (stock.available_first, stock.sold_first)
         table.add_row(
-            stock.sku,
+            Text(printable(stock.sku)),
             str(stock.available_first),
             Text(str(stock.available), "bold yellow" if changed else ""),
             str(stock.sold_first),

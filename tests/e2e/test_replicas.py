@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 from typing import Final
 
 import grpc
@@ -10,8 +9,6 @@ import pytest
 
 from common.rpc.errors import to_domain_error
 from reback.order.v1 import order_pb2 as pb
-from scripts.lib.goods_file import read_goods_file
-from scripts.lib.seeding import seed
 from scripts.lib.shop import Shop
 from scripts.story.story import SETTINGS, USER_ID, Story
 from tests.support.replicas import Site, replicas
@@ -22,8 +19,6 @@ from tests.support.worlds import World
 CALLERS: Final = 500
 AT_ONCE: Final = 64
 pytestmark = pytest.mark.timeout(300)  # four processes are started, on a machine that may be busy
-
-GOODS: Final = Path(__file__).parents[2] / "scripts" / "goods.csv"
 
 
 @pytest.fixture
@@ -37,7 +32,6 @@ def site(world: World) -> Iterator[Site]:
 
 def test_the_full_story_through_both_replicas(site: Site) -> None:
     with Shop(site.inventory.address, site.order.address) as shop:
-        seed(shop, read_goods_file(GOODS))
         story = Story(shop)
         story.play()
     assert story.held, [claim.text for act in story.acts for claim in act.claims if not claim.holds]

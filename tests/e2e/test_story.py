@@ -26,7 +26,7 @@ import reback.order.v1.order_pb2  # noqa: F401 both register their services
 
 TIMEOUT_S = 60
 OWN_PORTS = {"INVENTORY_LISTEN": "127.0.0.1:0", "ORDER_LISTEN": "127.0.0.1:0"}
-GOODS = "sku,name,price_cents,currency,stock\ntea,Tea,690,EUR,3\nmug,Mug,900,JPY,1\n"
+GOODS = "sku,name,price_cents,currency,stock\ntea,Tea,690,EUR,1\n[/sale],Mug [xl] :tea:,900,JPY,1\n"
 
 
 def environment(folder: Path, **settings: str) -> dict[str, str]:
@@ -51,6 +51,19 @@ def services_in(folder: Path) -> dict[str, psutil.Process]:
     return {
         process.cmdline()[-1]: process for process in processes_in(folder) if process.cmdline()[-1].endswith("_srv")
     }
+
+
+def ended_in(folder: Path, command: list[str], **settings: str) -> "subprocess.CompletedProcess[str]":
+    """How a program ends that is started in the folder."""
+    return subprocess.run(
+        command,
+        cwd=folder,
+        env=environment(folder, **{**OWN_PORTS, **settings}),
+        capture_output=True,
+        text=True,
+        timeout=TIMEOUT_S,
+        check=False,
+    )
 
 
 def program(name: str, *arguments: str) -> list[str]:
@@ -102,21 +115,18 @@ def test_the_demo_holds_and_leaves_nothing_behind(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_story_that_does_not_hold_exits_with_1_and_keeps_the_data(tmp_path: Path) -> None:
-    (tmp_path / "goods.csv").write_text("sku,name,price_cents,currency,stock\ntea,Tea,1,EUR,1\n")
-    ended = subprocess.run(
-        program("demo", "--goods", str(tmp_path / "goods.csv")),
-        env=environment(tmp_path),
-        capture_output=True,
-        text=True,
-        timeout=TIMEOUT_S,
-        check=False,
-    )
-    assert ended.returncode == 1
-    assert "the story needs two units that are on sale, and there are fewer" in ended.stdout
-    assert "NOT as claimed" in ended.stdout
-    [kept] = tmp_path.glob("reback-demo-*")
-    assert str(kept) in ended.stdout
+def test_a_demo_that_fails_exits_with_1_and_keeps_the_data(tmp_path: Path) -> None:
+    with subprocess.Popen(
+        program("demo"), env=environment(tmp_path), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    ) as process:
+        printed = read_until(process, "One is not paid")
+        [kept] = tmp_path.glob("reback-demo-*")
+        services_in(tmp_path)["order_srv"].kill()
+        rest, _ = process.communicate(timeout=TIMEOUT_S)
+    assert process.returncode == 1, printed + rest
+    assert f"data and logs are kept in {kept}" in rest
+    assert "NOT as claimed" in rest
+    assert "Traceback" not in rest
     assert (kept / ".run" / "logs" / "order_srv.log").is_file()
     assert processes_in(tmp_path) == []
 
@@ -125,16 +135,8 @@ def test_a_story_that_does_not_hold_exits_with_1_and_keeps_the_data(tmp_path: Pa
 def test_a_wrong_goods_file_is_told_before_anything_starts(name: str, tmp_path: Path) -> None:
     goods = tmp_path / "goods.csv"
     goods.write_text(GOODS + "tea,Tea,twelve,EUR,3\n")
-    ended = subprocess.run(
-        program(name, "--goods", str(goods)),
-        cwd=tmp_path,
-        env=environment(tmp_path, **OWN_PORTS),
-        capture_output=True,
-        text=True,
-        timeout=TIMEOUT_S,
-        check=False,
-    )
-    assert ended.returncode == 1
+    ended = ended_in(tmp_path, program(name, "--goods", str(goods)))
+    assert ended.returncode == 2
     assert 'line 4, price_cents: "twelve"' in ended.stdout
     assert "nothing of it was loaded" in ended.stdout
     assert "NOT as claimed" not in ended.stdout
@@ -154,8 +156,9 @@ def test_run_serves_after_the_story_what_it_prints_works_and_ctrl_c_leaves_no_pr
         assert "0:30:00" in printed  # from now on people have half an hour to pay
         order = python_call(printed)
         assert "state: ORDER_STATE_UNPAID" in order
+        assert "state: ORDER_STATE_PAID" in order
         answers = [grpcurl_call(line) for line in re.findall(r"^grpcurl .*$", printed, flags=re.MULTILINE)]
-        assert len(answers) == 5
+        assert len(answers) == 6
         assert set(services_in(tmp_path)) == {"inventory_srv", "order_srv"}
         process.send_signal(signal.SIGINT)
         rest, _ = process.communicate(timeout=TIMEOUT_S)
@@ -212,7 +215,7 @@ def test_a_port_in_use_is_told_and_nothing_is_left_running(tmp_path: Path) -> No
         began = time.monotonic()
         with running(tmp_path, ORDER_LISTEN=address) as process:
             printed, _ = process.communicate(timeout=TIMEOUT_S)
-            assert process.returncode == 1
-            assert f"ORDER_LISTEN='{address}': can't listen on {address}" in printed
+            assert process.returncode == 2
+            assert f"order_srv did not start: ORDER_LISTEN='{address}': can't listen on {address}" in printed
             assert processes_in(tmp_path) == []
         assert time.monotonic() - began < TIMEOUT_S

@@ -9,7 +9,7 @@ from typing import Final
 
 from reback.inventory.v1.inventory_pb2 import SALE_STATE_RETURNED, SALE_STATE_SOLD, BatchGetSalesRequest, Sale
 from reback.order.v1 import order_pb2 as pb
-from scripts.lib.audit import audit
+from scripts.lib.books import audit
 from scripts.lib.seeding import all_stocks
 from scripts.lib.shop import Shop
 
@@ -65,7 +65,7 @@ def _compare(shop: Shop, users: Sequence[int], sold_directly: int) -> Books:
     sold = sum(stock.sold for stock in all_stocks(shop))
     if sold != held + sold_directly:
         books.faults.append(f"{sold} units are sold, but orders hold {held} and {sold_directly} were sold without one")
-    audited = audit(shop)
+    audited = audit(shop.inventory)
     books.skus = audited.skus
     books.faults += [f"stock, sales and movements differ: {difference}" for difference in audited.differences]
     return books

@@ -22,7 +22,7 @@ from scripts.bench.harness.recorder import Recorder
 from scripts.bench.harness.replicas import cpu_in_turn
 from scripts.bench.harness.testbed import Testbed, share
 from scripts.bench.harness.worlds import World
-from scripts.lib.audit import audit
+from scripts.lib.books import audit
 from scripts.lib.services import Service
 from scripts.lib.shop import Shop
 
@@ -123,7 +123,7 @@ class Place:
         deadline = time.monotonic() + _SETTLED_WITHIN_S
         while any(count for (count,) in _rows(self.order, _MOVING)) and time.monotonic() < deadline:
             time.sleep(_LOOK_EVERY_S)
-        faults = [f"stock, sales and movements differ: {each}" for each in audit(self.shop).differences]
+        faults = [f"stock, sales and movements differ: {each}" for each in audit(self.shop.inventory).differences]
         ((sold,),), ((held,),) = _rows(self.inventory, _UNITS_SOLD), _rows(self.order, _UNITS_OF_ORDERS)
         without_order = self._sold_directly + self.prefill.sold_without_order
         if int(sold or 0) != int(held or 0) + without_order:

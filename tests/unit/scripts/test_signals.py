@@ -1,14 +1,16 @@
 import signal
 import subprocess
+import sys
 import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import psutil
 import pytest
 
-from scripts.lib.services import Service
+from scripts.lib.services import Closed, Service, Services
 from scripts.lib.signals import signals_held_back
 
 
@@ -39,6 +41,67 @@ def test_a_service_whose_start_is_interrupted_does_not_run_on(tmp_path: Path, mo
     finally:
         started[0].kill()
         started[0].wait()
+
+
+def test_a_service_that_is_told_to_stop_while_it_starts_has_stopped_in_order(tmp_path: Path) -> None:
+    service = Service("inventory_srv", tmp_path, tmp_path / "log", {})
+    service.spawn()  # it begins to import
+    try:
+        service.stop()
+        assert not psutil.pid_exists(service.pid)
+        assert service.log.read_text() == ""
+    finally:
+        service.kill()
+
+
+def test_two_threads_may_stop_a_service_at_once(tmp_path: Path) -> None:
+    service = Service("inventory_srv", tmp_path, tmp_path / "log", {"INVENTORY_LISTEN": "127.0.0.1:0"})
+    service.start()
+    with ThreadPoolExecutor(2) as threads:
+        for stopping in [threads.submit(service.stop) for _ in range(2)]:
+            stopping.result()
+
+
+def test_services_that_were_closed_start_nothing(tmp_path: Path) -> None:
+    services = Services(tmp_path, {})
+    services.close()
+    with pytest.raises(Closed), services:
+        pass
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_first_signal_unwinds_a_program_and_another_one_does_not_interrupt_that() -> None:
+    program = """
+import os, signal
+from scripts.lib.signals import leave_in_order_on_signals
+leave_in_order_on_signals()
+try:
+    os.kill(os.getpid(), signal.SIGTERM)
+finally:
+    for each in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT):
+        os.kill(os.getpid(), each)
+    print("cleaned up")
+"""
+    ended = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    assert (ended.returncode, ended.stdout, ended.stderr) == (128 + signal.SIGTERM, "cleaned up\n", "")
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT])
+def test_a_signal_ends_what_the_work_has_started_and_interrupts_nothing(number: signal.Signals) -> None:
+    program = f"""
+import os, threading
+from scripts.lib.signals import run_until_signal
+ended = threading.Event()
+def work():
+    for _ in range(3):
+        os.kill(os.getpid(), {int(number)})
+    assert ended.wait(30)
+    print("unwound")
+    return 7
+print(*map(int, run_until_signal(work, end=ended.set)))
+"""
+    ended = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    assert (ended.stdout, ended.stderr) == (f"unwound\n{128 + number} {int(number)}\n", "")
 
 
 def test_a_signal_takes_effect_at_the_end_of_the_block() -> None:

@@ -4,10 +4,10 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from reback.inventory.v1.inventory_pb2 import AuditStockRequest, StockDifference
-from scripts.lib.shop import Shop
+from reback.inventory.v1.inventory_pb2_grpc import InventoryServiceStub
 
 _PAGE: Final = 1000
-_PATIENCE_S: Final = 60.0  # a page adds up every movement and sale of its skus
+_PAGE_TIMEOUT_S: Final = 60.0  # a page adds up every movement and sale of its skus
 
 
 @dataclass
@@ -18,11 +18,15 @@ class Audited:
     differences: list[StockDifference] = field(default_factory=list)
 
 
-def audit(shop: Shop) -> Audited:
-    """Compare the books of every sku."""
+def audit(inventory: InventoryServiceStub) -> Audited:
+    """Compare the books of every sku.
+
+    Raises:
+        grpc.RpcError: Inventory does not answer as it should.
+    """
     audited, token = Audited(), ""
     while True:
-        page = shop.inventory.AuditStock(AuditStockRequest(page_size=_PAGE, page_token=token), timeout=_PATIENCE_S)
+        page = inventory.AuditStock(AuditStockRequest(page_size=_PAGE, page_token=token), timeout=_PAGE_TIMEOUT_S)
         audited.skus += page.skus_checked
         audited.differences.extend(page.differences)
         token = page.next_page_token
