@@ -7,7 +7,7 @@ from urllib.request import urlopen
 import pytest
 
 from scripts.lib.services import ServiceFailed
-from tests.support.redis_server import free_port
+from tests.support.ports import free_port
 from tests.support.service_process import process
 from tests.support.services import inventory_settings, order_settings
 

@@ -17,7 +17,7 @@ from reback.inventory.v1 import inventory_pb2 as stock_pb
 from reback.order.v1 import order_pb2 as pb
 from tests.support.databases import ask
 from tests.support.mariadb_server import MariadbServer, mariadb_server
-from tests.support.redis_server import free_port
+from tests.support.ports import free_port
 from tests.support.repeated_calls import until_done
 from tests.support.rpc_errors import RpcFailure, rpc_error
 from tests.support.service_process import Process, process

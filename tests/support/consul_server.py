@@ -5,8 +5,6 @@ It is the program of the engines' cache, or else the one on the path.
 
 import json
 import shutil
-import signal
-import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,25 +14,25 @@ from uuid import uuid4
 import requests
 
 from scripts.cluster.install import engine_cache
-from tests.support.redis_server import free_port
+from tests.support.ports import free_port
+from tests.support.server_process import ServerProcess
 from tests.support.waiting import wait_until
 
 
-class ConsulServer:
+class ConsulServer(ServerProcess):
     """One `consul agent` that is a cluster by itself.
 
     Args:
         folder: Where it works.
         config: Over its own configuration.
-        token: What a client has to tell, when the configuration asks for one.
+        token: What a client needs when the configuration asks for one.
         https: Whether it also serves TLS, at `https_port`; the configuration says with which files.
     """
 
     def __init__(
         self, folder: Path, config: dict[str, Any] | None = None, token: str = "", *, https: bool = False
     ) -> None:
-        self.folder = folder / f"consul-{uuid4().hex[:8]}"
-        self.folder.mkdir(parents=True)
+        super().__init__(folder / f"consul-{uuid4().hex[:8]}")
         self.port = free_port()
         self.https_port = free_port() if https else -1
         self.session = requests.Session()
@@ -42,7 +40,6 @@ class ConsulServer:
         if token:
             self.session.headers["X-Consul-Token"] = token
         self._config = _configuration(self.port, self.https_port, self.folder / "data") | (config or {})
-        self._process: subprocess.Popen[bytes] | None = None
 
     @property
     def url(self) -> str:
@@ -54,9 +51,7 @@ class ConsulServer:
             shutil.rmtree(self.folder / "data", ignore_errors=True)
         file = self.folder / "config.json"
         file.write_text(json.dumps(self._config), encoding="utf-8")
-        with (self.folder / "log").open("ab") as log:
-            command = [consul_program(), "agent", "-config-file", str(file)]
-            self._process = subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT)
+        self._run([consul_program(), "agent", "-config-file", str(file)])
         wait_until(self.answers, f"Consul on port {self.port} answers; its log is in {self.folder}")
 
     def get(self, path: str) -> Any:
@@ -77,22 +72,8 @@ class ConsulServer:
         except requests.RequestException:
             return False
 
-    def kill(self) -> None:
-        if self._process is not None:
-            self._process.kill()
-            self._process.wait()
-
-    def stop(self) -> None:
-        """Stop it in the middle of whatever it does (SIGSTOP)."""
-        assert self._process is not None
-        self._process.send_signal(signal.SIGSTOP)
-
-    def go_on(self) -> None:
-        assert self._process is not None
-        self._process.send_signal(signal.SIGCONT)
-
     def close(self) -> None:
-        self.kill()
+        super().close()
         self.session.close()
 
 

@@ -1,10 +1,8 @@
 """A MariaDB server of a test's own, which can be killed and come back."""
 
 import shutil
-import socket
 import subprocess
 import tempfile
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -13,15 +11,18 @@ from typing import Final
 import pymysql
 
 from tests.support.databases import ask
+from tests.support.ports import free_port
+from tests.support.server_process import ServerProcess
+from tests.support.waiting import wait_until
 
-TIMEOUT_S: Final = 60.0
+START_TIMEOUT_S: Final = 60.0
 _USER: Final = """
 CREATE USER IF NOT EXISTS tester@'127.0.0.1' IDENTIFIED BY 'secret';
 GRANT ALL ON *.* TO tester@'127.0.0.1' WITH GRANT OPTION;
 """
 
 
-class MariadbServer:
+class MariadbServer(ServerProcess):
     """A server with data in `folder`, on a port of its own that it keeps.
 
     Attributes:
@@ -29,13 +30,10 @@ class MariadbServer:
     """
 
     def __init__(self, folder: Path, *options: str) -> None:
-        self._folder = folder
+        super().__init__(folder)
         self._options = options
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            self._port = free.getsockname()[1]
+        self._port = free_port()
         self.url = f"mysql://tester:secret@127.0.0.1:{self._port}"
-        self._process: subprocess.Popen[bytes] | None = None
         installer = shutil.which("mariadb-install-db")
         assert installer, "mariadb-install-db is not installed"
         subprocess.run(
@@ -48,8 +46,8 @@ class MariadbServer:
     def start(self) -> None:
         """Start it, and wait until it serves."""
         program = shutil.which("mariadbd") or "/usr/sbin/mariadbd"
-        here = self._folder
-        self._process = subprocess.Popen(
+        here = self.folder
+        self._run(
             [
                 program,
                 "--no-defaults",
@@ -57,7 +55,6 @@ class MariadbServer:
                 f"--port={self._port}",
                 f"--socket={here}/socket",
                 f"--pid-file={here}/pid",
-                f"--log-error={here}/log",
                 f"--init-file={here}/init.sql",
                 "--bind-address=127.0.0.1",
                 "--skip-name-resolve",
@@ -66,17 +63,7 @@ class MariadbServer:
                 *self._options,
             ]
         )
-        give_up = time.monotonic() + TIMEOUT_S
-        while not self._serves():
-            assert time.monotonic() < give_up, (here / "log").read_text()
-            time.sleep(0.05)
-
-    def kill(self) -> None:
-        """kill -9."""
-        if self._process is not None:
-            self._process.kill()
-            self._process.wait()
-            self._process = None
+        wait_until(self._serves, f"MariaDB serves; its log is in {here}", START_TIMEOUT_S)
 
     def _serves(self) -> bool:
         with suppress(pymysql.Error, OSError):
@@ -95,6 +82,6 @@ def mariadb_server() -> Iterator[MariadbServer]:
             server.start()
             yield server
         finally:
-            server.kill()
+            server.close()
     finally:
         shutil.rmtree(folder)

@@ -1,9 +1,7 @@
 """A RocketMQ of a test's own: a name server, and a broker with its proxy, which can be killed and come back."""
 
 import json
-import signal
 import socket
-import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -11,11 +9,12 @@ from random import Random
 from typing import Final
 
 from scripts.cluster.install.engine_cache import of_java, rocketmq_folder
-from tests.support.redis_server import free_port
+from tests.support.ports import free_port
 from tests.support.rocketmq_topics import Topics
+from tests.support.server_process import ServerProcess
 from tests.support.waiting import wait_until
 
-TIMEOUT_S: Final = 180.0
+START_TIMEOUT_S: Final = 180.0
 
 _JAVA_OPTIONS: Final = (
     *("-Xms128m", "-Xmx320m", "-XX:MaxDirectMemorySize=512m", "-XX:TieredStopAtLevel=1"),
@@ -41,8 +40,10 @@ _BROKER: Final = {
 }
 
 
-class RocketmqServer:
+class RocketmqServer(ServerProcess):
     """One name server, and one broker with its proxy in one process, as the local cluster has them.
+
+    The process that is killed and paused is the broker's; the name server runs until `close`.
 
     Args:
         folder: Where its files are.
@@ -54,12 +55,10 @@ class RocketmqServer:
     """
 
     def __init__(self, folder: Path, broker: dict[str, str] | None = None) -> None:
-        self.folder = folder / "rocketmq"
-        self.folder.mkdir(parents=True)
+        super().__init__(folder / "rocketmq")
         self.nameserver = f"127.0.0.1:{free_port()}"
         self._proxy = free_port()
-        self._nameserver_process: subprocess.Popen[bytes] | None = None
-        self._broker_process: subprocess.Popen[bytes] | None = None
+        self._nameserver = _NameServer(folder / "rocketmq-nameserver")
         self.topics = Topics(self.nameserver)
         self._write_configuration(broker or {})
 
@@ -69,12 +68,10 @@ class RocketmqServer:
 
     def start(self) -> None:
         """Start what does not run, and wait until it serves."""
-        if self._nameserver_process is None:
-            self._nameserver_process = self._java("namesrv.NamesrvStartup", "-c", "namesrv.conf")
-        self._broker_process = self._java(
-            *("proxy.ProxyStartup", "-pm", "local", "-n", self.nameserver, "-bc", "broker.conf", "-pc", "proxy.json")
-        )
-        wait_until(self.serves, f"RocketMQ serves; its logs are in {self.folder}", TIMEOUT_S)
+        self._nameserver.start(self.folder / "namesrv.conf")
+        proxy = ("-pm", "local", "-n", self.nameserver, "-bc", "broker.conf", "-pc", "proxy.json")
+        self._run(_java(self.folder, "proxy.ProxyStartup", *proxy))
+        wait_until(self.serves, f"RocketMQ serves; its logs are in {self.folder}", START_TIMEOUT_S)
 
     def serves(self) -> bool:
         """Whether the broker has told the name server of itself, and the proxy listens."""
@@ -82,40 +79,9 @@ class RocketmqServer:
             return self.topics.has("SELF_TEST_TOPIC")
         return False
 
-    def kill(self) -> None:
-        """kill -9 of broker and proxy; the name server goes on."""
-        if self._broker_process is not None:
-            self._broker_process.kill()
-            self._broker_process.wait()
-            self._broker_process = None
-
-    def stop(self) -> None:
-        """Stop broker and proxy in the middle of whatever they do (SIGSTOP)."""
-        assert self._broker_process is not None
-        self._broker_process.send_signal(signal.SIGSTOP)
-
-    def go_on(self) -> None:
-        assert self._broker_process is not None
-        self._broker_process.send_signal(signal.SIGCONT)
-
     def close(self) -> None:
-        self.kill()
-        if self._nameserver_process is not None:
-            self._nameserver_process.kill()
-            self._nameserver_process.wait()
-
-    def _java(self, program: str, *arguments: str) -> "subprocess.Popen[bytes]":
-        java = of_java("java")
-        assert java is not None, "Java is not installed"
-        assert rocketmq_folder().is_dir(), f"RocketMQ is not in {rocketmq_folder()}"
-        jars, here = f"{rocketmq_folder()}/*", (f"-Duser.home={self.folder}", f"-Drocketmq.home.dir={self.folder}")
-        with (self.folder / f"{program}.log").open("ab") as log:
-            return subprocess.Popen(
-                [java, *_JAVA_OPTIONS, *here, "-cp", jars, f"org.apache.rocketmq.{program}", *arguments],
-                cwd=self.folder,
-                stdout=log,
-                stderr=subprocess.STDOUT,
-            )
+        super().close()
+        self._nameserver.close()
 
     def _write_configuration(self, broker: dict[str, str]) -> None:
         store = {"storePathRootDir": f"{self.folder}/store", "storePathCommitLog": f"{self.folder}/store/commitlog"}
@@ -130,6 +96,21 @@ class RocketmqServer:
             "remotingListenPort": free_port(),
         }
         (self.folder / "proxy.json").write_text(json.dumps(proxy), encoding="utf-8")
+
+
+class _NameServer(ServerProcess):
+    def start(self, configuration: Path) -> None:
+        if self._process is None:
+            self._run(_java(self.folder, "namesrv.NamesrvStartup", "-c", str(configuration)))
+
+
+def _java(folder: Path, program: str, *arguments: str) -> list[str]:
+    """The command that runs one of RocketMQ's programs with `folder` for its home."""
+    java = of_java("java")
+    assert java is not None, "Java is not installed"
+    assert rocketmq_folder().is_dir(), f"RocketMQ is not in {rocketmq_folder()}"
+    jars, homes = f"{rocketmq_folder()}/*", (f"-Duser.home={folder}", f"-Drocketmq.home.dir={folder}")
+    return [java, *_JAVA_OPTIONS, *homes, "-cp", jars, f"org.apache.rocketmq.{program}", *arguments]
 
 
 @contextmanager

@@ -77,12 +77,12 @@ def test_a_redis_that_is_killed_stops_nobody_and_is_used_again_when_it_is_back(
 def test_a_redis_that_hangs_keeps_each_reader_once(server: RedisServer, cache: RedisCache) -> None:
     before = counted("outages")
     assert put(cache, FIVE)
-    server.stop()
+    server.pause()
     try:
         for _ in range(1000):  # each of which would wait for its own timeout
             assert cache.read(["tea"]) == ({}, UNKNOWN)
     finally:
-        server.go_on()
+        server.resume()
     assert counted("outages") == before + 1
     wait_until(lambda: found(cache) == FIVE, "what it kept is found again")
 

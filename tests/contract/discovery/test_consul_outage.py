@@ -60,14 +60,14 @@ def test_consul_that_answers_nothing_keeps_nobody_waiting(consul: ConsulServer) 
         discovery.register(SERVICE, server.address)
         watched = watching(discovery, SERVICE)
         watched.until((server.address,))
-        consul.stop()
+        consul.pause()
         begun = time.monotonic()
         late = watching(discovery, SERVICE)
         assert late.answer == [()]
         discovery.deregister(SERVICE, server.address)
         assert time.monotonic() - begun < 2 * NOT_KEPT_WAITING
         discovery.register(SERVICE, server.address)
-        consul.go_on()
+        consul.resume()
         late.until((server.address,), 2 * BACK_WITHIN)  # its question was given up meanwhile
         assert watched.last == (server.address,)
 

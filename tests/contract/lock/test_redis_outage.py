@@ -15,7 +15,8 @@ from common.deadline import Deadline
 from common.lock.drivers import open_lock
 from common.lock.port import Lock, LockLost, LockUnavailable
 from common.process.logs import set_up_logs
-from tests.support.redis_server import RedisServer, free_port, redis_server
+from tests.support.ports import free_port
+from tests.support.redis_server import RedisServer, redis_server
 from tests.support.waiting import TIMEOUT_S, wait_until
 
 QUICK = 1.0  # for what takes milliseconds on a machine that is not busy
@@ -209,7 +210,7 @@ def test_pitfall_04_a_redis_that_hangs_delays_one_call_and_keeps_no_key_afterwar
     with opened(server.url) as lock, opened(server.url) as other:
         assert is_guarded(lock)
         assert is_guarded(other)
-        server.stop()
+        server.pause()
         began = time.monotonic()
         assert not is_guarded(lock)  # Redis has its command now, and will carry it out when it goes on
         assert time.monotonic() - began < 1 + QUICK
@@ -217,7 +218,7 @@ def test_pitfall_04_a_redis_that_hangs_delays_one_call_and_keeps_no_key_afterwar
         for _ in range(100):
             assert not is_guarded(lock)
         assert time.monotonic() - began < QUICK
-        server.go_on()
+        server.resume()
         assert_back_in_time(lock)
         assert_back_in_time(other)  # well before what was acquired for nobody expires
 

@@ -8,7 +8,8 @@ from common.deadline import Deadline
 from common.lock.drivers import open_lock
 from common.lock.port import Lock, LockUnavailable
 from tests.support.certificates import Authority
-from tests.support.redis_server import RedisServer, free_port, redis_server
+from tests.support.ports import free_port
+from tests.support.redis_server import RedisServer, redis_server
 from tests.support.waiting import TIMEOUT_S, wait_until
 
 

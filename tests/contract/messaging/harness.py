@@ -135,10 +135,10 @@ class Worker:
         self._process.wait(TIMEOUT_S)
         self._reader.join(TIMEOUT_S)
 
-    def stop(self) -> None:
+    def pause(self) -> None:
         self._signal(signal.SIGSTOP)
 
-    def go_on(self) -> None:
+    def resume(self) -> None:
         self._signal(signal.SIGCONT)
 
     def _signal(self, number: signal.Signals) -> None:

@@ -42,11 +42,11 @@ def test_consumer_that_lost_its_message_does_not_harm_the_next_one(harness: Harn
     sender.publish(Message(topic, "order-1", b""))
     stopped.wait_for("holds", key="order-1", attempt=1)
 
-    stopped.stop()
+    stopped.pause()
     harness.started(handlers={(topic, "order"): received})
     # a second time: that is why handlers must be repeatable
     received.wait_for("order-1", timeout_s=TIMEOUT_S + harness.take_over_after)
-    stopped.go_on()
+    stopped.resume()
     stopped.say("go on")
     stopped.wait_for("lets go", key="order-1", attempt=1)
     stopped.finish()

@@ -18,7 +18,7 @@ from tests.contract.messaging.harness import Received
 from tests.contract.messaging.rocketmq_harness import RocketmqHarness
 from tests.contract.messaging.test_retries import always, wait_for_dead_letters
 from tests.support.engines import ROCKETMQ_NAMESERVER, ROCKETMQ_URL
-from tests.support.redis_server import free_port
+from tests.support.ports import free_port
 from tests.support.rocketmq_topics import Topics
 from tests.support.waiting import wait_until
 

@@ -19,7 +19,7 @@ from common.messaging.port import BrokerUnavailable, Message, Resolution
 from tests.contract.messaging.harness import Received
 from tests.contract.messaging.rocketmq_native_harness import NativeHarness, native_url
 from tests.support.engines import ROCKETMQ_NAMESERVER
-from tests.support.redis_server import free_port
+from tests.support.ports import free_port
 
 ONE_THAT_FORGETS_TO_CLOSE = """
 import sys

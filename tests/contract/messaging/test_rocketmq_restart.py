@@ -119,13 +119,13 @@ def test_a_broker_that_hangs_counts_as_gone_until_it_goes_on(server: RocketmqSer
     leave_open(broker, "half")
     site.database.decide("half", Resolution.COMMIT)
 
-    server.stop()
+    server.pause()
     try:
         wait_until(lambda: site.answer == [False], "told that it is cut off", BACK_WITHIN_S)
         with pytest.raises(BrokerUnavailable):
             say(broker, "while it hangs")
     finally:
-        server.go_on()
+        server.resume()
 
     wait_until(lambda: site.answer == [False, True], "told that it is back", BACK_WITHIN_S)
     say(broker, "after")

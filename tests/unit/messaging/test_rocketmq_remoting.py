@@ -20,7 +20,7 @@ from common.messaging.rocketmq.remoting import (
     queues,
     read_queue,
 )
-from tests.support.redis_server import free_port
+from tests.support.ports import free_port
 
 
 @contextmanager
