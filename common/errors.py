@@ -13,7 +13,7 @@
 The rules and use cases raise subclasses of these; `common.rpc.errors` turns them into a `google.rpc.Status` and back.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 
@@ -105,3 +105,17 @@ class Unavailable(DomainError):
     """An engine is down, or the outcome is not known yet. Safe to repeat: every change carries its key."""
 
     reason = "UNAVAILABLE"
+
+
+class UnusableEngine(Exception):
+    """A program must not start: an engine or a file that a setting names would break what it promises.
+
+    Attributes:
+        setting: The setting that names it, without its prefix, such as `DATABASE_URL`.
+        lines: One for each fault: what it is about, what is wrong, what to do.
+    """
+
+    def __init__(self, setting: str, lines: Iterable[str]) -> None:
+        self.setting = setting
+        self.lines = tuple(lines)
+        super().__init__("\n".join(f"{setting}: {line}" for line in self.lines))

@@ -196,6 +196,7 @@ class Broker(ABC):
 
         Raises:
             BrokerUnavailable: The broker is unreachable, or lacks a topic.
+            UnusableEngine: Its configuration would break what this page promises.
         """
 
     @abstractmethod

@@ -23,6 +23,7 @@ TIMEOUT_S: Final = 3.0
 
 _PULL: Final = 11
 _MAKE_TOPIC: Final = 17
+_BROKER_SETTINGS: Final = 26
 _MIN_OFFSET: Final = 31
 _ROUTE: Final = 105
 _SUCCESS: Final = 0
@@ -196,6 +197,27 @@ def make_topic(nameserver: str, topic: str, kind: str, number: int) -> None:
             )
         if answer.code != _SUCCESS:
             raise MessagingError(f"broker {address} does not create topic {topic!r}: {answer.remark}")
+
+
+def broker_settings(address: str) -> dict[str, str]:
+    """Read all settings of a broker, by name.
+
+    Args:
+        address: `host:port` of the broker.
+
+    Raises:
+        BrokerUnavailable: It can't be reached.
+        MessagingError: It refuses, or its answer can't be read.
+    """
+    with connected(address) as broker:
+        answer = broker.ask(_BROKER_SETTINGS, {})
+    if answer.code != _SUCCESS:
+        raise MessagingError(f"broker {address} does not tell its settings: {answer.remark}")
+    try:
+        lines = answer.body.decode().splitlines()
+    except UnicodeDecodeError as error:
+        raise MessagingError(f"broker {address} tells its settings in a form that can't be read") from error
+    return {name.strip(): value.strip() for name, _, value in (line.partition("=") for line in lines) if value}
 
 
 def read_queue(broker: Remoting, topic: str, number: int, start: int | None = None) -> Iterator[StoredMessage]:

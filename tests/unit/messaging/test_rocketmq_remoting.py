@@ -15,6 +15,7 @@ from common.messaging.rocketmq.remoting import (
     Queue,
     StoredMessage,
     TopicMissing,
+    broker_settings,
     connected,
     make_topic,
     queues,
@@ -103,6 +104,24 @@ def test_a_queue_is_read_page_by_page_from_its_first_message() -> None:
         StoredMessage(8, b"", {}, at),
         StoredMessage(9, b"\x00two", {"KEYS": "ключ"}, at),
     ]
+
+
+def test_settings_of_a_broker_are_read_by_name() -> None:
+    body = "brokerName=broker-a\nflushDiskType=SYNC_FLUSH\r\nnamesrvAddr=a:1;b:2\nproperties=x=y\nhaMasterAddress=\n\n"
+    with answering(frame(0, body.encode())) as server:
+        assert broker_settings(server) == {
+            "brokerName": "broker-a",
+            "flushDiskType": "SYNC_FLUSH",
+            "namesrvAddr": "a:1;b:2",
+            "properties": "x=y",
+        }
+
+
+def test_settings_that_are_refused_or_can_not_be_read_are_an_error() -> None:
+    with answering(frame(1, remark="no permission")) as server, pytest.raises(MessagingError, match="no permission"):
+        broker_settings(server)
+    with answering(frame(0, b"\xff")) as server, pytest.raises(MessagingError, match="can't be read"):
+        broker_settings(server)
 
 
 @pytest.mark.parametrize(

@@ -29,6 +29,7 @@ from common.messaging.port import (
     Resolution,
 )
 from common.messaging.retries import RetryPolicy
+from common.messaging.rocketmq.broker_settings import LEVELS, check_brokers
 from common.messaging.rocketmq.native.consumer import Consumer
 from common.messaging.rocketmq.native.handler import MessageHandler
 from common.messaging.rocketmq.native.library import load
@@ -65,7 +66,8 @@ class NativeBroker(Broker):
     ) -> None:
         self._client = client
         self._options = options
-        self._topology = Topology(topic_prefix, next(iter(nameservers)))
+        self._nameserver = next(iter(nameservers))
+        self._topology = Topology(topic_prefix, self._nameserver)
         self._nameservers = ";".join(nameservers)
         self._instance = uuid4().hex[:12]  # unique, so that a second broker in this process has its own connections
         self._hops = Hops(clock, level_step)
@@ -134,6 +136,8 @@ class NativeBroker(Broker):
         with self._state:
             if self._closing.is_set():
                 raise BrokerUnavailable("the broker is closed")
+            topics = {topic for topic, _ in self._consumers} | set(self._checkers.topics)
+            check_brokers(self._nameserver, sorted(map(self._topology.full_topic, topics)), [LEVELS])
             self._started = True
             half_topics = [self._topology.full_topic(topic) for topic in self._checkers.topics]
             for topic in half_topics:

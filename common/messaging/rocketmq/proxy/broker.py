@@ -29,6 +29,7 @@ from common.messaging.port import (
     Resolution,
 )
 from common.messaging.retries import RetryPolicy
+from common.messaging.rocketmq.broker_settings import check_brokers, timer_rules
 from common.messaging.rocketmq.proxy.check_backs import CheckBackWorkers
 from common.messaging.rocketmq.proxy.client import ConsumerClient, ProducerClient, check, configuration, start
 from common.messaging.rocketmq.proxy.connection import Connection, ConnectionMonitor
@@ -138,6 +139,12 @@ class RocketmqBroker(Broker):
             _retry_at_start(connection.open)
             self._monitor.add(connection)
         self._has_started = True
+        topics = {topic for topic, _ in self._consumers} | set(self._checkers.topics)
+        check_brokers(
+            self._options.nameserver,
+            sorted(map(self._topology.full_topic, topics)),
+            timer_rules(self._options.longest_delay),
+        )
         for consumer in self._consumers.values():
             consumer.start()
 
