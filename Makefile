@@ -1,7 +1,7 @@
 # One verb each; `make` alone lists them. Each verb is a program of scripts/, which can be called by itself too.
 
 .DEFAULT_GOAL := help
-.PHONY: setup run demo test test-cluster lint types proto bench bench-cluster clean help
+.PHONY: setup run demo test test-cluster long lint types proto bench bench-cluster clean help
 .PHONY: cluster-install cluster-up cluster-status cluster-logs cluster-down
 
 # What is given goes to the programs by the environment, exactly as it was typed: text pasted into a recipe would be code,
@@ -25,6 +25,9 @@ test: setup ## lint, types and every test suite (SUITE="unit e2e" only those; AR
 
 test-cluster: setup ## the suites on MariaDB, Redis, RocketMQ and Consul, which it starts for itself (SUITE and ARGS as above)
 	@scripts/test-cluster $$SUITE -- $(ARGS)
+
+long: ## every suite, without engines and with them, the long tests whole (many rounds; takes long)
+	@REBACK_LONG=1 bash .ci/run
 
 cluster-install: setup ## install what the local cluster runs, by apt, Maven and Go, where it is missing
 	@.venv/bin/python -m scripts.cluster install

@@ -1,4 +1,4 @@
-"""Where tests run: on which engine a database is, in which world whole services are."""
+"""Where tests run: the engine of a database, the world of whole services; and how long the long tests are."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -6,7 +6,12 @@ from pathlib import Path
 import pytest
 
 from tests.support.databases import ENGINES, databases_on
+from tests.support.long_form import LONG
 from tests.support.worlds import FILE_BROKER_WORLDS, WORLDS, World, in_world
+
+
+def pytest_report_header() -> str:
+    return f"long tests: {'whole (REBACK_LONG=1)' if LONG else 'short (make long runs them whole)'}"
 
 
 @pytest.fixture(params=ENGINES)

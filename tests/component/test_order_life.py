@@ -5,7 +5,7 @@ of turn, questions of the broker, lost calls and connections, crashes, and rival
 a model of a few lines says whether the books can be so; in the end all comes to rest, and nothing may be missing.
 
     ORDER_LIFE_SEED=4711 pytest tests/component/test_order_life.py    the runs of that seed, which a failure prints
-    ORDER_LIFE_RUNS=5000 ORDER_LIFE_STEPS=50 pytest …                 a longer look
+    REBACK_LONG=1 pytest tests/component/test_order_life.py           many more and longer runs, as `make long` has them
 """
 
 import logging
@@ -28,9 +28,10 @@ from tests.component.order_life.without_rules import (
     TakesNoSaleForReturned,
     TakesZeroRowsForDead,
 )
+from tests.support.long_form import rounds
 
-RUNS: Final = int(os.environ.get("ORDER_LIFE_RUNS", "100"))
-STEPS: Final = int(os.environ.get("ORDER_LIFE_STEPS", "30"))
+RUNS: Final = rounds(short=100, long=5000)
+STEPS: Final = rounds(short=30, long=50)
 
 AS_USUAL: Final = settings(
     max_examples=RUNS,

@@ -1,9 +1,8 @@
 """RocketMQ's broker and proxy are killed with half messages and timeouts waiting, and are back after ten seconds.
 
-The sweeper is off: what is closed and given back here is so by messages alone. `BROKER_ROUNDS` says how often (2).
+The sweeper is off: what is closed and given back here is so by messages alone.
 """
 
-import os
 import shutil
 import time
 from pathlib import Path
@@ -22,12 +21,13 @@ from reback.order.v1 import order_pb2 as pb
 from scripts.cluster.cluster import Cluster
 from scripts.cluster.topics import make_topics
 from tests.support.clusters import BROKER, own_cluster
+from tests.support.long_form import rounds
 from tests.support.repeated_calls import until_done
 from tests.support.services import Services
 from tests.support.tables import let_orders_be_due, sale_states, states, unsettled
 from tests.support.waiting import wait_until
 
-ROUNDS: Final = int(os.environ.get("BROKER_ROUNDS", "2"))
+ROUNDS: Final = rounds(short=1, long=20)
 ORDERS: Final = 5  # of each kind, a round
 STOCK: Final = 100_000
 

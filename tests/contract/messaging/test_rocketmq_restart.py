@@ -16,13 +16,15 @@ from common.messaging.drivers import open_broker
 from common.messaging.port import Broker, BrokerUnavailable, Message, Resolution
 from tests.contract.messaging.harness import Database, Received
 from tests.contract.messaging.rocketmq_native_harness import native_url
+from tests.support.long_form import rounds
 from tests.support.rocketmq_server import RocketmqServer, rocketmq_server
 from tests.support.waiting import wait_until
 
-pytestmark = pytest.mark.timeout(600)
-
+ROUNDS = rounds(short=2, long=20)
 AWAY_S = 10.0
 BACK_WITHIN_S = 15.0
+
+pytestmark = pytest.mark.timeout(600 + 60 * ROUNDS)
 
 
 @pytest.fixture(scope="module")
@@ -172,12 +174,12 @@ def wait_for_more(stream: Stream) -> None:
     wait_until(lambda: len(stream.taken) > before + 20, "messages are taken", 60)
 
 
-def nothing_is_lost(server: RocketmqServer, site: Site, rounds: int) -> None:
+def nothing_is_lost(server: RocketmqServer, site: Site, times: int) -> None:
     broker = site.started()
-    chance = random.Random(rounds)
+    chance = random.Random(times)
     stream = Stream(broker, site.database)
     try:
-        for _ in range(rounds):
+        for _ in range(times):
             wait_for_more(stream)
             time.sleep(chance.uniform(0, 2))
             server.kill()
@@ -190,4 +192,4 @@ def nothing_is_lost(server: RocketmqServer, site: Site, rounds: int) -> None:
 
 
 def test_nothing_is_lost_when_it_is_killed_again_and_again(server: RocketmqServer, site: Site) -> None:
-    nothing_is_lost(server, site, rounds=3)
+    nothing_is_lost(server, site, ROUNDS)
