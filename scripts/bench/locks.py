@@ -24,7 +24,7 @@ from rich.table import Table
 
 from common.deadline import Deadline
 from common.lock.drivers import open_lock
-from scripts.lib.command_line import run
+from scripts.lib.command_line import WrongUsage, run
 
 Hold = Callable[[Sequence[str]], AbstractContextManager[Any]]
 """Holds keys for the length of a `with` block."""
@@ -154,6 +154,11 @@ def compare(
     seconds: Annotated[float, typer.Option(min=0.2, help="How long each lock is measured in a round.")] = 2.0,
 ) -> None:
     """Measure, and print one table for each measure."""
+    try:
+        with redis.Redis.from_url(url) as client:
+            client.ping()
+    except (ValueError, redis.RedisError) as error:
+        raise WrongUsage(f"--redis: {error}") from error
     for title, (measure, wanted) in _MEASURES.items():
         found: dict[str, list[_Figures]] = {name: [] for name in _LOCKS}
         for _ in range(rounds):

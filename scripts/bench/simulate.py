@@ -19,7 +19,8 @@ from rich.table import Table
 
 from scripts.bench.harness.figures import Axis, Plot, Point, Series, percentile
 from scripts.bench.parts.costs import CREATE, LOAD, SELL
-from scripts.bench.report.report import in_words, read
+from scripts.bench.report.report import in_words, read_existing
+from scripts.lib.command_line import WrongUsage, run
 
 PUBLISHED: Final = Path("docs") / "benchmarks"
 RATES: Final = (300.0, 1_000.0, 3_000.0, 10_000.0, 30_000.0, 100_000.0)
@@ -197,6 +198,8 @@ def read_costs(report: Mapping[str, Any]) -> Costs:
 
     def spent(call: str, program: str) -> float:
         name = f"{call}, {program}"
+        if name not in figures:
+            raise ValueError(f"the report's part costs has no `{name}`: measure it again")
         if figures[name] <= 0:
             raise ValueError(f"the report's part costs says that `{name}` costs nothing: measure it again")
         return figures[name] * _MICROSECOND
@@ -234,11 +237,11 @@ def simulate(
     publish: Annotated[bool, typer.Option(help=f"Draw the curve in {PUBLISHED}.")] = False,
 ) -> None:
     """Tell what 300 to 100,000 orders a second need."""
-    known = read(report)
     try:
+        known = read_existing(report)
         costs = read_costs(known)
     except ValueError as error:
-        raise typer.BadParameter(str(error), param_hint="--report") from error
+        raise WrongUsage(f"--report: {error}") from error
     deployment, console = Deployment(lines=lines, cores=cores), Console(highlight=False, width=150)
     machine_cores = known["parts"]["costs"]["machine"]["cores"]
     predicted, measured = one_machine(costs, machine_cores), read_measured(known)
@@ -291,6 +294,4 @@ def _draw(plots: Sequence[Plot], machine: Mapping[str, Any]) -> None:
 
 
 if __name__ == "__main__":
-    app = typer.Typer(pretty_exceptions_enable=False)
-    app.command()(simulate)
-    app()
+    run(simulate)

@@ -1,17 +1,19 @@
 """Draws a report's plots from its JSON alone: `python -m scripts.bench.report.plots docs/benchmarks/cluster.json`."""
 
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from textwrap import fill
-from typing import Any, Final
+from typing import Annotated, Any, Final
 
 import matplotlib as mpl
+import typer
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
-from scripts.bench.report.report import in_words, read
+from scripts.bench.report.report import in_words, read_existing
+from scripts.lib.command_line import WrongUsage, run
 
 _COLOURS: Final = ("#1f5a94", "#c8702a", "#3d8a55", "#8a4f9e", "#a33b3b", "#6b6b6b", "#2a9a9a", "#b59a2c")
 _WRONG: Final = "#c9a0a0"
@@ -201,14 +203,19 @@ def _date(part: Mapping[str, Any]) -> str:
     return str(part["machine"]["time"]).partition("T")[0]
 
 
-def main(arguments: Sequence[str]) -> None:
-    """Draw the plots of these reports anew, each into a folder beside it that is called like it."""
-    for argument in arguments:
-        file = Path(argument)
-        for names in draw_all(read(file), file.with_suffix("")).values():
+def draw_reports(
+    reports: Annotated[list[Path], typer.Argument(metavar="REPORT...", help="The JSON of a run.")],
+) -> None:
+    """Draw the plots of these reports again, each into a folder beside the report with the same name."""
+    try:
+        known = {file: read_existing(file) for file in reports}
+    except ValueError as error:
+        raise WrongUsage(str(error)) from error
+    for file, report in known.items():
+        for names in draw_all(report, file.with_suffix("")).values():
             for name in names:
                 sys.stdout.write(f"{file.parent / name}\n")
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    run(draw_reports)

@@ -127,6 +127,25 @@ def read(path: Path) -> dict[str, Any]:
     return report
 
 
+def read_existing(path: Path) -> dict[str, Any]:
+    """A report that has to be there.
+
+    Raises:
+        ValueError: There is none; the text names the file.
+    """
+    try:
+        report = json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ValueError(f"{path}: {error.strerror}") from error
+    except ValueError as error:
+        raise ValueError(f"{path}: not JSON: {error}") from error
+    parts = report.get("parts") if isinstance(report, dict) else None
+    if not isinstance(parts, dict) or not all(isinstance(part, dict) and "plots" in part for part in parts.values()):
+        raise ValueError(f"{path}: not a report of the benchmark")
+    found: dict[str, Any] = report
+    return found
+
+
 def write(path: Path, report: Mapping[str, Any]) -> None:
     """Write a report, whole or not at all: who is killed meanwhile leaves the one that was there."""
     path.parent.mkdir(parents=True, exist_ok=True)

@@ -4,11 +4,12 @@ What to serve is said by `STRATEGY_…` variables, as Reback's services are told
 """
 
 from collections import Counter
-from typing import Final
+from typing import Annotated, Final
 
 import grpc
 import peewee
 import redis
+from pydantic import AfterValidator, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from common.database import Database
@@ -23,8 +24,15 @@ from reback.inventory.v1 import inventory_pb2 as pb
 from reback.inventory.v1 import inventory_pb2_grpc
 from scripts.bench.strategies.choice import CHOICES
 from scripts.bench.strategies.strategy import Strategy
+from scripts.lib.command_line import WrongUsage, run
 
 _MORE_CONNECTIONS: Final = 16  # than threads, as Reback's inventory has
+
+
+def _known(name: str) -> str:
+    if name not in CHOICES:
+        raise ValueError(f"{name!r} is none of {', '.join(CHOICES)}")
+    return name
 
 
 class Settings(BaseSettings):
@@ -39,7 +47,7 @@ class Settings(BaseSettings):
 
     model_config = SettingsConfigDict(env_prefix="STRATEGY_")
 
-    name: str
+    name: Annotated[str, AfterValidator(_known)]
     database_url: str
     redis_url: str
     prefix: str = "ways:"
@@ -96,12 +104,21 @@ class StrategyService:
 
 
 def main() -> None:
+    """Serve one strategy of selling until a signal ends it.
+
+    Variables say what: STRATEGY_NAME, STRATEGY_DATABASE_URL, STRATEGY_REDIS_URL; STRATEGY_PREFIX, STRATEGY_CPU,
+    STRATEGY_LISTEN and STRATEGY_THREADS have defaults.
+    """
     set_up_logs("strategy")
     stop_signal = StopSignal()
-    settings = Settings()  # type: ignore[call-arg]  # the environment gives them
+    try:
+        settings = Settings()  # type: ignore[call-arg]  # the environment gives them
+    except ValidationError as error:
+        wrong = "; ".join(f"STRATEGY_{each['loc'][0]}".upper() + f": {each['msg']}" for each in error.errors())
+        raise WrongUsage(wrong) from error
     keep_to_one_cpu(settings.cpu, settings.listen)
     serve("strategy", "STRATEGY_LISTEN", StrategyService(settings), stop_signal)
 
 
 if __name__ == "__main__":
-    main()
+    run(main)

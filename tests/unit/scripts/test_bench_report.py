@@ -14,7 +14,7 @@ from scripts.bench.harness.figures import Axis, Figure, Load, Plot, Point, Serie
 from scripts.bench.harness.options import Options
 from scripts.bench.harness.testbed import Results
 from scripts.bench.report.output import Output
-from scripts.bench.report.plots import draw, main
+from scripts.bench.report.plots import draw, draw_reports
 from scripts.bench.report.report import in_words, machine, merged, of_part, read, write
 from scripts.bench.report.table import console_tables, figure_rows, load_rows, markdown, missed, rounded
 
@@ -210,7 +210,7 @@ def test_a_report_of_another_world_is_left_alone() -> None:
 def test_every_plot_is_drawn_from_the_json_alone(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     file = tmp_path / "cluster.json"
     write(file, {"world": "cluster", "parts": {"stock": part(LINES, BARS, SHARES)}})
-    main([str(file)])
+    draw_reports([file])
     names = ("throughput", "ways", "latency")
     assert capsys.readouterr().out.split() == [str(tmp_path / "cluster" / f"{name}.svg") for name in names]
     for name in names:
