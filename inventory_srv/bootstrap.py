@@ -77,7 +77,12 @@ class InventoryService:
         return advertised_address(self.address, self._advertise)
 
     def start(self) -> None:
-        """Bring the tables up to date, serve, listen to the broker, tell the registry."""
+        """Check the engines, bring the tables up to date, serve, listen to the broker, tell the registry.
+
+        Raises:
+            UnusableEngine: An engine or a file would break what the service promises.
+        """
+        self._lock.check_engine()
         self.database.migrate(MIGRATIONS)
         self.writer.start()
         self._server.start()

@@ -63,7 +63,12 @@ class Database:
 
         Returns:
             The names of those that this call applied.
+
+        Raises:
+            UnusableEngine: The file, or the server's configuration, would break what the service promises.
+            DatabaseUnavailable: The database can't be reached.
         """
+        self._driver.prepare()
         with self.reading():
             applied = self._driver.migrate(Runner(self.engine, str(directory)))
         if self._clock is not None:

@@ -11,9 +11,13 @@ import peewee
 from playhouse.migrations import Runner
 
 from common.database.errors import CommitUnknown
+from common.errors import UnusableEngine
 
 ENGINES_ERRORS: Final = (peewee.DatabaseError, peewee.InterfaceError, OSError)
 """What engines raise."""
+
+SETTING: Final = "DATABASE_URL"
+"""The setting that names a database, without its prefix."""
 
 FinalStatement = tuple[str, Sequence[Any], int | None]
 """A statement, its values, and how many rows it has to find; None: any number."""
@@ -46,6 +50,13 @@ class Driver(ABC):
     for_update: str
     prepares: bool
     keeps_time: bool
+
+    def prepare(self) -> None:  # noqa: B027 a server has nothing to prepare
+        """Make ready what has to be there before the first connection.
+
+        Raises:
+            UnusableEngine: It can't be.
+        """
 
     @abstractmethod
     def turn(self) -> AbstractContextManager[None]:
@@ -120,3 +131,15 @@ class Driver(ABC):
     @abstractmethod
     def time(self) -> datetime:
         """The engine's own time, aware, in UTC."""
+
+
+def refuse_foreign(runner: Runner, place: str) -> None:
+    """Refuse a database that has migrations, but none that this program knows.
+
+    Raises:
+        UnusableEngine: It is another service's.
+    """
+    applied = [migration for migration in runner.status() if migration.applied]
+    if applied and all(migration.path is None for migration in applied):
+        fault = f"{place} is another service's: it has migration {applied[0].name!r}; name another database"
+        raise UnusableEngine(SETTING, [fault])

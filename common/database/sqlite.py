@@ -14,7 +14,8 @@ from playhouse.pool import PooledSqliteDatabase
 from tenacity import Retrying, retry_if_exception, stop_after_delay, wait_random
 
 from common.database.errors import Contended, Overtaken
-from common.database.port import Driver, FinalStatement, Trouble
+from common.database.port import SETTING, Driver, FinalStatement, Trouble, refuse_foreign
+from common.sqlite_file import prepare_file
 
 _LONGEST_PAUSE_S: Final = 0.05  # of who waits to put the file in WAL mode
 
@@ -33,10 +34,14 @@ class SqliteDriver(Driver):
     keeps_time = False
 
     def __init__(self, url: str, connections: int, busy_timeout: float) -> None:
-        self.engine = _open(url, connections, busy_timeout)
+        self._path = _path_of(url)
+        self.engine = _open(self._path, connections, busy_timeout)
         self._busy_timeout = busy_timeout
         # One writer of a file at a time, in the order of coming: SQLite's own busy handler is unfair among threads.
         self._writer = threading.Lock()
+
+    def prepare(self) -> None:
+        prepare_file(self._path, SETTING, "schema_migration")
 
     @contextmanager
     def turn(self) -> Iterator[None]:
@@ -84,6 +89,7 @@ class SqliteDriver(Driver):
     def migrate(self, runner: Runner) -> list[str]:
         self._log_ahead()
         with self.engine.atomic("IMMEDIATE"):
+            refuse_foreign(runner, str(self._path))
             applied: list[str] = runner.up()
             return applied
 
@@ -101,12 +107,14 @@ class SqliteDriver(Driver):
         repeating(self.engine.execute_sql, "PRAGMA journal_mode = wal")
 
 
-def _open(url: str, connections: int, busy_timeout: float) -> PooledSqliteDatabase:
+def _path_of(url: str) -> Path:
     parts = urlsplit(url)
     if parts.netloc or parts.path in ("", "/"):
         raise ValueError("a SQLite URL has three slashes before a relative path and four before an absolute one")
-    path = Path(parts.path[1:])
-    path.parent.mkdir(parents=True, exist_ok=True)
+    return Path(parts.path[1:])
+
+
+def _open(path: Path, connections: int, busy_timeout: float) -> PooledSqliteDatabase:
     return PooledSqliteDatabase(
         str(path),
         max_connections=connections,

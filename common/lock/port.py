@@ -47,6 +47,13 @@ class HeldLock(ABC):
 class Lock(ABC):
     """Acquires many keys at once, all or nothing."""
 
+    def check_engine(self) -> None:  # noqa: B027 a lock without an engine has nothing to check
+        """Check the settings of the lock's engine; one that can't be reached now is not checked.
+
+        Raises:
+            UnusableEngine: Locks would not hold in it.
+        """
+
     @abstractmethod
     def acquire(
         self,

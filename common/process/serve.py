@@ -4,7 +4,7 @@ import gc
 import sys
 from typing import Final, Protocol
 
-from common.errors import Unavailable
+from common.errors import Unavailable, UnusableEngine
 from common.metrics import MetricsServer
 from common.process.stop_signal import StopSignal
 from common.rpc.server import CannotListen
@@ -60,6 +60,10 @@ def serve(
         stop_signal.wait()
     except CannotListen as error:
         sys.stderr.write(f"{listen_variable}={asked!r}: {error}\n")
+        sys.exit(_WRONG_SETTINGS)
+    except UnusableEngine as error:
+        prefix = listen_variable.removesuffix("LISTEN")
+        sys.stderr.write("".join(f"{prefix}{error.setting}: {line}\n" for line in error.lines))
         sys.exit(_WRONG_SETTINGS)
     except Unavailable as error:
         sys.stderr.write(f"{program} can't start: {error} ({error.__cause__})\n")

@@ -73,11 +73,11 @@ class MariadbServer(ServerProcess):
 
 
 @contextmanager
-def mariadb_server() -> Iterator[MariadbServer]:
+def mariadb_server(*options: str) -> Iterator[MariadbServer]:
     """A started server, killed and gone at the end."""
     folder = Path(tempfile.mkdtemp(prefix="reback-"))  # short: a socket's path has a limit
     try:
-        server = MariadbServer(folder)
+        server = MariadbServer(folder, *options)
         try:
             server.start()
             yield server

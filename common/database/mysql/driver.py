@@ -20,8 +20,9 @@ from common.database.errors import CommitUnknown, Overtaken
 from common.database.mysql.errors import error_number, explanation, is_answer, trouble_of
 from common.database.mysql.migrations import migrating, resumable
 from common.database.mysql.pool import MysqlPool
+from common.database.mysql.server_settings import check_settings
 from common.database.mysql.url import MysqlUrl
-from common.database.port import ENGINES_ERRORS, Driver, FinalStatement, Trouble
+from common.database.port import ENGINES_ERRORS, Driver, FinalStatement, Trouble, refuse_foreign
 
 _SNAPSHOT: Final = (
     "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ",
@@ -124,7 +125,9 @@ class MysqlDriver(Driver):
 
     def migrate(self, runner: Runner) -> list[str]:
         applied: list[str] = []
+        check_settings(self.engine, self._url)
         with migrating(self.engine, self._url.name):
+            refuse_foreign(runner, f"{self._url.name} at {self._url.place}")
             for migration in runner.status():
                 if migration.path is not None and not migration.applied:
                     with resumable(self.engine, migration.name):

@@ -30,6 +30,7 @@ from common.lock.redis.listener import RedisConnections
 from common.lock.redis.scripts import ACQUIRE, RELEASE, RENEW, SWAP
 from common.metrics import LOCK_LOST, LOCK_WAIT
 from common.redis.pool import RedisDown
+from common.redis.server_settings import check_for_locks
 from common.redis.url import RedisUrl
 
 _ALIVE_S: Final = 3.0
@@ -48,6 +49,7 @@ class RedisLock(Lock):
     """
 
     def __init__(self, url: RedisUrl) -> None:
+        self._url = url
         self._prefix = url.prefix
         self._expiry = url.expiry.total_seconds()
         self._alive = min(_ALIVE_S, self._expiry)
@@ -67,6 +69,9 @@ class RedisLock(Lock):
             changed=self._wake_all,
             without_it="its locks can't be acquired",
         )
+
+    def check_engine(self) -> None:
+        check_for_locks(self._redis, self._url, "LOCK_URL")
 
     def acquire(
         self,

@@ -34,6 +34,7 @@ from common.messaging.port import (
     Resolution,
 )
 from common.messaging.retries import GiveUp, Handled, RetryAfter, RetryPolicy
+from common.sqlite_file import prepare_file
 
 log = structlog.get_logger(__name__)
 
@@ -139,6 +140,7 @@ class EmbeddedBroker(Broker):
     def start(self) -> None:
         if self._watcher is not None:
             raise RuntimeError("started already")
+        prepare_file(self._path, "BROKER_URL", "entries")
         queues = [self._writer.write(Store.join, (each.topic, each.consumers, self._now())) for each in self._consumers]
         self._watcher = Watcher(
             path=self._path,
