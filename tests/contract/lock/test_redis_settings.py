@@ -8,7 +8,8 @@ import pytest
 from common.errors import UnusableEngine
 from common.lock.drivers import open_lock
 from common.redis.server_settings import lock_faults
-from tests.support.redis_server import free_port, redis_server
+from tests.support.ports import free_port
+from tests.support.redis_server import redis_server
 
 
 def test_a_redis_that_may_evict_locks_is_refused_and_one_without_a_limit_is_fine(tmp_path: Path) -> None:
