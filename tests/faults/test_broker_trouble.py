@@ -1,4 +1,4 @@
-"""A broker whose disk is lost, that gives up asking, and that asks about what is resolved already."""
+"""A broker whose disk is lost, that gives half messages up, and that rechecks resolved ones."""
 
 from collections.abc import Iterator
 from typing import Final
@@ -20,14 +20,14 @@ from tests.support.waiting import wait_until
 from tests.support.worlds import SHORT_BROKER, World
 
 ALL: Final = 10
-ASKS_AGAIN: Final = f"{SHORT_BROKER}&ask_again=1"
+RECHECKS: Final = f"{SHORT_BROKER}&ask_again=1"
 COMMIT, ROLLBACK, UNKNOWN = Resolution.COMMIT, Resolution.ROLLBACK, Resolution.UNKNOWN
 
 
 @pytest.fixture
-def asking_again(timed_world: World) -> Iterator[Stage]:
-    """With a broker that asks once more about half messages that are resolved, as RocketMQ does."""
-    with stage(timed_world.folder, ASKS_AGAIN) as made:
+def rechecking(timed_world: World) -> Iterator[Stage]:
+    """With a broker that rechecks resolved half messages, as RocketMQ does."""
+    with stage(timed_world.folder, RECHECKS) as made:
         yield made
 
 
@@ -43,10 +43,10 @@ def cancel(at: Stage, order: pb.Order) -> pb.Order:
     return at.shop.order.CancelOrder(pb.CancelOrderRequest(user_id=order.user_id, order_sn=order.order_sn))
 
 
-def asked_again(at: Stage, order: pb.Order, cause: Cause, said: list[Resolution]) -> None:
+def recheck_said(at: Stage, order: pb.Order, cause: Cause, said: list[Resolution]) -> None:
     """Let the broker ask again; `said` is what it has heard after that, in all."""
     at.pass_time(CHECK_AFTER)
-    wait_until(lambda: at.broker.said(order.order_sn, cause) == said, "asked again")
+    wait_until(lambda: at.broker.said(order.order_sn, cause) == said, "a recheck")
     wait_until(lambda: not messages(at.folder, ORDER_REBACK, at.clock.now()), "every reback handled")
 
 
@@ -56,53 +56,53 @@ def rebacks(at: Stage, order: pb.Order) -> int:
     return sum(movement.kind == stock_pb.MOVEMENT_KIND_REBACK for movement in movements)
 
 
-# A broker that asks again
+# A broker that rechecks
 
 
-def test_asked_again_about_a_live_order_nothing_is_given_back(asking_again: Stage) -> None:
-    order = unpaid(asking_again)
-    asked_again(asking_again, order, Cause.CREATE, [ROLLBACK, ROLLBACK])
-    asking_again.settle()
-    assert (asking_again.shop.get(order).state, rebacks(asking_again, order)) == (pb.ORDER_STATE_UNPAID, 0)
+def test_recheck_of_a_live_order_gives_nothing_back(rechecking: Stage) -> None:
+    order = unpaid(rechecking)
+    recheck_said(rechecking, order, Cause.CREATE, [ROLLBACK, ROLLBACK])
+    rechecking.settle()
+    assert (rechecking.shop.get(order).state, rebacks(rechecking, order)) == (pb.ORDER_STATE_UNPAID, 0)
 
 
-def test_asked_again_about_a_cancel_that_lost_to_a_payment_the_order_stays_paid(asking_again: Stage) -> None:
-    order, cancelling = unpaid(asking_again), asking_again.holds.at("close_half_sent")
-    cancelled = asking_again.calling(lambda: cancel(asking_again, order))
+def test_recheck_of_a_cancel_that_lost_to_a_payment_leaves_the_order_paid(rechecking: Stage) -> None:
+    order, cancelling = unpaid(rechecking), rechecking.holds.at("close_half_sent")
+    cancelled = rechecking.calling(lambda: cancel(rechecking, order))
     cancelling.wait()
-    asking_again.shop.pay(order)
+    rechecking.shop.pay(order)
     cancelling.release()
     assert reason_of(cancelled) == "ORDER_PAID"
-    asked_again(asking_again, order, Cause.CLOSE, [ROLLBACK, ROLLBACK])
-    asking_again.settle()
-    assert (asking_again.shop.get(order).state, rebacks(asking_again, order)) == (pb.ORDER_STATE_PAID, 0)
+    recheck_said(rechecking, order, Cause.CLOSE, [ROLLBACK, ROLLBACK])
+    rechecking.settle()
+    assert (rechecking.shop.get(order).state, rebacks(rechecking, order)) == (pb.ORDER_STATE_PAID, 0)
 
 
-def test_asked_again_about_a_closed_order_its_stock_comes_back_once(asking_again: Stage) -> None:
-    order = unpaid(asking_again)
-    cancel(asking_again, order)
-    asked_again(asking_again, order, Cause.CLOSE, [COMMIT, COMMIT])
-    asking_again.settle()
-    assert rebacks(asking_again, order) == 1
+def test_recheck_of_a_closed_order_gives_its_stock_back_once(rechecking: Stage) -> None:
+    order = unpaid(rechecking)
+    cancel(rechecking, order)
+    recheck_said(rechecking, order, Cause.CLOSE, [COMMIT, COMMIT])
+    rechecking.settle()
+    assert rebacks(rechecking, order) == 1
 
 
-def test_create_of_an_order_that_is_closed_by_then_commits_when_asked_again_and_harms_nobody(
-    asking_again: Stage,
+def test_create_of_an_order_that_is_closed_by_then_commits_at_the_recheck_and_harms_nobody(
+    rechecking: Stage,
 ) -> None:
-    order = unpaid(asking_again)
-    cancel(asking_again, order)
-    asked_again(asking_again, order, Cause.CREATE, [ROLLBACK, COMMIT])
-    asking_again.settle()
-    assert rebacks(asking_again, order) == 1
+    order = unpaid(rechecking)
+    cancel(rechecking, order)
+    recheck_said(rechecking, order, Cause.CREATE, [ROLLBACK, COMMIT])
+    rechecking.settle()
+    assert rebacks(rechecking, order) == 1
 
 
-def test_asked_again_about_a_refused_create_nothing_is_given_back(asking_again: Stage) -> None:
-    user, sku = asking_again.shop.new_user(), asking_again.shop.new_sku(ALL)
-    assert reason_of(asking_again.calling(lambda: asking_again.shop.create(user, {sku: ALL + 1}))) == "NO_STOCK"
-    (order,) = asking_again.shop.orders_of(user)
-    asked_again(asking_again, order, Cause.CREATE, [ROLLBACK, COMMIT])  # dead for good: a tombstone, no stock
-    asking_again.settle()
-    assert asking_again.shop.available(sku) == ALL
+def test_recheck_of_a_refused_create_gives_nothing_back(rechecking: Stage) -> None:
+    user, sku = rechecking.shop.new_user(), rechecking.shop.new_sku(ALL)
+    assert reason_of(rechecking.calling(lambda: rechecking.shop.create(user, {sku: ALL + 1}))) == "NO_STOCK"
+    (order,) = rechecking.shop.orders_of(user)
+    recheck_said(rechecking, order, Cause.CREATE, [ROLLBACK, COMMIT])  # dead for good: a tombstone, no stock
+    rechecking.settle()
+    assert rechecking.shop.available(sku) == ALL
 
 
 # A broker that gives up

@@ -49,7 +49,7 @@ pytestmark = pytest.mark.timeout(300 + 120 * ROUNDS)
 
 
 @pytest.mark.alone
-def test_half_messages_are_asked_about_and_timeouts_handled_soon_after_the_broker_is_back(
+def test_check_backs_come_and_timeouts_are_handled_soon_after_the_broker_is_back(
     tmp_path: Path,
 ) -> None:
     with own_cluster(tmp_path, SETTINGS) as (cluster, shop):

@@ -16,7 +16,7 @@ from tests.support.engines import ROCKETMQ_NAMESERVER, ROCKETMQ_URL
 collect_ignore_glob = [] if ROCKETMQ_URL else ["test_rocketmq_*.py"]
 
 DRIVERS = [
-    *("embedded", "embedded asking again"),
+    *("embedded", "embedded, rechecking"),
     *(["rocketmq"] if ROCKETMQ_URL and ROCKETMQ_NAMESERVER else []),
     *(["rocketmq-native"] if ROCKETMQ_NAMESERVER else []),
 ]
@@ -27,7 +27,7 @@ def _harness(driver: str, prefix: str, folder: Path) -> Harness:
         return RocketmqHarness(prefix, proxy=ROCKETMQ_URL, nameserver=ROCKETMQ_NAMESERVER)
     if driver == "rocketmq-native":
         return NativeHarness(prefix, nameserver=ROCKETMQ_NAMESERVER)
-    return EmbeddedHarness(prefix, folder=folder, asks_again=driver == "embedded asking again")
+    return EmbeddedHarness(prefix, folder=folder, rechecks=driver == "embedded, rechecking")
 
 
 @pytest.fixture(params=DRIVERS)

@@ -75,18 +75,18 @@ class Database:
 
     def __init__(self) -> None:
         self._rows: dict[str, Resolution] = {}
-        self.asked: list[str] = []
+        self.check_backs: list[str] = []
 
     def decide(self, key: str, resolution: Resolution) -> Resolution:
         self._rows[key] = resolution
         return resolution
 
     def check(self, message: Message) -> Resolution:
-        self.asked.append(message.key)
+        self.check_backs.append(message.key)
         return self._rows.get(message.key, Resolution.UNKNOWN)
 
-    def wait_for_question(self, key: str, times: int = 1) -> None:
-        wait_until(lambda: self.asked.count(key) >= times, f"{times} questions about {key}")
+    def wait_for_check_back(self, key: str, times: int = 1) -> None:
+        wait_until(lambda: self.check_backs.count(key) >= times, f"{times} check-backs of {key}")
 
 
 class Worker:
@@ -165,7 +165,7 @@ class Harness(ABC):
 
     Attributes:
         prefix: The topic prefix of this test's environment.
-        asks_again: Whether the driver asks about half messages that are resolved already.
+        rechecks: Whether the driver sends check-backs for half messages that are resolved already.
         tries: After how many a message is a dead letter.
         retry_pauses: The least pause after the first, second, … failed try, in seconds.
         handlers: How many messages one subscription handles at once.
@@ -175,7 +175,7 @@ class Harness(ABC):
     """
 
     prefix: str
-    asks_again: bool = False
+    rechecks: bool = False
     tries: int = 3
     retry_pauses: tuple[float, ...] = ()
     handlers: int = 8
@@ -245,7 +245,7 @@ class EmbeddedHarness(Harness):
     def url(self) -> str:
         return (
             f"embedded:///{self.folder}/broker.db?check_after=0.3&check_every=0.2&lease={self.take_over_after}"
-            f"&tries={self.tries}&retry_after=0.05&ask_again={int(self.asks_again)}"
+            f"&tries={self.tries}&retry_after=0.05&ask_again={int(self.rechecks)}"
         )
 
     def restart(self) -> None:

@@ -40,7 +40,7 @@ def test_delay_follows_the_clock_port(open_broker: Open) -> None:
     received.wait_for("in two days")
 
 
-def test_longest_delay_there_is_can_be_asked_for(open_broker: Open) -> None:
+def test_longest_possible_delay_is_accepted(open_broker: Open) -> None:
     open_broker().publish_later(Message("topic", "never", b""), timedelta.max)
 
 
@@ -99,7 +99,7 @@ def test_lease_is_renewed_while_the_handler_runs(open_broker: Open) -> None:
     assert received.keys["order-1"] + idle.keys["order-1"] == 1
 
 
-def test_what_was_taken_but_not_begun_is_given_back_at_once_and_no_try_is_counted(file: Path) -> None:
+def test_entry_that_was_leased_but_not_begun_is_released_at_once_and_no_attempt_counts(file: Path) -> None:
     writer, begun = Writer(file, busy_timeout=5), list[LeasedEntry]()
     queue = writer.write(Store.join, ("topic", "order", 0))
     writer.write(Store.publish, ("topic", "order-1", b"", 0, True))
@@ -132,30 +132,30 @@ def test_what_was_taken_but_not_begun_is_given_back_at_once_and_no_try_is_counte
     assert rows(file, "SELECT attempt, leased_until, token FROM entries") == [(0, 0, 0)]
 
 
-def test_half_message_is_asked_about_after_six_seconds_and_then_every_five(open_broker: Open) -> None:
+def test_check_backs_come_after_six_seconds_and_then_every_five(open_broker: Open) -> None:
     clock, database = ManualClock(), Database()
     broker = open_broker(clock)
     broker.answer_check_backs("topic", database.check)
     broker.start()
     broker.in_transaction(Message("topic", "order-1", b""), lambda: Resolution.UNKNOWN)
 
-    def asked_so_often(times: int) -> bool:
-        return len(database.asked) >= times
+    def came_so_often(times: int) -> bool:
+        return len(database.check_backs) >= times
 
-    for seconds, questions in ((5.9, 0), (0.1, 1), (4.9, 1), (0.1, 2), (5, 3)):
+    for seconds, check_backs in ((5.9, 0), (0.1, 1), (4.9, 1), (0.1, 2), (5, 3)):
         wait_until(lambda: broker._consumers[0].free == 4, "the last answer")
         clock.advance(timedelta(seconds=seconds))
         broker.publish(Message("other", "so that the broker looks", b""))
-        wait_until(partial(asked_so_often, questions), f"{questions} questions")
-        assert len(database.asked) == questions
+        wait_until(partial(came_so_often, check_backs), f"{check_backs} check-backs")
+        assert len(database.check_backs) == check_backs
 
 
 def test_checker_that_returns_nothing_drops_no_message(open_broker: Open) -> None:
-    asked: list[str] = []
+    check_backs: list[str] = []
 
     def check(message: Message) -> Resolution:
-        asked.append(message.key)
-        return Resolution.COMMIT if len(asked) > 2 else None  # type: ignore[return-value] # the mistake
+        check_backs.append(message.key)
+        return Resolution.COMMIT if len(check_backs) > 2 else None  # type: ignore[return-value] # the mistake
 
     received = Received()
     broker = open_broker(check_after=0, check_every=0)

@@ -87,7 +87,7 @@ def test_commit_that_comes_after_a_check_backs_rollback_is_obeyed(file: Path, op
     sender.start()
     wait_until(lambda: file.exists() and entries(file) != [], "a half message")
     clock.advance(timedelta(seconds=6))
-    database.wait_for_question("order-1")
+    database.wait_for_check_back("order-1")
     wait_until(lambda: entries(file) == [("%settled", "order-1")], "a half message that is kept")
     decided.set()
     sender.join()
@@ -126,7 +126,7 @@ def test_half_message_given_up_after_check_max_rounds_can_be_replayed(open_broke
     broker.in_transaction(Message("topic", "order-1", b""), lambda: Resolution.UNKNOWN)
 
     wait_until(lambda: len(broker.dead_letters("topic", "%check-back")) == 1, "a dead letter")
-    assert database.asked == ["order-1"] * 3
+    assert database.check_backs == ["order-1"] * 3
     (letter,) = broker.dead_letters("topic", "%check-back")
     assert (letter.attempts, letter.message.key) == (3, "order-1")
     database.decide("order-1", Resolution.COMMIT)
@@ -187,7 +187,7 @@ def test_file_of_another_version_is_refused(file: Path, open_broker: Open) -> No
         open_broker().publish(Message("topic", "order-1", b""))
 
 
-def test_folder_that_cannot_be_made_is_told(tmp_path: Path) -> None:
+def test_folder_that_cannot_be_created_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "a file").touch()
     path, options = parse_url(f"embedded:///{tmp_path}/a file/broker.db")
     broker = EmbeddedBroker(path, options, topic_prefix="", clock=SystemClock())
@@ -228,7 +228,7 @@ def test_no_query_reads_all_entries(file: Path, open_broker: Open, query: str) -
     assert not [step for step in plan if step.startswith(("SCAN entries", "SCAN half", "USE TEMP B-TREE"))]
 
 
-def test_asking_again_delivers_a_committed_message_twice_and_asks_no_third_time(file: Path, open_broker: Open) -> None:
+def test_recheck_delivers_a_committed_message_twice_and_comes_only_once(file: Path, open_broker: Open) -> None:
     broker, received, database = open_broker(ask_again=1, check_after=0.1), Received(), Database()
     broker.subscribe("topic", "inventory", received)
     broker.answer_check_backs("topic", database.check)
@@ -238,7 +238,7 @@ def test_asking_again_delivers_a_committed_message_twice_and_asks_no_third_time(
 
     received.wait_for("order-1", times=2)
     wait_until(lambda: entries(file) == [], "an empty table")
-    assert database.asked == ["order-1"]
+    assert database.check_backs == ["order-1"]
 
 
 def test_asking_again_finds_out_a_checker_that_contradicts_its_sender(open_broker: Open) -> None:

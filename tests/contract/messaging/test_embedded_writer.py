@@ -102,7 +102,9 @@ def test_file_locked_for_too_long_is_unavailable_and_then_comes_back(file: Path,
     assert rows(file, "SELECT key FROM entries ORDER BY key") == [("first",), ("second",)]
 
 
-def test_resolution_that_cannot_be_written_is_no_error_and_is_asked_for(file: Path, open_broker: Open) -> None:
+def test_resolution_that_cannot_be_written_is_no_error_and_a_check_back_asks_for_it(
+    file: Path, open_broker: Open
+) -> None:
     broker, received = open_broker(busy_timeout=0.1, check_after=0.3), Received()
     broker.subscribe("topic", "inventory", received)
     broker.answer_check_backs("topic", lambda _: Resolution.COMMIT)

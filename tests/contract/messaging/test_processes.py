@@ -57,7 +57,7 @@ def test_consumer_that_lost_its_message_does_not_harm_the_next_one(harness: Harn
     assert [delivery.attempt for delivery in received.deliveries] == [again, again + 1]
 
 
-def test_half_message_of_a_sender_killed_before_its_answer_is_asked_about_elsewhere(harness: Harness) -> None:
+def test_check_back_of_a_sender_killed_before_its_resolution_is_answered_elsewhere(harness: Harness) -> None:
     topic, received, database = harness.transaction_topic(), Received(), Database()
     victim = harness.worker("half", topic, "order-1")
     victim.wait_for("half sent")
@@ -67,7 +67,7 @@ def test_half_message_of_a_sender_killed_before_its_answer_is_asked_about_elsewh
     harness.started(handlers={(topic, "inventory"): received}, checkers={topic: database.check})
 
     received.wait_for("order-1")
-    assert "order-1" in database.asked
+    assert "order-1" in database.check_backs
 
 
 def test_nothing_is_lost_while_processes_are_killed_at_any_point(harness: Harness) -> None:

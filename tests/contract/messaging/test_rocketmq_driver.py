@@ -57,7 +57,7 @@ def test_a_topic_of_the_wrong_type_stops_the_start_and_is_named(harness: Rocketm
         broker.start()
 
 
-def test_a_topic_that_takes_no_delayed_messages_is_not_listened_to(harness: RocketmqHarness) -> None:
+def test_a_topic_that_accepts_no_delayed_messages_stops_the_start(harness: RocketmqHarness) -> None:
     Topics(harness.nameserver).make(f"{harness.prefix}plain", "NORMAL")
     broker = opened(harness)
     broker.subscribe("plain", "order", Received())

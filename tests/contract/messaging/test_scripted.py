@@ -1,7 +1,7 @@
 """The scripted broker of the order-life test passes the suite, once somebody lets it deliver and ask.
 
 It lives in one process's memory, so what is about other processes is left out: `test_processes.py`, and that any
-process that can answer is asked.
+process with a checker gets check-backs.
 """
 
 import time
@@ -24,7 +24,7 @@ from tests.contract.messaging.test_retries import *  # noqa: F403
 from tests.contract.messaging.test_transactions import *  # noqa: F403
 from tests.support.scripted_broker import Engine, Half, ScriptedBroker
 
-del test_any_process_that_can_answer_is_asked  # noqa: F821 - came with the last of them
+del test_any_process_with_a_checker_gets_check_backs  # noqa: F821 - came with the last of them
 
 _CHECK_AFTER_S = 0.3
 _CHECK_EVERY_S = 0.2
@@ -37,14 +37,14 @@ class Postman:
     Args:
         engine: On the system's clock.
         at_once: How many messages a subscription handles at once.
-        asks_again: Whether it also asks once about each half message that is resolved.
+        rechecks: Whether it also sends one check-back for each resolved half message.
     """
 
-    def __init__(self, engine: Engine, at_once: int, *, asks_again: bool) -> None:
+    def __init__(self, engine: Engine, at_once: int, *, rechecks: bool) -> None:
         self._engine = engine
         self._at_once = at_once
-        self._asks_again = asks_again
-        self._asked: dict[Half, float] = {}
+        self._rechecks = rechecks
+        self._checked: dict[Half, float] = {}
         self._clock = SystemClock()
         self._stopping = Event()
         self._workers = ThreadPoolExecutor(64)
@@ -62,8 +62,8 @@ class Postman:
         while not self._stopping.wait(_PAUSE_S):
             while self._hand_one_over():
                 pass
-            for half in self._questions():
-                self._asked[half] = time.monotonic()
+            for half in self._check_backs():
+                self._checked[half] = time.monotonic()
                 self._workers.submit(self._engine.ask, half)
 
     def _hand_one_over(self) -> bool:
@@ -73,19 +73,19 @@ class Postman:
                 self._workers.submit(self._engine.hand_over, due[0], self._engine.begin(due[0]))
         return bool(due)
 
-    def _questions(self) -> list[Half]:
+    def _check_backs(self) -> list[Half]:
         waited = self._clock.now() - timedelta(seconds=_CHECK_AFTER_S)
         now = time.monotonic()
         return [
             half
             for half in list(self._engine.halves)
-            if half.sent <= waited and self._engine.can_ask(half) and self._is_to_be_asked(half, now)
+            if half.sent <= waited and self._engine.can_ask(half) and self._is_due(half, now)
         ]
 
-    def _is_to_be_asked(self, half: Half, now: float) -> bool:
-        last = self._asked.get(half)
+    def _is_due(self, half: Half, now: float) -> bool:
+        last = self._checked.get(half)
         if last is None:
-            return half.open or self._asks_again
+            return half.open or self._rechecks
         return half.open and now - last >= _CHECK_EVERY_S
 
 
@@ -96,7 +96,7 @@ class ScriptedHarness(Harness):
     def __post_init__(self) -> None:
         self.retry_pauses = (0.05, 0.25)
         self._engine = Engine(SystemClock(), tries=self.tries, retry_after=timedelta(seconds=self.retry_pauses[0]))
-        self._postman = Postman(self._engine, self.handlers, asks_again=self.asks_again)
+        self._postman = Postman(self._engine, self.handlers, rechecks=self.rechecks)
         self._postman.start()
 
     def url(self) -> str:
@@ -121,9 +121,9 @@ class ScriptedHarness(Harness):
         self._postman.stop()
 
 
-@pytest.fixture(params=("scripted", "scripted asking again"))
+@pytest.fixture(params=("scripted", "scripted, rechecking"))
 def harness(request: pytest.FixtureRequest) -> Iterator[Harness]:
-    made = ScriptedHarness(prefix=f"{uuid4().hex}.", asks_again=request.param == "scripted asking again")
+    made = ScriptedHarness(prefix=f"{uuid4().hex}.", rechecks=request.param == "scripted, rechecking")
     try:
         yield made
     finally:

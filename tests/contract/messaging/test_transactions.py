@@ -1,4 +1,4 @@
-"""Half messages: delivered on COMMIT, dropped on ROLLBACK, asked about on silence."""
+"""Half messages: delivered on COMMIT, dropped on ROLLBACK, checked back on silence."""
 
 from threading import Event, Thread
 
@@ -65,13 +65,13 @@ def test_rolled_back_half_message_is_never_delivered(harness: Harness) -> None:
 
     send(broker, topic, "order-1", database, Resolution.ROLLBACK)
 
-    if harness.asks_again:
-        database.wait_for_question("order-1")
+    if harness.rechecks:
+        database.wait_for_check_back("order-1")
     wait_for_all_before(broker, topic, database, received)
     assert "order-1" not in received.keys
 
 
-def test_silent_sender_is_asked_and_its_commit_delivered(harness: Harness) -> None:
+def test_check_back_of_a_silent_sender_delivers_its_commit(harness: Harness) -> None:
     database = Database()
     broker, topic, received = open_with(harness, database)
     database.decide("order-1", Resolution.COMMIT)
@@ -79,39 +79,39 @@ def test_silent_sender_is_asked_and_its_commit_delivered(harness: Harness) -> No
     go_silent(broker, topic, "order-1")
 
     received.wait_for("order-1")
-    assert "order-1" in database.asked
+    assert "order-1" in database.check_backs
 
 
-def test_silent_sender_is_asked_and_its_rollback_obeyed(harness: Harness) -> None:
+def test_check_back_of_a_silent_sender_obeys_its_rollback(harness: Harness) -> None:
     database = Database()
     broker, topic, received = open_with(harness, database)
     database.decide("order-1", Resolution.ROLLBACK)
 
     go_silent(broker, topic, "order-1")
 
-    database.wait_for_question("order-1")
+    database.wait_for_check_back("order-1")
     wait_for_all_before(broker, topic, database, received)
     assert "order-1" not in received.keys
 
 
-def test_unknown_is_asked_again_until_it_is_known(harness: Harness) -> None:
+def test_unknown_brings_check_backs_until_it_is_known(harness: Harness) -> None:
     database = Database()
     broker, topic, received = open_with(harness, database)
 
     go_silent(broker, topic, "order-1")
-    database.wait_for_question("order-1", times=3)
+    database.wait_for_check_back("order-1", times=3)
     assert "order-1" not in received.keys
     database.decide("order-1", Resolution.COMMIT)
 
     received.wait_for("order-1")
 
 
-def test_checker_that_raises_is_asked_again(harness: Harness) -> None:
-    topic, received, asked = harness.transaction_topic(), Received(), []
+def test_checker_that_raises_gets_another_check_back(harness: Harness) -> None:
+    topic, received, check_backs = harness.transaction_topic(), Received(), []
 
     def check(message: Message) -> Resolution:
-        asked.append(message.key)
-        if len(asked) < 3:
+        check_backs.append(message.key)
+        if len(check_backs) < 3:
             raise ConnectionError("the database is away")
         return Resolution.COMMIT
 
@@ -119,22 +119,22 @@ def test_checker_that_raises_is_asked_again(harness: Harness) -> None:
     go_silent(broker, topic, "order-1")
 
     received.wait_for("order-1")
-    assert len(asked) >= 3
+    assert len(check_backs) >= 3
 
 
 def test_checker_gets_the_message_as_it_was_sent(harness: Harness) -> None:
-    topic, asked = harness.transaction_topic(), []
+    topic, check_backs = harness.transaction_topic(), []
 
     def check(message: Message) -> Resolution:
-        asked.append(message)
+        check_backs.append(message)
         return Resolution.ROLLBACK
 
     broker = harness.started(checkers={topic: check})
     message = Message(topic, "订单-1", b"\x00\xffbody")
     broker.in_transaction(message, lambda: Resolution.UNKNOWN)
 
-    wait_until(lambda: bool(asked), "a question")
-    assert asked[0] == message
+    wait_until(lambda: bool(check_backs), "a check-back")
+    assert check_backs[0] == message
 
 
 def test_check_back_of_one_already_resolved_loses_nothing_and_revives_nothing(harness: Harness) -> None:
@@ -148,9 +148,9 @@ def test_check_back_of_one_already_resolved_loses_nothing_and_revives_nothing(ha
         send(broker, topic, no, database, Resolution.ROLLBACK)
 
     received.wait_for(*committed)
-    if harness.asks_again:
+    if harness.rechecks:
         for key in committed + rolled_back:
-            database.wait_for_question(key)
+            database.wait_for_check_back(key)
     wait_for_all_before(broker, topic, database, received)
     assert not set(rolled_back) & set(received.keys)
 
@@ -167,10 +167,10 @@ def test_decide_that_raises_counts_as_unknown_and_is_raised_again(harness: Harne
         broker.in_transaction(Message(topic, "order-1", b""), decide)
 
     received.wait_for("order-1")
-    assert "order-1" in database.asked
+    assert "order-1" in database.check_backs
 
 
-def test_question_during_a_slow_decision_does_not_settle_it(harness: Harness) -> None:
+def test_check_back_during_a_slow_decision_does_not_settle_it(harness: Harness) -> None:
     database, decided = Database(), Event()
     broker, topic, received = open_with(harness, database)
 
@@ -181,7 +181,7 @@ def test_question_during_a_slow_decision_does_not_settle_it(harness: Harness) ->
     sender = Thread(target=broker.in_transaction, args=(Message(topic, "order-1", b""), decide))
     sender.start()
     try:
-        database.wait_for_question("order-1", times=2)
+        database.wait_for_check_back("order-1", times=2)
         assert "order-1" not in received.keys
     finally:
         decided.set()
@@ -190,7 +190,7 @@ def test_question_during_a_slow_decision_does_not_settle_it(harness: Harness) ->
     received.wait_for("order-1")
 
 
-def test_any_process_that_can_answer_is_asked(harness: Harness) -> None:
+def test_any_process_with_a_checker_gets_check_backs(harness: Harness) -> None:
     topic, received = harness.transaction_topic(), Received()
     sender = harness.started(handlers={(topic, GROUP): received})
     harness.worker("answer", topic, "COMMIT").wait_for("ready")

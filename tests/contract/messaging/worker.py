@@ -75,7 +75,7 @@ def half(broker: Broker, topic: str, key: str) -> None:
 
 def answer(broker: Broker, topic: str, resolution: str) -> None:
     def check(message: Message) -> Resolution:
-        tell("asked", key=message.key)
+        tell("check-back", key=message.key)
         return Resolution(resolution)
 
     broker.answer_check_backs(topic, check)

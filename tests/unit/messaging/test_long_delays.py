@@ -88,7 +88,7 @@ def test_longest_delay_is_kept_and_its_hops_end_when_due(delay: timedelta) -> No
 
 
 @given(st.timedeltas(timedelta(minutes=1), timedelta(days=3)))
-def test_broker_whose_clock_is_ten_minutes_ahead_makes_nothing_early_and_is_not_asked_in_a_circle(
+def test_broker_whose_clock_is_ten_minutes_ahead_makes_nothing_early_and_does_not_return_it_for_ever(
     delay: timedelta,
 ) -> None:
     ahead = timedelta(minutes=10)
@@ -112,7 +112,7 @@ def test_no_delay_needs_no_hop_and_no_mark(delay: timedelta) -> None:
 
 
 @given(st.timedeltas(timedelta(days=365)))
-def test_any_length_is_taken(delay: timedelta) -> None:
+def test_any_length_is_accepted(delay: timedelta) -> None:
     assert Hops(ManualClock(), level_step).first(delay).delay == DELAY_LEVELS[-1]
 
 

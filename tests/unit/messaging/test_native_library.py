@@ -22,7 +22,7 @@ def beside(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return file
 
 
-def test_missing_library_is_told_with_the_files_looked_for_and_where_it_is_to_be_had(beside: Path) -> None:
+def test_missing_library_is_an_error_with_the_files_looked_for_and_where_to_get_it(beside: Path) -> None:
     with pytest.raises(ValueError, match="librocketmq") as answer:
         library.check_url(URL)
 
@@ -37,14 +37,14 @@ def test_opening_says_the_same(beside: Path) -> None:
         open_broker(URL, topic_prefix="", clock=ManualClock())
 
 
-def test_file_that_can_not_be_loaded_is_told(beside: Path) -> None:
+def test_file_that_can_not_be_loaded_is_an_error(beside: Path) -> None:
     beside.write_bytes(b"no library")
 
     with pytest.raises(ValueError, match=f"can't load {beside}"):
         library.check_url(URL)
 
 
-def test_wrong_url_is_told_before_the_library(beside: Path) -> None:
+def test_wrong_url_is_an_error_before_the_library(beside: Path) -> None:
     with pytest.raises(ValueError, match="tries=0"):
         library.check_url(f"{URL}?tries=0")
 

@@ -9,7 +9,7 @@ from types import SimpleNamespace
 import pytest
 
 from common.messaging.port import BrokerUnavailable
-from common.messaging.rocketmq.native import membership as keeper_module
+from common.messaging.rocketmq.native import membership
 from common.messaging.rocketmq.native.membership import ConnectionMonitor, Member
 from common.messaging.rocketmq.remoting import Answer, Queue, TopicMissing
 from tests.support.waiting import wait_until
@@ -69,10 +69,10 @@ def make(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[Cluster], Connec
     made: list[tuple[ConnectionMonitor, Event]] = []
 
     def monitor(cluster: Cluster) -> ConnectionMonitor:
-        monkeypatch.setattr(keeper_module, "queues", cluster.queues)
-        monkeypatch.setattr(keeper_module, "connected", cluster.connected)
-        monkeypatch.setattr(keeper_module, "_TIMEOUT_AT_START_S", 1.0)
-        monkeypatch.setattr(keeper_module, "_PAUSE_WHILE_AWAY_S", 0.001)
+        monkeypatch.setattr(membership, "queues", cluster.queues)
+        monkeypatch.setattr(membership, "connected", cluster.connected)
+        monkeypatch.setattr(membership, "_TIMEOUT_AT_START_S", 1.0)
+        monkeypatch.setattr(membership, "_PAUSE_WHILE_AWAY_S", 0.001)
         closing = Event()
         made.append(
             (ConnectionMonitor(cluster, nameservers=["one:9876", "two:9876"], every=0.01, closing=closing), closing)
@@ -138,7 +138,9 @@ def test_second_name_server_is_asked_when_the_first_is_away(make: Callable[[Clus
     assert cluster.announced == [PRODUCER.instance]
 
 
-def test_broker_that_comes_back_is_told_of_us_and_others_of_both(make: Callable[[Cluster], ConnectionMonitor]) -> None:
+def test_broker_that_comes_back_gets_an_announcement_and_listeners_hear_of_both(
+    make: Callable[[Cluster], ConnectionMonitor],
+) -> None:
     cluster = Cluster("test-halves")
     answer: list[bool] = []
     monitor = make(cluster)
@@ -154,7 +156,9 @@ def test_broker_that_comes_back_is_told_of_us_and_others_of_both(make: Callable[
     assert cluster.announced == [PRODUCER.instance] * 2
 
 
-def test_broker_that_was_away_unseen_is_told_of_us_as_well(make: Callable[[Cluster], ConnectionMonitor]) -> None:
+def test_broker_that_was_away_unnoticed_gets_an_announcement_as_well(
+    make: Callable[[Cluster], ConnectionMonitor],
+) -> None:
     cluster = Cluster("test-halves")
     make(cluster).start([PRODUCER])
 
@@ -163,7 +167,7 @@ def test_broker_that_was_away_unseen_is_told_of_us_as_well(make: Callable[[Clust
     wait_until(lambda: cluster.announced == [PRODUCER.instance] * 2, "announced again")
 
 
-def test_answer_that_nobody_expects_does_not_stop_the_keeper(
+def test_unexpected_answer_does_not_stop_the_monitor(
     make: Callable[[Cluster], ConnectionMonitor], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     cluster = Cluster("test-halves")

@@ -103,7 +103,7 @@ def test_message_that_is_not_safely_on_the_disk_counts_as_not_sent(binding: Bind
 
 
 @pytest.mark.parametrize("resolution", Resolution)
-def test_decision_is_told_and_returned(binding: Binding, resolution: Resolution) -> None:
+def test_decision_is_sent_and_returned(binding: Binding, resolution: Resolution) -> None:
     assert make(binding).in_transaction("test-halves", ORDER, lambda: resolution) is resolution
     assert binding.statuses == [TransactionStatus[resolution.name]]
 

@@ -120,7 +120,7 @@ def test_a_proxy_that_takes_settings_and_never_answers_is_no_proxy(monitor: Conn
     wait_until(lambda: len(proxy.made) > 1, "a new client")
 
 
-def test_while_it_is_away_calls_fail_and_it_is_told_once(monitor: ConnectionMonitor, proxy: Proxy) -> None:
+def test_while_it_is_away_calls_fail_and_that_is_reported_once(monitor: ConnectionMonitor, proxy: Proxy) -> None:
     told: list[bool] = []
     monitor.reachability.add_listener(told.append)
     connection = kept(monitor, proxy)

@@ -1,7 +1,7 @@
 from common.messaging.reachability import Reachability
 
 
-def test_each_change_is_told_once() -> None:
+def test_each_change_is_reported_once() -> None:
     told: list[bool] = []
     reachability = Reachability("the broker")
     reachability.add_listener(told.append)

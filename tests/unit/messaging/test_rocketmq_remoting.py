@@ -86,7 +86,7 @@ def test_a_topic_that_is_not_there() -> None:
         queues(server, "orders")
 
 
-def test_a_refusal_is_told() -> None:
+def test_a_refusal_is_an_error_with_its_reason() -> None:
     with answering(frame(1, remark="not for you")) as server, pytest.raises(MessagingError, match="not for you"):
         queues(server, "orders")
 
