@@ -12,7 +12,7 @@ from common.errors import Unavailable
 
 log = structlog.get_logger(__name__)
 
-_QUESTIONS: Final = 4
+_SAMPLES: Final = 4
 
 
 class Clock(Protocol):
@@ -30,7 +30,7 @@ class SystemClock:
 
 
 class ManualClock:
-    """A clock that moves only when told to: for tests that let time pass."""
+    """A clock that moves only when told to, for tests."""
 
     def __init__(self, start: datetime = datetime(2026, 1, 1, tzinfo=UTC)) -> None:
         self._now = start
@@ -46,15 +46,15 @@ class ManualClock:
 
 
 class DatabaseClock:
-    """The time of a database's server, which every replica shares, whatever the clocks of their machines say.
+    """The time of a database's server: the same for every replica, whatever the clocks of their machines say.
 
-    It runs on this machine's monotonic clock, set by the server's every `every`. It never goes back: set back, it
-    stands still until that time has come. While the server can't be asked it runs on.
+    It runs on this machine's monotonic clock and is set by the server each `every`. It never goes back: when the server
+    is behind, it stands still until the server has caught up. While the server can't be reached it runs on.
 
     Args:
-        ask: The server's time; raises `Unavailable` when it can't be asked.
+        ask: Returns the server's time; raises `Unavailable` when the server can't be reached.
         every: The pause between two settings.
-        monotonic: Seconds that only grow.
+        monotonic: Returns seconds that only grow.
     """
 
     def __init__(
@@ -79,20 +79,20 @@ class DatabaseClock:
             return self._latest
 
     def set(self) -> None:
-        """Ask the server, a few times: the quickest answer tells its time best.
+        """Set it by the server's time, asked for a few times: the quickest answer is the most precise.
 
         Raises:
-            Unavailable: It can't be asked; the clock runs on as it was.
+            Unavailable: The server can't be reached; the clock runs on as it was.
         """
-        _, at_zero = min(self._asked() for _ in range(_QUESTIONS))
+        _, at_zero = min(self._asked() for _ in range(_SAMPLES))
         with self._lock:
             self._at_zero = at_zero
 
     def start(self) -> None:
-        """Set it now, and from time to time.
+        """Set it now, and then each `every`.
 
         Raises:
-            Unavailable: The server can't be asked.
+            Unavailable: The server can't be reached.
         """
         self.set()
         if not self._thread.is_alive():
@@ -104,7 +104,7 @@ class DatabaseClock:
             self._thread.join()
 
     def _asked(self) -> tuple[float, datetime]:
-        """How long the answer took, and the server's time at this machine's zero: it was told half-way."""
+        """How long the answer took, and the server's time at this machine's zero, if it was read half-way."""
         before = self._monotonic()
         told = self._ask()
         after = self._monotonic()

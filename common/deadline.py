@@ -1,4 +1,4 @@
-"""Until when a caller waits, and whether it still does."""
+"""Until when a caller waits, and whether it still waits."""
 
 import time
 from collections.abc import Callable
@@ -6,7 +6,7 @@ from threading import Lock
 
 
 class _Caller:
-    """Whether a caller is still there; shared by every deadline of its call. Bare, for there is one for each call."""
+    """Whether a caller is gone; shared by every deadline of its call. Minimal, since each call has one."""
 
     gone = False
     listeners: tuple[Callable[[], None], ...] = ()
@@ -16,7 +16,7 @@ _changing_listeners = Lock()  # one for all callers: it is held for an instant, 
 
 
 class Deadline:
-    """The end of a caller's patience: a point on the monotonic clock, and word when it hung up.
+    """When a caller stops waiting: a point on the monotonic clock, or the moment when it hangs up.
 
     It travels from the RPC through use cases to remote calls and waits, so that nobody works for a caller that is
     gone. Safe to share between threads.
@@ -36,7 +36,7 @@ class Deadline:
         return cls(time.monotonic() + seconds)
 
     def earlier_by(self, seconds: float) -> "Deadline":
-        """The same caller, with `seconds` kept back for what comes after."""
+        """The same caller's deadline, `seconds` earlier: time that is left for later steps."""
         return Deadline(self.at - seconds, self._caller)
 
     def remaining(self) -> float:
@@ -49,11 +49,11 @@ class Deadline:
 
     @property
     def cancelled(self) -> bool:
-        """Whether the caller hung up, which is not the same as waiting too long."""
+        """Whether the caller hung up; a deadline that merely passed is not cancelled."""
         return self._caller.gone
 
     def cancel(self) -> None:
-        """Say that the caller is gone, to everyone who asked to be told. Again is harmless."""
+        """The caller hung up: call every listener. Harmless when repeated."""
         caller = self._caller
         caller.gone = True
         if caller.listeners:
@@ -63,12 +63,12 @@ class Deadline:
                 tell()
 
     def on_cancel(self, tell: Callable[[], None]) -> Callable[[], None]:
-        """Call `tell` once when the caller hangs up, at once when it already has.
+        """Call `tell` once when the caller hangs up; immediately if it already has.
 
         It runs on the thread that learns of it, so it must be quick and must not raise: set a flag, wake a waiter.
 
         Returns:
-            A function that takes this back, for when the wait is over.
+            A function that removes this listener, for when the wait is over.
         """
         caller = self._caller
         with _changing_listeners:

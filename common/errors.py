@@ -22,9 +22,9 @@ class Violation:
     """One field that breaks a rule, or one condition that does not hold.
 
     Attributes:
-        subject: The field's path (`lines[2].sku`), or what the condition is about (a sku, an order_sn).
+        subject: The field's path (`lines[2].name`), or what the condition is about (a key).
         description: What rule is broken, for a person.
-        type: The kind of condition, for a program (`NO_STOCK`); empty for a field.
+        type: The kind of condition, for a program (`TOO_FEW`); empty for a field.
     """
 
     subject: str
@@ -37,7 +37,7 @@ class DomainError(Exception):
 
     Attributes:
         reason: UPPER_SNAKE_CASE, stable for ever: what a program decides by.
-        metadata: Facts about this one case, e.g. `{"sku": "tea"}`.
+        metadata: Facts about this one case, e.g. `{"name": "tea"}`.
         violations: Every field or condition at fault.
     """
 

@@ -1,21 +1,21 @@
-"""The cache port: rows with a version, kept so that nobody is shown an older one after a newer one.
+"""The cache port: rows with a version. No reader gets an older row after a newer one.
 
-    reader   read ──▶ not there ──▶ looks in the database ──▶ fill
-    writer   now  ──▶ reads, writes, COMMIT               ──▶ change ──▶ answers its callers
+    reader   read ──▶ miss ──▶ reads the database ──▶ fill
+    writer   now  ──▶ reads, writes, COMMIT       ──▶ change ──▶ answers its callers
 
-**After `change` returned True every `read`, wherever it is made, finds that row or a newer one, or nothing.** So a
-reader that looks in the database for what it does not find never shows less than what was answered.
+**After `change` returned True every `read`, in any process, finds that row, a newer one, or nothing.** So a reader that
+reads the database on a miss never shows less than what callers were told.
 
-Two things keep that so. A row never takes the place of one with a higher version. And a row is only taken from someone
-who began to read it within the last `expiry` (`since`), by the clock of the cache: a reader or writer that was stopped
-between the database and here comes too late, when what is newer may have been forgotten. Too late a fill does nothing;
-too late a change leaves a mark: what is older is gone, and is not taken any more.
+Two rules ensure that. A row never replaces one with a higher version. And a row is accepted only if its caller began to
+read it within the last `expiry` (`since`), by the cache's clock: a reader or writer that was stopped in between comes
+too late, when a newer row may have expired already. A fill that comes too late does nothing. A change that comes too
+late leaves a mark: the older row is gone and is not accepted any more.
 
-How stale can a row be? Not at all, unless a change was never told: its writer was killed between COMMIT and `change`,
-the cache could not be reached (`change` returned False) or lost what it had, or the rows were changed by hand. Then for
-`expiry`, which is how long an entry lives; and for twice as long if besides, whoever put it in took that long to do so.
+How stale can a row be? Not at all, unless the cache missed a change: the writer was killed between COMMIT and `change`,
+the cache could not be reached (`change` returned False) or lost its data, or rows were changed by hand. Then an older
+row lives for `expiry`, or for twice as long if the caller that put it there was stopped for that long.
 
-Nothing here raises because an engine is down: then nothing is found, and nothing is kept.
+Nothing here raises because an engine is down: then every read is a miss, and nothing is kept.
 """
 
 from abc import ABC, abstractmethod
@@ -27,14 +27,14 @@ Row = tuple[int, ...]
 """A row of whole numbers below 2^63. The first is its version, from 1 to 2^53: it grows with each change of the row."""
 
 UNKNOWN: Final = 0
-"""A moment that nobody knows: whatever was read then comes too late."""
+"""An unknown moment: a row that was read then always comes too late."""
 
 EXPIRY: Final = timedelta(seconds=5)
 """How long an entry lives, unless the URL says otherwise."""
 
 
 class Reading(NamedTuple):
-    """What was found, and when that was asked, by the clock of the cache; for `fill`."""
+    """What was found, and the time of the read by the cache's clock, for `fill`."""
 
     rows: Mapping[str, Row]
     since: int
@@ -45,7 +45,7 @@ class Cache(ABC):
 
     @abstractmethod
     def now(self) -> int:
-        """A moment that is over, for `change`: asked for before the rows are read, it costs no trip."""
+        """The time by the cache's clock, for `change`. Called before the rows are read; costs no trip."""
 
     @abstractmethod
     def read(self, keys: Sequence[str]) -> Reading:
@@ -53,26 +53,26 @@ class Cache(ABC):
 
     @abstractmethod
     def fill(self, rows: Mapping[str, Row], since: int) -> None:
-        """Keep what was not found.
+        """Keep rows that `read` missed.
 
         Args:
             rows: As they are committed, read after `since`.
-            since: Of the `Reading` that did not have them.
+            since: Of the `Reading` that missed them.
         """
 
     @abstractmethod
     def change(self, rows: Mapping[str, Row], since: int) -> bool:
-        """Keep what was changed, in one trip.
+        """Keep changed rows, in one trip.
 
         Args:
-            rows: As they are committed by now, read and written after `since`. One that was only read may be among
-                them: perhaps whoever wrote it did not get to tell.
-            since: What `now` said before that.
+            rows: As committed, read and written after `since`. Rows that were only read may be among them: their last
+                writer may have been killed before it told the cache.
+            since: What `now` returned before that.
 
         Returns:
-            Whether the cache knows it. If not, others may find older rows until those expire.
+            Whether the cache has them. If not, others may find older rows until those expire.
         """
 
     @abstractmethod
     def close(self) -> None:
-        """Let go of the engine. Afterwards nothing is found, and nothing is kept."""
+        """Close the engine. Afterwards every read is a miss, and nothing is kept."""

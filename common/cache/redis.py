@@ -1,16 +1,16 @@
 """A cache that all replicas share, in one Redis or in the master that Sentinels name: `redis://…`.
 
-common/redis/url.py describes the URL. A key's value is its row, the numbers as text with a space between; a mark is the
-version alone. Time is Redis's own: every script tells it, and `now` reckons from what was told last. Every entry
-expires: that is what bounds the memory.
+common/redis/url.py describes the URL. A key's value is its row, numbers separated by spaces; a mark is the version
+alone. Time is Redis's own: every script returns it, and `now` extrapolates from the last one. Every entry expires,
+which bounds the memory.
 
-Not for Redis Cluster: a script touches the keys of a whole batch. It needs leave for its callers' keys and the key
+Not for Redis Cluster: a script touches the keys of a whole batch. Its user needs the callers' keys and the key
 `cache-probe`.
 
-**When Redis is down** reads go on without it: nobody asks any more until one thread has found it back, so its loss
-costs each call that is under way one timeout, `READ_TIMEOUT` at most. Who tells changes has connections and a mind of
-its own: a reader that lost patience stops no writer from telling. After a change that could not be told, this process
-does not use the cache for as long as an older row may be in it.
+**When Redis is down** reads go on without it: nobody calls it until one thread has found it back, so an outage costs
+each call under way one timeout, `READ_TIMEOUT` at most. Changes have connections and an outage state of their own: a
+reader that timed out keeps no writer from telling the cache. After a change that the cache missed, this process does
+not use the cache for as long as an older row may be in it.
 """
 
 import threading
@@ -45,8 +45,8 @@ return table.concat(rows, '\\n')
 """)
 
 _PUT: Final = Script("""
--- Keep rows, but never an older one in the place of a newer one, and none that comes too late: then a change leaves a
--- mark, its version alone, and a fill nothing. A fill has no right to put back the version that is there.
+-- Keep rows, but never replace a newer one, and keep none that comes too late: then a change leaves a mark, its version
+-- alone, and a fill leaves nothing. A fill never replaces a row of the same version.
 -- KEYS    the keys
 -- ARGV    1 since when they were read, ms  2 how long to keep them, ms  3 whether it is a change, 1 or 0  4.. the rows
 -- result  the time in ms
@@ -80,12 +80,12 @@ class RedisCache(Cache):
         self._prefix = url.prefix
         self._expiry_s = url.expiry.total_seconds()
         self._expiry_ms = round(self._expiry_s * 1000)
-        self._clock = (UNKNOWN, float("-inf"))  # a time of Redis, and the monotonic clock after it was told
+        self._clock = (UNKNOWN, float("-inf"))  # a time of Redis, and the monotonic clock when it arrived
         self._untold_until = float("-inf")
-        patience = min(url.timeout, READ_TIMEOUT)
-        impatient = replace(url, timeout=patience, connect_timeout=min(url.connect_timeout, patience))
-        self._reads = _Calls(impatient, without_it="stock is read from the database")
-        self._changes = _Calls(url, without_it="other replicas may show stock that is older, until it expires there")
+        read_timeout = min(url.timeout, READ_TIMEOUT)
+        for_reads = replace(url, timeout=read_timeout, connect_timeout=min(url.connect_timeout, read_timeout))
+        self._reads = _Calls(for_reads, without_it="values are read from their source")
+        self._changes = _Calls(url, without_it="other replicas may show older values until they expire there")
 
     def now(self) -> int:
         told, at = self._clock
@@ -108,7 +108,7 @@ class RedisCache(Cache):
             try:
                 self._put(self._reads, rows, since, is_change=0)
             except RedisDown:
-                return  # it was only for those who come later
+                return  # it was only for later readers
 
     def change(self, rows: Mapping[str, Row], since: int) -> bool:
         if not rows:
@@ -139,7 +139,7 @@ class RedisCache(Cache):
 
 
 class _Calls(WatchedPool):
-    """Connections to the cache's Redis; while it is away one thread looks whether it is back."""
+    """Connections to the cache's Redis; while it is down one thread checks whether it is back."""
 
     def __init__(self, url: RedisUrl, *, without_it: str) -> None:
         super().__init__(url, back=_nothing, changed=self._look_after, without_it=without_it, outages=CACHE_OUTAGES)

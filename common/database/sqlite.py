@@ -121,7 +121,7 @@ def _open(path: Path, connections: int, busy_timeout: float) -> PooledSqliteData
         timeout=busy_timeout,
         autoconnect=False,
         check_same_thread=False,
-        # FULL: a commit survives the machine. A broker that remembers more than the orders would oversell.
+        # FULL: a commit survives the machine. A broker must never remember more than the database.
         pragmas={
             "synchronous": "full",
             "busy_timeout": int(busy_timeout * 1000),

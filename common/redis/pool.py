@@ -25,18 +25,18 @@ from common.redis.url import RedisUrl
 log = structlog.get_logger(__name__)
 
 TRY_EVERY_S: Final = 0.5
-"""How often somebody tries whether a Redis that was down is back."""
+"""Seconds between two checks whether a Redis that was down is back."""
 
 _WARN_EVERY: Final = timedelta(seconds=10)
 _FRESH_S: Final = 1.0  # a connection that idled longer may have been closed by the other side
 
 
 class RedisDown(Exception):
-    """Redis gave no proper answer, or did not a moment ago."""
+    """Redis did not answer properly, now or a moment ago."""
 
 
 class Connection(Protocol):
-    """What is used of redis-py's connection, which has no types of its own."""
+    """The part of redis-py's connection that is used here; it has no types of its own."""
 
     def connect(self) -> None: ...
     def disconnect(self) -> None: ...
@@ -60,7 +60,7 @@ class Script:
 
 
 class RedisPool:
-    """Connections to one Redis. A call says what went wrong; whether to ask again is for its caller to decide."""
+    """Connections to one Redis. A call raises what went wrong; whether to repeat it is for its caller to decide."""
 
     def __init__(self, url: RedisUrl) -> None:
         self._pool = _client(url).connection_pool
@@ -75,7 +75,7 @@ class RedisPool:
             self._pool.sentinel_manager.close()
 
     def run(self, script: Script, keys: Sequence[str], *arguments: str | int) -> Any:
-        """Run a script whether Redis was there or not. It may run twice when a connection breaks."""
+        """Run a script, even if Redis is thought to be down. It may run twice when a connection breaks."""
         connection = self._take_idle()
         if connection is not None:
             try:
@@ -90,7 +90,7 @@ class RedisPool:
         try:
             answer = script.run(connection, keys, arguments)
         except BaseException:
-            connection.disconnect()  # an answer may still be on its way; it would be taken for the next one's
+            connection.disconnect()  # its answer may still arrive, and would be taken for the next call's
             raise
         if self._closing.is_set():
             connection.disconnect()
@@ -120,16 +120,16 @@ class RedisPool:
 
 
 class WatchedPool(RedisPool):
-    """Connections to a Redis that may go away: after a failure every `call` fails at once, until it is found back.
+    """Connections to a Redis that may go down: after a failure every `call` fails at once, until Redis is back.
 
-    Whoever stands on this finds it back: it tries `check` each `TRY_EVERY_S`, and then says `came_back`.
+    Its user finds out: it calls `check` each `TRY_EVERY_S`, and then `came_back`.
 
     Args:
         url: Where it is.
-        back: Called before anybody else may call again; it can `run` scripts.
-        changed: Called when Redis went away or came back.
-        without_it: What users of this do while Redis is down; for the log.
-        outages: Counts how often it went away.
+        back: Called when Redis is back, before anybody else may call it; it can `run` scripts.
+        changed: Called when Redis went down or came back.
+        without_it: What happens while Redis is down; for the log.
+        outages: Counts how often it went down.
     """
 
     def __init__(
@@ -153,14 +153,14 @@ class WatchedPool(RedisPool):
 
     @property
     def up(self) -> bool:
-        """Whether Redis was there the last time that anybody looked."""
+        """Whether Redis answered the last time that it was called."""
         return self._up
 
     def call(self, script: Script, keys: Sequence[str], *arguments: str | int) -> Any:
-        """Run a script, if Redis is there.
+        """Run a script, if Redis is up.
 
         Raises:
-            RedisDown: It is not.
+            RedisDown: It is down.
         """
         if not self._up:
             raise RedisDown(self._why)
@@ -171,9 +171,9 @@ class WatchedPool(RedisPool):
             raise RedisDown(self._why) from error
 
     def check(self, key: str) -> None:
-        """Whether it takes what is written: `key` for a second.
+        """Check that it accepts writes: writes `key`, for a second.
 
-        A replica that is no longer the master, or a Redis whose disk is full, can be reached and takes nothing.
+        A former master that is a replica now, or a Redis whose disk is full, answers but accepts none.
 
         Raises:
             RedisError, OSError: It does not.
@@ -181,7 +181,7 @@ class WatchedPool(RedisPool):
         self.run(_TRY_TO_WRITE, [key])
 
     def came_back(self) -> None:
-        """Let everybody call again. Harmless when Redis was not away."""
+        """Let everybody call again. Harmless when Redis was not down."""
         if not self._up:
             self._back()
             with self._changing:
@@ -190,7 +190,7 @@ class WatchedPool(RedisPool):
         self._changed()
 
     def went_away(self, error: Exception) -> None:
-        """Let nobody call any more. Harmless when Redis was away already."""
+        """Let nobody call any more. Harmless when Redis was down already."""
         now = time.monotonic()
         with self._changing:
             if not self._up:
@@ -217,7 +217,7 @@ def command(connection: Connection, *words: str | int) -> Any:
 
 
 def _is_broken(connection: Connection) -> bool:
-    """Whether the other side closed it, or sent what nobody asked for."""
+    """Whether the other side closed it, or sent something unasked."""
     try:
         return bool(connection.can_read(timeout=0))
     except (RedisError, OSError):
@@ -228,7 +228,7 @@ def _client(url: RedisUrl) -> redis.Redis:
     options: dict[str, Any] = {
         "socket_timeout": url.timeout.total_seconds(),
         "socket_connect_timeout": url.connect_timeout.total_seconds(),
-        "retry": Retry(NoBackoff(), 0),  # who calls decides; a lost answer is not asked for again
+        "retry": Retry(NoBackoff(), 0),  # its caller decides; a call whose answer was lost is not repeated
         "protocol": 2,  # messages of a channel come as plain answers
         "driver_info": None,
     }

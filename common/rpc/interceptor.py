@@ -185,7 +185,7 @@ def _status(  # noqa: PLR0917 what an error says, as a key
     domain: str,
     max_bytes: int,
 ) -> grpc.Status:
-    """Kept, because a flash sale repeats one error thousands of times a second."""
+    """Kept, because callers in a rush get one error thousands of times a second."""
     error = DomainError(message, reason=reason, metadata=dict(facts), violations=violations)
     status: grpc.Status = rpc_status.to_status(to_status(error, domain, max_bytes=max_bytes, code=code))
     return status

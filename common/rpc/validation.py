@@ -16,7 +16,7 @@ def check(request: Message) -> None:
     """Check a request against the rules in its proto.
 
     Raises:
-        InvalidArgument: With a violation for each broken rule, its subject the field's path: `lines[2].sku`.
+        InvalidArgument: With a violation for each broken rule, its subject the field's path: `lines[2].name`.
     """
     broken = _VALIDATOR.collect_violations(request)
     if broken:

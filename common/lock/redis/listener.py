@@ -1,7 +1,7 @@
-"""How a lock reaches its Redis: connections lent to threads, word from its channel, and whether it is there at all.
+"""How a lock reaches its Redis: connections for calls, messages of its channel, and whether Redis is up.
 
-After a failure nobody asks any more: every call fails at once, and one thread tries twice a second whether Redis is
-back. Redis is back when it can be reached, lets us listen, and lets us write.
+After a failure every call fails at once, and one thread checks twice a second whether Redis is back. It is back when it
+can be reached, accepts a subscription, and accepts writes.
 """
 
 import threading
@@ -20,7 +20,7 @@ from common.redis.url import RedisUrl
 
 log = structlog.get_logger(__name__)
 
-_SILENCE_S: Final = 1.0  # after that much of it Redis is asked whether it is there
+_SILENCE_S: Final = 1.0  # after which Redis is sent a PING
 
 
 class RedisConnections(WatchedPool):
@@ -28,11 +28,11 @@ class RedisConnections(WatchedPool):
 
     Args:
         url: Where it is.
-        channel: What to listen to.
-        heard: Called with each message of the channel. A message can be missed while a connection is made anew.
-        back: Called on the listening thread before anybody else may call again; it can `run` scripts.
-        changed: Called when Redis went away or came back, or messages may have been missed.
-        without_it: What users of this do while Redis is down; for the log.
+        channel: Its channel.
+        heard: Called with each message of the channel. Messages can be lost while it reconnects.
+        back: Called on the listening thread when Redis is back, before anybody else may call it; it can `run` scripts.
+        changed: Called when Redis went down or came back, or messages may have been lost.
+        without_it: What happens while Redis is down; for the log.
     """
 
     def __init__(

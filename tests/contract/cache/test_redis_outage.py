@@ -163,5 +163,5 @@ def test_a_warning_tells_of_an_outage_once_and_of_no_password(
         root.setLevel(level)
     logged = capsys.readouterr().err
     assert logged.count('"warning"') == 1
-    assert "Redis is down: stock is read from the database" in logged
+    assert "Redis is down: values are read from their source" in logged
     assert "hunter" not in logged
