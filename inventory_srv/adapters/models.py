@@ -77,7 +77,7 @@ class StockRequestTable(peewee.Model):
     """SetStock and AdjustStock that were carried out, with their first answer."""
 
     request_id = peewee.CharField(64, primary_key=True)
-    content = peewee.CharField(64)
+    content = peewee.CharField(72)
     sku = peewee.CharField(64)
     available = peewee.BigIntegerField()
     sold = peewee.BigIntegerField()

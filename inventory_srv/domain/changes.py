@@ -9,14 +9,13 @@ A rule reads the sheet and returns an effect, or refuses by raising. Only a whol
 refused change, or one that runs into a bug, leaves no trace.
 """
 
-import hashlib
-import json
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import Enum, auto
 from typing import Any, Final, NamedTuple, overload
 
+from common.content_hash import content_hash
 from inventory_srv.domain.errors import (
     DifferentContent,
     NoStock,
@@ -26,6 +25,8 @@ from inventory_srv.domain.errors import (
     VersionMismatch,
 )
 from inventory_srv.domain.records import AnsweredRequest, Line, Movement, MovementKind, Sale, SaleState, Stock
+
+_FORM: Final = 1  # of the hashed content: a field more is a form more
 
 LARGEST_AVAILABLE: Final = 2**31 - 1
 """The most units that SetStock and AdjustStock make available. A reback may go beyond: it never fails."""
@@ -78,7 +79,7 @@ class SetStock:
 
     @property
     def content(self) -> str:
-        return _content("SetStock", self.sku, self.quantity, self.reason, self.expected_version)
+        return content_hash(_FORM, "SetStock", self.sku, self.quantity, self.reason, self.expected_version)
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +97,7 @@ class AdjustStock:
 
     @property
     def content(self) -> str:
-        return _content("AdjustStock", self.sku, self.delta, self.reason)
+        return content_hash(_FORM, "AdjustStock", self.sku, self.delta, self.reason)
 
 
 Change = Sell | Reback | SetStock | AdjustStock
@@ -324,8 +325,3 @@ def _summed(lines: Sequence[Line]) -> tuple[Line, ...]:
     for sku, quantity in lines:
         quantities[sku] = quantities.get(sku, 0) + quantity
     return tuple(Line(sku, quantities[sku]) for sku in sorted(quantities))
-
-
-def _content(*asked: str | int | None) -> str:
-    """What was asked, as 64 hex digits."""
-    return hashlib.sha256(json.dumps(asked, separators=(",", ":")).encode()).hexdigest()

@@ -67,7 +67,7 @@ class Movement(peewee.Model):
 
 class StockRequest(peewee.Model):
     request_id = peewee.CharField(64, primary_key=True)
-    content = peewee.CharField(64)
+    content = peewee.CharField(72)
     sku = peewee.CharField(64)
     available = peewee.BigIntegerField()
     sold = peewee.BigIntegerField()

@@ -25,7 +25,7 @@ class OrderRow(Model):
     order_sn = CharField(64, primary_key=True)
     user_id = BigIntegerField()
     request_id = CharField(64, null=True)
-    request_hash = CharField(64)
+    request_hash = CharField(72)
     state = CharField(8)
     total_cents = BigIntegerField()
     currency = CharField(3)
