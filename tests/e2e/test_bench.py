@@ -28,13 +28,13 @@ def bench(folder: Path, *arguments: str) -> "subprocess.CompletedProcess[str]":
     return subprocess.CompletedProcess(command, process.returncode, out, err)
 
 
-def short_run(folder: Path, *chosen: str) -> tuple[Path, dict[str, Any]]:
+def short_run(folder: Path, *chosen: str, processes: int) -> tuple[Path, dict[str, Any]]:
     """The folder and the JSON of a short run of these parts, whose books balance."""
     parts = [argument for part in chosen for argument in ("--only", part)]
-    short = ("--seconds", "0.5", "--rounds", "1", "--skus", "20", "--due-orders", "30", "--processes", "2")
-    ended = bench(folder, *parts, *short)
+    few = ("--skus", "20", "--due-orders", "30", "--largest", "1000", "--calls", "400")
+    ended = bench(folder, *parts, *few, "--seconds", "0.5", "--rounds", "1", "--processes", str(processes))
     assert ended.returncode == 0, ended.stdout + ended.stderr
-    assert ended.stdout.count("books balance:") >= len(chosen)
+    assert ended.stdout.count("books balance") >= len(chosen)
     assert "FAULTS" not in ended.stdout
     [written] = (folder / ".run" / "bench").iterdir()
     assert str(written.relative_to(folder)) in ended.stdout
@@ -50,27 +50,38 @@ def short_run(folder: Path, *chosen: str) -> tuple[Path, dict[str, Any]]:
 
 @pytest.mark.timeout(300)
 def test_a_short_run_measures_checks_the_books_and_writes_what_it_saw(tmp_path: Path) -> None:
-    folder, parts = short_run(tmp_path, "stock", "commits")
+    folder, parts = short_run(tmp_path, "commits", "stock", "due", processes=2)
     figures = {figure["name"]: figure for part in parts.values() for figure in part["figures"]}
     assert figures["SQLite, p50"]["value"]["median"] > 0
     assert figures["Sell of one hot sku ÷ empty call"]["target"] == {"at_least": 0.5, "at_most": None, "aim": 0.7}
+    assert figures["all orders closed after"]["samples"] == 30
+    assert figures["all orders closed after"]["value"]["median"] > 0
+    assert figures["processor time an order closed or created: service"]["value"]["median"] > 0
     loads = {load["name"]: load for load in parts["stock"]["loads"]}
     for name in ("empty call", "Sell, one hot sku", "Sell, 20 skus", "Sell, sold out: refused", "GetStock"):
         assert loads[name]["calls"] > 0
         assert 0 < loads[name]["p50"]["median"] <= loads[name]["p999"]["median"]
-        assert loads[name]["cpu"]["service"]["median"] > 0
-        assert loads[name]["cpu"]["load"]["median"] > 0
+        for who in ("service", "inventory_srv", "load"):
+            assert loads[name]["cpu"][who]["median"] > 0
     assert "| Sell of one hot sku ÷ empty call |" in (folder / "embedded.md").read_text()
     for ending in ("svg", "png"):
         assert (folder / "embedded" / f"latency-stock.{ending}").is_file()
 
 
+GROWTH = {
+    "growthwaiting": ["CreateOrder, 1,000 others waiting", "sweep with nothing due, 1,000 orders waiting"],
+    "memory": ["inventory_srv, resident, most in 400 calls", "order_srv, resident, most in 400 calls"],
+}
+
+
 @pytest.mark.timeout(300)
-def test_orders_that_are_due_at_once_are_all_closed(tmp_path: Path) -> None:
-    _, parts = short_run(tmp_path, "due")
-    figures = {figure["name"]: figure for figure in parts["due"]["figures"]}
-    assert figures["all orders closed after"]["samples"] == 30
-    assert figures["all orders closed after"]["value"]["median"] > 0
+def test_growth_and_memory_are_measured_on_balanced_books_and_drawn(tmp_path: Path) -> None:
+    folder, parts = short_run(tmp_path, *GROWTH, processes=1)
+    for part, names in GROWTH.items():
+        figures = {figure["name"]: figure["value"]["median"] for figure in parts[part]["figures"]}
+        assert all(figures[name] > 0 for name in names)
+    for plot in ("growth-waiting", "growth-sweep", "memory"):
+        assert (folder / "embedded" / f"{plot}.svg").is_file()
 
 
 def services_in(folder: Path) -> int:
@@ -108,17 +119,3 @@ def test_a_run_that_is_ended_early_keeps_what_it_has_measured(tmp_path: Path, ho
     assert "| SQLite, p50 |" in (published / "embedded.md").read_text()
     assert services_in(tmp_path) == 0
     assert list((tmp_path / ".run" / "bench").iterdir()) == []
-
-
-def test_a_part_that_there_is_not_is_told(tmp_path: Path) -> None:
-    ended = bench(tmp_path, "--only", "everything")
-    assert ended.returncode == 2
-    answer = " ".join(ended.stderr.replace("│", " ").split())
-    assert "--only everything: there is idle, commits, stock" in answer
-    assert not (tmp_path / ".run").exists()
-
-
-def test_a_part_of_the_cluster_alone_is_refused_elsewhere(tmp_path: Path) -> None:
-    ended = bench(tmp_path, "--only", "replicas")
-    assert ended.returncode == 2
-    assert not (tmp_path / ".run").exists()

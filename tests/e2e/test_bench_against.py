@@ -21,12 +21,11 @@ def git(clone: Path, *words: str) -> str:
     return subprocess.run(command, cwd=clone, capture_output=True, text=True, check=True).stdout.strip()
 
 
-def write(file: Path, line: str) -> None:
-    """Put a line at the end of the imports of a module, where each start of it comes by."""
-    text = file.read_text(encoding="utf-8")
-    marker = "\nif __name__ =="
-    assert marker in text
-    file.write_text(text.replace(marker, f"\n{line}\n{marker}"), encoding="utf-8")
+def plant(file: Path, line: str) -> None:
+    """Put a line where each start of a service comes by once: before it calls its `main`."""
+    before, call, after = file.read_text(encoding="utf-8").rpartition("\nif __name__ ==")
+    assert call
+    file.write_text(f"{before}\n{line}\n{call}{after}", encoding="utf-8")
 
 
 @pytest.fixture(scope="module")
@@ -44,7 +43,7 @@ def clone(tmp_path_factory: pytest.TempPathFactory) -> Path:
         for main, original in zip(mains, originals, strict=True):
             main.write_text(original, encoding="utf-8")
             line = f"import os; open(os.environ['{PROOF}'], 'a').write('{text} {main.parent.name}\\n')"
-            write(main, "raise SystemExit('planted: it does not start')" if text == "broken" else line)
+            plant(main, "raise SystemExit('planted: it does not start')" if text == "broken" else line)
         git(clone, "add", "--all")
         git(clone, "commit", "--quiet", "--message", text)
     return clone

@@ -68,7 +68,7 @@ class Plan:
         addresses: Whom to call, `host:port`, the connections in turn; empty: the testbed knows.
         apart: Whether each address is asked for one sku alone: the first address for the first sku, and so on.
         key: Makes the calls' keys (order_sn, request_id) its own; unlike that of any other plan.
-        begin_at: When to begin, by the machine's clock, in seconds since 1970.
+        begin_at: When to begin, by the machine's clock, in seconds since 1970; one that is past: at once.
     """
 
     kind: Kind

@@ -34,7 +34,8 @@ _USERS_A_ROUND: Final = 100
 _MEGABYTE: Final = 1_000_000
 _SERVICE_MEMORY: Final = Target(at_most=200, aim=150)
 _WARM_UP_S: Final = 0.5
-_BEGIN_AFTER_S: Final = 0.7  # until then every load process has its connections and requests
+_WARM_UP_SHARE: Final = 0.25  # of what is measured, at most
+_BEGIN_TOGETHER_AFTER_S: Final = 0.7  # until then every one of several load processes has its connections and requests
 _MOST_SKUS_OF_A_LOAD: Final = 20_000  # more than it calls in its time; all of a million would take long to send over
 _UNDER_WAY_AT_MOST: Final = 1000  # of an open loop: so many that it does not wait for answers
 
@@ -186,7 +187,7 @@ class Testbed:
             self._users_for(kind, users),
             callers,
             min(callers, self.options.connections),
-            warm_up=_WARM_UP_S,
+            warm_up=self._warm_up,
             seconds=self.options.seconds,
             lines=lines,
         )
@@ -200,7 +201,7 @@ class Testbed:
             rate=rate,
             callers=_UNDER_WAY_AT_MOST,
             seconds=seconds or self.options.seconds,
-            warm_up=0.0 if seconds else _WARM_UP_S,
+            warm_up=0.0 if seconds else self._warm_up,
         )
 
     def agree(self, what: str, value: float) -> float:
@@ -233,7 +234,7 @@ class Testbed:
                 connections=max(len(addresses), share(plan.connections, number, count)),
                 count=share(plan.count, number, count),
                 rate=plan.rate / count,
-                begin_at=time.time() + _BEGIN_AFTER_S,
+                begin_at=time.time() + _BEGIN_TOGETHER_AFTER_S if count > 1 else 0.0,
             )
             for number in range(count)
         ]
@@ -336,6 +337,10 @@ class Testbed:
         """Note that a load sold these units without an order."""
         if plan.kind is Kind.SELL and plan.expect.name == "OK":
             self._sold_directly += answered * plan.lines
+
+    @property
+    def _warm_up(self) -> float:
+        return min(_WARM_UP_S, _WARM_UP_SHARE * self.options.seconds)
 
     def _connect(self) -> None:
         self.shop.__exit__(None, None, None)

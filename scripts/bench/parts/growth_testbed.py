@@ -27,7 +27,7 @@ from scripts.lib.services import Service
 from scripts.lib.shop import Shop
 
 _ROOM: Final = Path(".run") / "bench"
-_BEGIN_AFTER_S: Final = 1.5  # until then every load process has its connections, and its requests
+_BEGIN_TOGETHER_AFTER_S: Final = 1.5  # until then every one of several load processes has its connections and requests
 _SERVED: Final = "127.0.0.1:0"
 _UNITS_OF_ORDERS: Final = (
     "SELECT SUM(order_line.quantity) FROM orders JOIN order_line ON order_line.order_sn = orders.order_sn"
@@ -217,7 +217,8 @@ class GrowthTestbed:
 
     def _load(self, place: Place, plan: Plan) -> Measured:
         self._loads += 1
-        count, begin_at = self._testbed.options.processes, time.time() + _BEGIN_AFTER_S
+        count = self._testbed.options.processes
+        begin_at = time.time() + _BEGIN_TOGETHER_AFTER_S if count > 1 else 0.0
         parts = [
             replace(
                 plan,

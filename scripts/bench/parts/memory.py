@@ -15,7 +15,7 @@ from scripts.bench.harness.testbed import SOLD_OUT, Testbed
 
 _SAMPLES: Final = 20
 _A_SAMPLE_AT_LEAST: Final = 5_000  # calls: each load takes a moment to begin
-_FEWEST_SAMPLES: Final = 4
+_FEWEST_SAMPLES: Final = 2
 _A_TURN: Final = 20  # calls to a service, of which each load has a share
 _CREATORS: Final = 32
 _MEGABYTE: Final = 1e6

@@ -35,10 +35,12 @@ _LATENESS_RATE: Final = 50.0
 _LATENESS_SECONDS: Final = 20.0
 _LATEST_MS: Final = {EMBEDDED: 1000, CLUSTER: 2000}  # RocketMQ's client knows whole seconds
 
-_TRIED_S: Final = 10.0
+_TRIED_S: Final = 10.0  # at most; a second for each of …
+_TRIED_ORDERS: Final = 1000.0  # … so many orders that are to come due
 _SLOWER: Final = 1.25  # than when it was tried: for so much longer the orders wait for their payment
 _MEANWHILE_RATE: Final = 55.0  # offered, a little more than must be reached
 _MEANWHILE_SLICE_S: Final = 5.0
+_SHORTEST_SLICE_S: Final = 1.0
 _IN_A_MINUTE: Final = 10_000
 _CLOSES: Final = Target(at_least=150, aim=300)
 _NATIVE_CLOSES: Final = Target(at_least=300, aim=600)
@@ -115,10 +117,15 @@ def _close_at_once(testbed: Testbed, rounds: Rounds) -> None:
         rounds.note(f"processor time an order closed or created: {who}", each, len(orders) + meanwhile.calls)
 
 
+def _tried(count: int) -> float:
+    """Seconds in which to see how fast orders can be created, before `count` of them are."""
+    return min(_TRIED_S, max(1.0, count / _TRIED_ORDERS))
+
+
 def _create_due(testbed: Testbed) -> range:
     """Create orders, stop the order service, and wait until all of them are due; whose they are."""
     count = testbed.options.due_orders
-    tried = testbed.load(replace(testbed.full_speed(Kind.CREATE, testbed.skus), seconds=_TRIED_S))
+    tried = testbed.load(replace(testbed.full_speed(Kind.CREATE, testbed.skus), seconds=_tried(count)))
     pay_within = round(_SLOWER * count / tried.rate) + 5  # none of them is due before the last is created
     _restart_order(testbed, {"ORDER_PAY_WITHIN": str(pay_within)})
     users = testbed.new_users(1)
@@ -142,8 +149,9 @@ def _order_until(testbed: Testbed, over: Callable[[], bool]) -> Measured:
     """Go on ordering at an even pace until it is over, for a while in any case; what was measured in all."""
     users = testbed.new_users()
     together = Measured()
+    seconds = min(_MEANWHILE_SLICE_S, max(_SHORTEST_SLICE_S, testbed.options.due_orders / _TRIED_ORDERS))
     while True:
-        plan = testbed.paced(Kind.CREATE, testbed.skus, _MEANWHILE_RATE, _MEANWHILE_SLICE_S, users)
+        plan = testbed.paced(Kind.CREATE, testbed.skus, _MEANWHILE_RATE, seconds, users)
         together.add(testbed.load(plan), one_after_the_other=True)
         if over():
             return together

@@ -1,6 +1,5 @@
 """What a comparison of two commits says: ratios of each turn, and what is told of them."""
 
-import re
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -12,11 +11,9 @@ import pytest
 from scripts.bench.against.comparison import compared, ratio
 from scripts.bench.against.tables import grids, page
 from scripts.bench.against.turns import in_turn
-from scripts.bench.command import bench
 from scripts.bench.harness.checkout import ROOT, CannotCompare, Checkout
 from scripts.bench.harness.figures import Figure, Load, Spread
 from scripts.bench.parts.catalog import PARTS
-from scripts.lib.command_line import WrongUsage
 
 FACTS = {"time": "2030-01-02T03:04:05+00:00", "processor": "A Processor", "cores": 2, "memory_gb": 8.0}
 
@@ -155,22 +152,6 @@ def test_the_parts_of_which_commits_are_compared_take_turns() -> None:
     able = {part.name for part in PARTS if part.takes_turns}
     assert able >= {"stock", "create", "messages", "costs", "callers", "flash", "due"}
     assert not able & {"commits", "growthskus", "wayshot"}, "they do not measure the services of a checkout"
-
-
-@pytest.mark.parametrize(
-    ("options", "why"),
-    [
-        ({"only": ["growthskus", "stock"]}, "--against can't compare growthskus; it can stock, "),
-        ({"only": ["replicas"]}, "--only replicas: there is idle, "),
-        ({"publish": True}, "--publish: a comparison is not published"),
-        ({"world": "cluster", "replicas": 2}, "--replicas: "),
-        ({"against_python": Path("nowhere")}, "--against-python: there is no file nowhere"),
-        ({"against": "", "against_python": Path(sys.executable)}, "--against-python: there is no --against"),
-    ],
-)
-def test_what_cannot_be_compared_is_refused_before_anything_starts(options: dict[str, Any], why: str) -> None:
-    with pytest.raises(WrongUsage, match="^" + re.escape(why)):
-        bench(**{"against": "HEAD", **options})
 
 
 def test_a_python_that_imports_other_code_is_refused(tmp_path: Path) -> None:
