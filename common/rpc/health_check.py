@@ -34,11 +34,15 @@ def ask(address: str, patience: timedelta = _PATIENCE) -> str:
 
 
 def main(arguments: list[str]) -> int:
+    if "--help" in arguments or "-h" in arguments:
+        sys.stdout.write(f"{__doc__}")
+        return 0
     try:
         (address,) = arguments
         answer = ask(address)
     except ValueError as error:
-        sys.stderr.write(f"health_check: {error}; it is called with one host:port\n")
+        why = f"{error}; " if len(arguments) == 1 else ""
+        sys.stderr.write(f"health_check: {why}it is called with one host:port, and --help explains it\n")
         return 2
     sys.stdout.write(f"{address}: {answer}\n")
     return 0 if answer == "SERVING" else 1

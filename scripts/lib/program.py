@@ -14,7 +14,7 @@ from common.process.settings import WrongSettings
 from common.rpc.errors import to_domain_error
 from scripts.lib.goods_file import WrongGoodsFile
 from scripts.lib.services import ServiceFailed
-from scripts.lib.signals import SIGNALLED, run_until_signal
+from scripts.lib.signals import run_until_signal
 from scripts.lib.terminal import printable
 
 FAILED: Final = 1
@@ -41,7 +41,7 @@ def run_program(
         code, by = run_until_signal(work, end=end)
     except BrokenPipeError:  # whoever read what is printed has gone
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        code = SIGNALLED + signal.SIGPIPE
+        code = FAILED
     except (WrongGoodsFile, WrongSettings) as error:
         code = _failed(console, str(error), WRONGLY_CALLED)
     except ServiceFailed as error:
