@@ -1,4 +1,4 @@
-"""What a failed call told its caller: the code and every detail of its `google.rpc.Status`."""
+"""The error of a failed call as a client reads it: the code and every detail of its `google.rpc.Status`."""
 
 from collections.abc import Callable
 from concurrent.futures import Future
@@ -45,6 +45,11 @@ def rpc_error(call: Callable[[], Any]) -> RpcFailure:
     with pytest.raises(grpc.RpcError) as failure:
         call()
     return read(failure.value)
+
+
+def refusal_of(call: Callable[..., Any], request: Any) -> RpcFailure:
+    """Send a request that has to be refused, and read the error."""
+    return rpc_error(lambda: call(request, timeout=TIMEOUT_S))
 
 
 def reason_of(call: Future[Any]) -> str:

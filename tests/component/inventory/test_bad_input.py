@@ -8,7 +8,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 
 from reback.inventory.v1 import inventory_pb2 as pb
 from tests.component.inventory.in_process import Door
-from tests.component.inventory.refusal import refusal_of
+from tests.support.rpc_errors import refusal_of
 
 LONG = "茶" * 65
 LONG_REASON = "返" * 201
@@ -88,7 +88,7 @@ def test_a_field_that_breaks_its_rule_is_named_and_nothing_happens(door: Door) -
     for rpc, request, field in CASES:
         refusal = refusal_of(getattr(door.stub, rpc), request)
 
-        answer = (refusal.code, refusal.reason, refusal.domain, refusal.bad_fields)
+        answer = (refusal.code, refusal.reason, refusal.domain, refusal.fields)
         assert answer == (grpc.StatusCode.INVALID_ARGUMENT, "INVALID_ARGUMENT", "inventory", [field]), (rpc, field)
 
     assert not door.stub.ListStocks(pb.ListStocksRequest()).stocks
@@ -110,14 +110,14 @@ def test_pitfall_07_a_quantity_below_one_is_refused(door: Door, quantity: int) -
 
     refusal = refusal_of(door.stub.Sell, pb.SellRequest(order_sn="o1", lines=[line(), line("tea", quantity)]))
 
-    assert (refusal.code, refusal.bad_fields) == (grpc.StatusCode.INVALID_ARGUMENT, ["lines[1].quantity"])
+    assert (refusal.code, refusal.fields) == (grpc.StatusCode.INVALID_ARGUMENT, ["lines[1].quantity"])
     assert door.units("tea") == (5, 0)
 
 
 def test_every_bad_field_of_a_request_is_named(door: Door) -> None:
     refusal = refusal_of(door.stub.Sell, pb.SellRequest(lines=[line("", 0), line(LONG, 1)]))
 
-    assert sorted(refusal.bad_fields) == ["lines[0].quantity", "lines[0].sku", "lines[1].sku", "order_sn"]
+    assert sorted(refusal.fields or ()) == ["lines[0].quantity", "lines[0].sku", "lines[1].sku", "order_sn"]
 
 
 @pytest.mark.parametrize(
@@ -143,7 +143,7 @@ def test_pitfall_16_every_list_has_a_limit_an_order_and_pages(door: Door, rpc: s
 
     assert size_of(call(make_request())) == 50
     assert size_of(call(make_request(page_size=7))) == 7
-    assert refusal_of(call, make_request(page_size=1001)).bad_fields == ["page_size"]
+    assert refusal_of(call, make_request(page_size=1001)).fields == ["page_size"]
     first = call(make_request(page_size=1000))
     assert first.next_page_token == ""
     token = ""

@@ -6,8 +6,8 @@ import pytest
 from inventory_srv.crash_points import CrashPoint
 from reback.inventory.v1 import inventory_pb2 as pb
 from tests.component.inventory.in_process import Door, sell_request
-from tests.component.inventory.refusal import refusal_of
 from tests.component.inventory.shop import Hold
+from tests.support.rpc_errors import refusal_of
 from tests.support.waiting import TIMEOUT_S, wait_until
 
 

@@ -10,7 +10,7 @@ import pytest
 
 from reback.inventory.v1 import inventory_pb2 as pb
 from tests.component.inventory.in_process import Door, open_door, sell_request
-from tests.component.inventory.refusal import read_refusal
+from tests.support.rpc_errors import read
 from tests.support.waiting import TIMEOUT_S
 
 SKUS = [f"s{n:02}" for n in range(12)]
@@ -104,7 +104,7 @@ def outcome_of(call: Any) -> str:
     try:
         answer = call.result(TIMEOUT_S)
     except grpc.RpcError as error:
-        return read_refusal(error).reason
+        return read(error).reason
     if isinstance(answer, pb.Sale):
         return pb.SaleState.Name(answer.state).removeprefix("SALE_STATE_")
     return "STOCK"

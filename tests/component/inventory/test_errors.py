@@ -12,12 +12,12 @@ from inventory_srv.crash_points import CrashPoint
 from inventory_srv.domain.changes import WorkingSet
 from reback.inventory.v1 import inventory_pb2 as pb
 from tests.component.inventory.in_process import Door, open_door, sell_request
-from tests.component.inventory.refusal import refusal_of
 from tests.component.inventory.shop import Hold, soon
+from tests.support.rpc_errors import refusal_of
 from tests.support.waiting import TIMEOUT_S, wait_until
 
 Code = grpc.StatusCode
-Refused = tuple[grpc.StatusCode, str, dict[str, str], list[tuple[str, str, str]]]
+Refused = tuple[grpc.StatusCode, str, dict[str, str], list[tuple[str, str, str]] | None]
 
 
 def set_up(door: Door) -> None:
@@ -64,7 +64,7 @@ CASES: dict[str, tuple[str, Any, Refused]] = {
     "unknown sale": (
         "GetSale",
         pb.GetSaleRequest(order_sn="who"),
-        (Code.NOT_FOUND, "SALE_NOT_FOUND", {"order_sn": "who"}, []),
+        (Code.NOT_FOUND, "SALE_NOT_FOUND", {"order_sn": "who"}, None),
     ),
     "too little stock of several skus": (
         "Sell",
@@ -119,27 +119,27 @@ CASES: dict[str, tuple[str, Any, Refused]] = {
     "the same order with another content": (
         "Sell",
         sell_request("o3", {"tea": 2}),
-        (Code.ALREADY_EXISTS, "DIFFERENT_CONTENT", {"order_sn": "o3"}, []),
+        (Code.ALREADY_EXISTS, "DIFFERENT_CONTENT", {"order_sn": "o3"}, None),
     ),
     "the same request with another content": (
         "AdjustStock",
         pb.AdjustStockRequest(request_id="r1", sku="tea", delta=2, reason="found"),
-        (Code.ALREADY_EXISTS, "DIFFERENT_CONTENT", {"request_id": "r1"}, []),
+        (Code.ALREADY_EXISTS, "DIFFERENT_CONTENT", {"request_id": "r1"}, None),
     ),
     "the request of another RPC": (
         "SetStock",
         pb.SetStockRequest(request_id="r1", sku="tea", quantity=1, reason="found"),
-        (Code.ALREADY_EXISTS, "DIFFERENT_CONTENT", {"request_id": "r1"}, []),
+        (Code.ALREADY_EXISTS, "DIFFERENT_CONTENT", {"request_id": "r1"}, None),
     ),
     "another version than expected": (
         "SetStock",
         pb.SetStockRequest(sku="tea", quantity=1, expected_version=1),
-        (Code.ABORTED, "VERSION_MISMATCH", {"sku": "tea", "expected_version": "1", "version": "5"}, []),
+        (Code.ABORTED, "VERSION_MISMATCH", {"sku": "tea", "expected_version": "1", "version": "5"}, None),
     ),
     "a sku that is new no more": (
         "SetStock",
         pb.SetStockRequest(sku="tea", quantity=1, expected_version=0),
-        (Code.ABORTED, "VERSION_MISMATCH", {"sku": "tea", "expected_version": "0", "version": "5"}, []),
+        (Code.ABORTED, "VERSION_MISMATCH", {"sku": "tea", "expected_version": "0", "version": "5"}, None),
     ),
 }
 
@@ -152,7 +152,7 @@ def test_a_refusal_tells_its_code_its_reason_and_its_facts(door: Door, case: str
     refusal = refusal_of(getattr(door.stub, rpc), request)
 
     assert refusal.domain == "inventory"
-    assert (refusal.code, refusal.reason, refusal.metadata, refusal.failed) == answer
+    assert (refusal.code, refusal.reason, refusal.metadata, refusal.conditions) == answer
     assert door.units("tea") == (5, 1)
     assert door.differences() == []
 
@@ -225,5 +225,5 @@ def test_pitfall_18_a_refusal_with_a_hundred_long_skus_still_arrives_as_a_status
     refusal = refusal_of(door.stub.Sell, sell_request("o1", skus))
 
     assert (refusal.code, refusal.reason) == (Code.NOT_FOUND, "SKU_NOT_FOUND")
-    assert refusal.failed
+    assert refusal.conditions
     assert refusal.metadata["violations_total"] == "100"
