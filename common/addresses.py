@@ -4,7 +4,9 @@ import re
 import socket
 from typing import Final
 
-_ADDRESS: Final = re.compile(r"(?P<host>[A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+(%\w+)?\]):(?P<port>\d{1,5})")
+_ADDRESS: Final = re.compile(
+    r"(?P<host>[A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+(%[A-Za-z0-9._-]+)?\])(?::(?P<port>0|[1-9][0-9]{0,4}))?"
+)
 
 _LARGEST_PORT: Final = 65_535
 
@@ -15,16 +17,21 @@ _WAY_OUT: Final = {
 }
 
 
-def split_address(address: str) -> tuple[str, int]:
+def split_address(address: str, default_port: int | None = None) -> tuple[str, int]:
     """Host and port of `host:port`; an IPv6 host keeps its brackets.
+
+    Args:
+        address: What to split.
+        default_port: Holds where the address has none. Without it an address needs a port.
 
     Raises:
         ValueError: It is not one; the text quotes it.
     """
     match = _ADDRESS.fullmatch(address)
-    if match is None or int(match["port"]) > _LARGEST_PORT:
+    port = match and (match["port"] or default_port)
+    if match is None or port is None or int(port) > _LARGEST_PORT:
         raise ValueError(f"{address!r} is not host:port")
-    return match["host"], int(match["port"])
+    return match["host"], int(port)
 
 
 def split_advertised(advertise: str) -> tuple[str, int | None]:

@@ -7,10 +7,30 @@ point.
 
 import signal
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from common.text_rules import TextRule
 
 CrashHook = Callable[[str], None]
 """Called with a point's name when that point is reached."""
+
+
+class CrashPointName(TextRule):
+    """A crash point of a service, `stop:` before it to stop there; or empty."""
+
+    def __init__(self, points: Iterable[str]) -> None:
+        self._points = list(points)
+
+    @property
+    def allowed(self) -> str:
+        return f"empty, or one of these, `stop:` before it to stop there: {', '.join(self._points)}"
+
+    def read(self, text: str) -> str:
+        return text
+
+    def allows(self, value: Any) -> bool:
+        return value == "" or value.removeprefix("stop:") in self._points
 
 
 def no_crash(point: str) -> None:

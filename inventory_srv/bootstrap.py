@@ -4,21 +4,21 @@ from collections.abc import Callable
 from functools import cached_property
 from pathlib import Path
 from typing import Final
-from urllib.parse import urlsplit
 
 from common.addresses import advertised_address
-from common.cache.drivers import open_cache
+from common.cache.drivers import CACHES, open_cache
 from common.cache.port import Cache
 from common.clock import Clock
 from common.crash_points import CrashHook, crash_at
 from common.database import Database
+from common.database.port import DatabaseUrl
 from common.discovery.drivers import open_discovery
 from common.discovery.port import Discovery
+from common.driver_url import DriverUrl
 from common.lock.drivers import open_lock
 from common.lock.port import Lock
 from common.messaging.drivers import open_broker
 from common.messaging.port import Broker
-from common.redis.url import SCHEMES as REDIS_SCHEMES
 from common.rpc.server import BROKER, Server
 from inventory_srv.adapters.stock_cache import StockCache
 from inventory_srv.entrypoints.consumers import GROUP, TOPIC, OrderRebackConsumer
@@ -106,7 +106,7 @@ def build(
     *,
     clock: Clock | None = None,
     crash_hook: CrashHook | None = None,
-    open_database: Callable[[str, int], Database] | None = None,
+    open_database: Callable[[DatabaseUrl, int], Database] | None = None,
     broker: Broker | None = None,
     lock: Lock | None = None,
     cache: Cache | None = None,
@@ -122,7 +122,7 @@ def build(
     database = (open_database or _open_database)(settings.database_url, connections)
     clock = clock or database.clock()
     lock = lock or open_lock(settings.lock_url)
-    stocks = StockCache(cache or open_cache(_cache_url(settings)), _name_of(settings.database_url))
+    stocks = StockCache(cache or open_cache(_cache_url(settings)), settings.database_url.database_name)
     broker = broker or open_broker(settings.broker_url, topic_prefix=settings.topic_prefix, clock=clock)
     writer = StockWriter(
         database,
@@ -155,18 +155,14 @@ def _server(settings: InventorySettings, servicer: InventoryServicer, broker: Br
     return server
 
 
-def _cache_url(settings: InventorySettings) -> str:
-    """Where stock is kept when nobody says: never where one replica would not see what another one changed."""
-    if settings.cache_url:
+def _cache_url(settings: InventorySettings) -> DriverUrl:
+    """Where stock is cached when no setting says: never where one replica would not see what another one changed."""
+    if settings.cache_url is not None:
         return settings.cache_url
-    if urlsplit(settings.lock_url).scheme in REDIS_SCHEMES:
-        return settings.lock_url
-    return "local://" if settings.database_url.startswith("sqlite:") else "none://"
+    if settings.lock_url.scheme in CACHES.table and settings.lock_url.scheme != "local":
+        return CACHES.check(settings.lock_url)
+    return CACHES.read("local://" if settings.database_url.scheme == "sqlite" else "none://")
 
 
-def _name_of(database_url: str) -> str:
-    return urlsplit(database_url).path.strip("/")
-
-
-def _open_database(url: str, connections: int) -> Database:
+def _open_database(url: DatabaseUrl, connections: int) -> Database:
     return Database(url, connections=connections)

@@ -8,6 +8,7 @@ from typing import Annotated, Final
 import typer
 
 from common.database import Database, DatabaseUnavailable
+from common.database.port import DatabaseUrl
 from common.process.settings import load_settings
 from inventory_srv.bootstrap import MIGRATIONS
 from inventory_srv.settings import InventorySettings
@@ -42,7 +43,7 @@ def archive(
         raise typer.Exit(1) from error
 
 
-def _archive(inventory: str, order: str, to: str, age: timedelta) -> None:
+def _archive(inventory: DatabaseUrl, order: DatabaseUrl, to: str, age: timedelta) -> None:
     books, orders, place = Database(inventory), Database(order), Database(to)
     try:
         place.migrate(MIGRATIONS)

@@ -8,9 +8,24 @@ import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from datetime import timedelta
-from typing import NamedTuple
+from typing import Annotated, ClassVar, NamedTuple
 
-from common.cache.port import UNKNOWN, Cache, Reading, Row
+from pydantic import Field
+
+from common.cache.port import EXPIRY, UNKNOWN, Cache, Reading, Row
+from common.driver_url import DriverUrl
+from common.text_rules import Seconds, WholeNumber
+
+
+class LocalCacheUrl(DriverUrl):
+    """How a process keeps a cache of its own."""
+
+    form: ClassVar[str] = "local://"
+
+    expiry: Annotated[timedelta, Seconds(0, 3600, above=True)] = Field(EXPIRY, description="how long an entry lives")
+    entries: Annotated[int, WholeNumber(1, 10_000_000)] = Field(
+        10_000, description="how many there are at most; a row of four numbers takes about 500 bytes"
+    )
 
 
 class _Entry(NamedTuple):
@@ -90,3 +105,7 @@ class LocalCache(Cache):
             del self._entries[first]
             if not expired:
                 self._forgotten = put
+
+
+def open_local(url: LocalCacheUrl) -> LocalCache:
+    return LocalCache(url.expiry, url.entries)

@@ -1,8 +1,16 @@
 """No cache: `none://`. Every read goes to the database."""
 
 from collections.abc import Mapping, Sequence
+from typing import ClassVar
 
 from common.cache.port import UNKNOWN, Cache, Reading, Row
+from common.driver_url import DriverUrl
+
+
+class NoCacheUrl(DriverUrl):
+    """Says that there is no cache."""
+
+    form: ClassVar[str] = "none://"
 
 
 class NoCache(Cache):
@@ -22,3 +30,7 @@ class NoCache(Cache):
 
     def close(self) -> None:
         pass
+
+
+def open_none(_: NoCacheUrl) -> NoCache:
+    return NoCache()

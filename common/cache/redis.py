@@ -16,16 +16,17 @@ not use the cache for as long as an older row may be in it.
 import threading
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from datetime import timedelta
-from typing import Final
+from typing import Annotated, Final
 
+from pydantic import Field
 from redis.exceptions import RedisError
 
-from common.cache.port import UNKNOWN, Cache, Reading, Row
+from common.cache.port import EXPIRY, UNKNOWN, Cache, Reading, Row
 from common.metrics import CACHE_OUTAGES, CACHE_UNTOLD
 from common.redis.pool import TRY_EVERY_S, RedisDown, Script, WatchedPool
 from common.redis.url import RedisUrl
+from common.text_rules import Seconds
 
 READ_TIMEOUT: Final = timedelta(seconds=0.5)
 """How long a read waits for Redis at most; a change waits for the URL's `timeout`."""
@@ -69,6 +70,12 @@ return string.format('%.0f', now)
 """)
 
 
+class RedisCacheUrl(RedisUrl):
+    """Where a Redis is, and how a cache uses it."""
+
+    expiry: Annotated[timedelta, Seconds(0.3, 3600)] = Field(EXPIRY, description="how long an entry lives")
+
+
 class RedisCache(Cache):
     """Rows in Redis; one trip each to read, fill and change.
 
@@ -76,14 +83,16 @@ class RedisCache(Cache):
         url: Which Redis, and how long an entry lives.
     """
 
-    def __init__(self, url: RedisUrl) -> None:
+    def __init__(self, url: RedisCacheUrl) -> None:
         self._prefix = url.prefix
         self._expiry_s = url.expiry.total_seconds()
         self._expiry_ms = round(self._expiry_s * 1000)
         self._clock = (UNKNOWN, float("-inf"))  # a time of Redis, and the monotonic clock when it arrived
         self._untold_until = float("-inf")
         read_timeout = min(url.timeout, READ_TIMEOUT)
-        for_reads = replace(url, timeout=read_timeout, connect_timeout=min(url.connect_timeout, read_timeout))
+        for_reads = url.model_copy(
+            update={"timeout": read_timeout, "connect_timeout": min(url.connect_timeout, read_timeout)}
+        )
         self._reads = _Calls(for_reads, without_it="values are read from their source")
         self._changes = _Calls(url, without_it="other replicas may show older values until they expire there")
 

@@ -19,7 +19,7 @@ from playhouse.pool import MaxConnectionsExceeded
 from common.clock import Clock, DatabaseClock, SystemClock
 from common.database.drivers import open_driver
 from common.database.errors import Contended, DatabaseUnavailable
-from common.database.port import ENGINES_ERRORS, Trouble
+from common.database.port import ENGINES_ERRORS, DatabaseUrl, Trouble
 from common.database.retry import pause_before_first_repeat, retrying
 from common.database.sql import Statement, insert_statement, update_statement, with_placeholder
 
@@ -35,8 +35,7 @@ class Database:
     """A pooled database with whole-transaction repeats.
 
     Args:
-        url: `sqlite:///relative/path.db`, `sqlite:////absolute/path.db`, or `mysql://user:password@host:3306/name` with
-            the parameters of `MysqlUrl`.
+        url: One of `DATABASES`.
         connections: How many may be open at once; one more waits `busy_timeout` and is then `DatabaseUnavailable`.
         busy_timeout: Seconds that one try waits for what others hold (whole ones on a server, at least 1).
         timeout: Seconds for which a transaction is tried again while others are in its way.
@@ -44,7 +43,7 @@ class Database:
 
     def __init__(
         self,
-        url: str,
+        url: str | DatabaseUrl,
         *,
         connections: int = 80,
         busy_timeout: float = _BUSY_TIMEOUT_S,

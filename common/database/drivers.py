@@ -1,23 +1,23 @@
-"""Picks the driver that a URL names."""
+"""Which databases there are, by the schemes of their URLs."""
 
-from urllib.parse import urlsplit
+from typing import Final
 
-from common.database.mysql.driver import MysqlDriver
-from common.database.mysql.url import parse_mysql_url
-from common.database.port import Driver
-from common.database.sqlite import SqliteDriver
+from common.database.port import DatabaseUrl
+from common.database.port import Driver as DatabaseDriver
+from common.driver_table import Driver, Drivers
+
+DATABASES: Final = Drivers[DatabaseDriver](
+    {
+        "sqlite": Driver("common.database.sqlite:SqliteUrl", "common.database.sqlite:SqliteDriver"),
+        "mysql": Driver("common.database.mysql.url:MysqlUrl", "common.database.mysql.driver:MysqlDriver"),
+    }
+)
 
 
-def open_driver(url: str, connections: int, busy_timeout: float) -> Driver:
-    """The driver of `sqlite:///…` or `mysql://…`.
+def open_driver(url: str | DatabaseUrl, connections: int, busy_timeout: float) -> DatabaseDriver:
+    """Make the driver that `url` names.
 
     Raises:
-        ValueError: It names no driver, or is not of its driver's shape.
+        ValueError: The URL is wrong; the text says what is allowed, and has no secret.
     """
-    match urlsplit(url).scheme:
-        case "sqlite":
-            return SqliteDriver(url, connections, busy_timeout)
-        case "mysql":
-            return MysqlDriver(parse_mysql_url(url), connections, busy_timeout)
-        case other:
-            raise ValueError(f"a database's URL begins with sqlite:// or mysql://, not {other}://")
+    return DATABASES.open(url, connections, busy_timeout)

@@ -11,6 +11,7 @@ import peewee
 from playhouse.migrations import Runner
 
 from common.database.errors import CommitUnknown
+from common.driver_url import DriverUrl
 from common.errors import UnusableEngine
 
 ENGINES_ERRORS: Final = (peewee.DatabaseError, peewee.InterfaceError, OSError)
@@ -34,6 +35,15 @@ class Trouble(Enum):
     """The engine can't serve: out of reach, full, stopping, or it refuses this client."""
     RULE_BROKEN = auto()
     """A table's CHECK refused a row, though the engine does not raise an IntegrityError for it."""
+
+
+class DatabaseUrl(DriverUrl):
+    """What a database's URL says."""
+
+    @property
+    def database_name(self) -> str:
+        """What the database is called; two that may share a cache have two names."""
+        raise NotImplementedError
 
 
 class Driver(ABC):

@@ -5,8 +5,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Final
-from urllib.parse import urlsplit
+from typing import Any, ClassVar, Final
 
 import peewee
 from playhouse.migrations import Runner
@@ -14,17 +13,35 @@ from playhouse.pool import PooledSqliteDatabase
 from tenacity import Retrying, retry_if_exception, stop_after_delay, wait_random
 
 from common.database.errors import Contended, Overtaken
-from common.database.port import SETTING, Driver, FinalStatement, Trouble, refuse_foreign
+from common.database.port import SETTING, DatabaseUrl, Driver, FinalStatement, Trouble, refuse_foreign
+from common.driver_url import Part, UrlParts, file_of
 from common.sqlite_file import prepare_file
 
 _LONGEST_PAUSE_S: Final = 0.05  # of who waits to put the file in WAL mode
+
+
+class SqliteUrl(DatabaseUrl):
+    """Which file."""
+
+    form: ClassVar[str] = "sqlite:///relative.db or sqlite:////absolute.db"
+    reads: ClassVar[frozenset[Part]] = frozenset({Part.PATH})
+
+    path: Path
+
+    @property
+    def database_name(self) -> str:
+        return str(self.path).strip("/")
+
+    @classmethod
+    def values_of(cls, parts: UrlParts) -> dict[str, Any]:
+        return {"path": file_of(parts)}
 
 
 class SqliteDriver(Driver):
     """A file.
 
     Args:
-        url: `sqlite:///relative/path.db`, `sqlite:////absolute/path.db`.
+        url: Which one.
         connections: How many may be open at once.
         busy_timeout: Seconds to wait for one of them, and for whoever writes to the file.
     """
@@ -33,8 +50,8 @@ class SqliteDriver(Driver):
     prepares = True
     keeps_time = False
 
-    def __init__(self, url: str, connections: int, busy_timeout: float) -> None:
-        self._path = _path_of(url)
+    def __init__(self, url: SqliteUrl, connections: int, busy_timeout: float) -> None:
+        self._path = url.path
         self.engine = _open(self._path, connections, busy_timeout)
         self._busy_timeout = busy_timeout
         # One writer of a file at a time, in the order of coming: SQLite's own busy handler is unfair among threads.
@@ -105,13 +122,6 @@ class SqliteDriver(Driver):
             reraise=True,
         )
         repeating(self.engine.execute_sql, "PRAGMA journal_mode = wal")
-
-
-def _path_of(url: str) -> Path:
-    parts = urlsplit(url)
-    if parts.netloc or parts.path in ("", "/"):
-        raise ValueError("a SQLite URL has three slashes before a relative path and four before an absolute one")
-    return Path(parts.path[1:])
 
 
 def _open(path: Path, connections: int, busy_timeout: float) -> PooledSqliteDatabase:

@@ -1,25 +1,26 @@
-"""Picks the discovery driver that a URL names."""
+"""Which registries there are, by the schemes of their URLs."""
 
-from urllib.parse import urlsplit
+from typing import Final
 
-from common.discovery.consul.url import ALLOWED_URL, parse_consul_url
-from common.discovery.consul.url import SCHEMES as CONSUL_SCHEMES
-from common.discovery.port import Discovery
-from common.discovery.static import StaticDiscovery
+from common.discovery.port import Discovery, DiscoveryUrl
+from common.driver_table import Driver, Drivers
+
+# Consul's client takes 0.2 s and 10 MB to import, which only its users pay.
+_CONSUL: Final = Driver("common.discovery.consul.url:ConsulUrl", "common.discovery.consul.registry:ConsulDiscovery")
+
+REGISTRIES: Final = Drivers[Discovery](
+    {
+        "static": Driver("common.discovery.static:StaticUrl", "common.discovery.static:StaticDiscovery"),
+        "consul": _CONSUL,
+        "consul+https": _CONSUL,
+    }
+)
 
 
-def open_discovery(url: str) -> Discovery:
+def open_discovery(url: str | DiscoveryUrl) -> Discovery:
     """Make the registry that `url` names. Nothing is connected before something is registered or watched.
 
     Raises:
-        ValueError: The URL is wrong; the text says what is allowed.
+        ValueError: The URL is wrong; the text says what is allowed, and has no secret.
     """
-    scheme = urlsplit(url).scheme
-    if scheme == "static":
-        return StaticDiscovery(url)
-    if scheme in CONSUL_SCHEMES:
-        # Its client takes 0.2 s and 10 MB to import, which a service without Consul should not pay.
-        from common.discovery.consul.registry import ConsulDiscovery  # noqa: PLC0415
-
-        return ConsulDiscovery(parse_consul_url(url))
-    raise ValueError(f"unknown kind of registry {scheme!r}; allowed is static://?SERVICE=HOST:PORT or {ALLOWED_URL}")
+    return REGISTRIES.open(url)

@@ -3,8 +3,18 @@
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 
+from common.driver_url import DriverUrl
+
 Addresses = tuple[str, ...]
 """`host:port` of every instance that can be called, sorted."""
+
+
+class DiscoveryUrl(DriverUrl):
+    """What a registry's URL says."""
+
+    def may_know(self, service: str) -> bool:  # noqa: ARG002 - of registries that are asked
+        """Whether `service` can be found there, as far as the URL tells."""
+        return True
 
 
 class Discovery(ABC):

@@ -1,24 +1,45 @@
-"""Addresses that never change, written in the URL: `static://?inventory-srv=127.0.0.1:50052`."""
+"""Addresses that never change, written in the URL: `static://?order-srv=127.0.0.1:50051`."""
 
-from collections.abc import Callable
-from urllib.parse import urlsplit
+from collections.abc import Callable, Mapping
+from typing import Any, ClassVar
 
 from common.addresses import split_address
-from common.discovery.port import Addresses, Discovery
+from common.discovery.port import Addresses, Discovery, DiscoveryUrl
+
+
+class StaticUrl(DiscoveryUrl):
+    """Where services are; `static://` alone knows none.
+
+    Attributes:
+        addresses: Of each service.
+    """
+
+    form: ClassVar[str] = "static://?SERVICE=HOST:PORT, several as static://?SERVICE=HOST:PORT,HOST:PORT&SERVICE=…"
+
+    addresses: dict[str, Addresses]
+
+    def may_know(self, service: str) -> bool:
+        return service in self.addresses
+
+    @classmethod
+    def parameters_of(cls, pairs: Mapping[str, str]) -> Mapping[str, Any]:
+        return {
+            "addresses": {
+                service: tuple(sorted({_instance(service, address) for address in addresses.split(",")}))
+                for service, addresses in pairs.items()
+            }
+        }
+
+    @classmethod
+    def is_public(cls, parameter: str) -> bool:  # noqa: ARG003 - the names of services
+        return True
 
 
 class StaticDiscovery(Discovery):
-    """Knows what its URL says and nothing else: registering changes nothing, no list ever changes.
+    """Knows what its URL says and nothing else: registering changes nothing, no list ever changes."""
 
-    Args:
-        url: `static://?SERVICE=HOST:PORT[,HOST:PORT…]&SERVICE=…`; `static://` alone knows nobody.
-
-    Raises:
-        ValueError: Naming the part of the URL that is malformed.
-    """
-
-    def __init__(self, url: str) -> None:
-        self._addresses = parse_static_url(url)
+    def __init__(self, url: StaticUrl) -> None:
+        self._addresses = url.addresses
 
     def register(self, service: str, address: str) -> None: ...
 
@@ -30,26 +51,11 @@ class StaticDiscovery(Discovery):
     def close(self) -> None: ...
 
 
-def parse_static_url(url: str) -> dict[str, Addresses]:
-    """The addresses of every service that a `static://` URL names.
-
-    Raises:
-        ValueError: Naming the part of the URL that is malformed.
-    """
-    parts = urlsplit(url)
-    if parts.scheme != "static" or parts.netloc or parts.path or parts.fragment:
-        raise ValueError(f"{url!r} is not of the form static://?SERVICE=HOST:PORT")
-    found: dict[str, Addresses] = {}
-    for field in filter(None, parts.query.split("&")):
-        service, _, addresses = field.partition("=")
-        if not service or service in found:
-            raise ValueError(f"{field!r} does not name a service of its own")
-        found[service] = tuple(sorted({_instance(address) for address in addresses.split(",")}))
-    return found
-
-
-def _instance(address: str) -> str:
-    host, port = split_address(address)
+def _instance(service: str, address: str) -> str:
+    try:
+        host, port = split_address(address)
+    except ValueError:
+        port = 0
     if port == 0:
-        raise ValueError(f"{address!r} has no port to call")
+        raise ValueError(f"{service} must be host:port or host:port,host:port, each with a port above 0")
     return f"{host}:{port}"

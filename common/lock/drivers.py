@@ -1,26 +1,31 @@
-"""Picks the lock driver that a URL names."""
+"""Which locks there are, by the schemes of their URLs."""
 
-from urllib.parse import urlsplit
+from typing import Final
 
-from common.lock.local import LocalLock
+from common.driver_table import Driver, Drivers
+from common.driver_url import DriverUrl
 from common.lock.port import Lock
-from common.lock.redis.lock import RedisLock
-from common.redis.url import SCHEMES as REDIS_SCHEMES
-from common.redis.url import parse_redis_url
+
+_REDIS: Final = Driver("common.lock.redis.url:RedisLockUrl", "common.lock.redis.lock:RedisLock")
+
+LOCKS: Final = Drivers[Lock](
+    {
+        "local": Driver("common.lock.local:LocalLockUrl", "common.lock.local:open_local"),
+        "redis": _REDIS,
+        "rediss": _REDIS,
+        "redis+sentinel": _REDIS,
+        "rediss+sentinel": _REDIS,
+    }
+)
 
 
-def open_lock(url: str) -> Lock:
+def open_lock(url: str | DriverUrl) -> Lock:
     """Make the lock that `url` names. Nothing is connected before the first key is acquired.
 
     Args:
-        url: local://, or a URL that common/redis/url.py describes.
+        url: One of `LOCKS`.
 
     Raises:
-        ValueError: The URL is wrong; the text says what is allowed.
+        ValueError: The URL is wrong; the text says what is allowed, and has no secret.
     """
-    scheme = urlsplit(url).scheme
-    if scheme == "local":
-        return LocalLock()
-    if scheme in REDIS_SCHEMES:
-        return RedisLock(parse_redis_url(url))
-    raise ValueError(f"unknown kind of lock {scheme!r}; allowed is local://, {'://, '.join(REDIS_SCHEMES)}://")
+    return LOCKS.open(url)

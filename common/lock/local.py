@@ -7,9 +7,17 @@ one waits for, so that nobody starves: not even a caller that needs many keys.
 from collections.abc import Callable, Collection
 from threading import Event
 from threading import Lock as Mutex
+from typing import ClassVar
 
 from common.deadline import Deadline
+from common.driver_url import DriverUrl
 from common.lock.port import HeldLock, Lock, LockBusy, LockLost
+
+
+class LocalLockUrl(DriverUrl):
+    """Says that the lock is this process's own."""
+
+    form: ClassVar[str] = "local://"
 
 
 class _Claim(HeldLock):
@@ -111,3 +119,7 @@ class LocalLock(Lock):
         for claim in self._claims:
             if claim.granted and not claim.keys.isdisjoint(keys):
                 claim.contend()
+
+
+def open_local(_url: LocalLockUrl) -> LocalLock:
+    return LocalLock()

@@ -17,6 +17,7 @@ from zlib import crc32
 import structlog
 
 from common.addresses import split_address
+from common.text_rules import TextRule
 
 AUTO: Final = "auto"
 ANY: Final = "any"
@@ -29,20 +30,23 @@ def allowed_cpus() -> list[int]:
     return sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else []
 
 
-def check_cpu(choice: str) -> str:
-    """`auto`, `any`, or the number of a CPU that this process may run on.
+class CpuChoice(TextRule):
+    """`auto`, `any`, or the number of a CPU that this process may run on."""
 
-    Raises:
-        ValueError: It is none of these; the text says what there is.
-    """
-    if choice in (AUTO, ANY):
-        return choice
-    allowed = [str(cpu) for cpu in allowed_cpus()]
-    if not allowed:
-        raise ValueError("this system does not let a process choose its CPU")
-    if choice not in allowed:
-        raise ValueError(f"this process may run on CPU {', '.join(allowed)}")
-    return choice
+    @property
+    def allowed(self) -> str:
+        return "auto (one that it picks), any (the system's choice) or the number of a CPU"
+
+    def read(self, text: str) -> str:
+        return text.lower()
+
+    def check(self, value: object) -> str:
+        choice = self.read(str(value))
+        cpus = [str(cpu) for cpu in allowed_cpus()]
+        if choice in {AUTO, ANY, *cpus}:
+            return choice
+        there = f"this process may run on CPU {', '.join(cpus)}" if cpus else "this system lets no process choose one"
+        raise ValueError(f"must be {self.allowed}; {there}")
 
 
 def choose_cpu(choice: str, host: str, port: int, allowed: list[int]) -> int | None:
@@ -52,7 +56,7 @@ def choose_cpu(choice: str, host: str, port: int, allowed: list[int]) -> int | N
     hosts' names do that when they end in a number (`inventory-1`, `inventory-2`), and else spread them by chance.
 
     Args:
-        choice: What `check_cpu` accepts.
+        choice: What `CpuChoice` allows.
         host: The name of the machine or container.
         port: Where the service listens, or any other number that its like on this host don't have.
         allowed: The CPUs to choose from.
@@ -70,7 +74,7 @@ def keep_to_one_cpu(choice: str, listen: str) -> None:
     """Keep this process to one CPU, or log why it can't be; call it before there are threads, which inherit all of it.
 
     Args:
-        choice: What `check_cpu` accepts.
+        choice: What `CpuChoice` allows.
         listen: `host:port` of the service; for port 0 its pid stands in.
     """
     port = split_address(listen)[1] or os.getpid()

@@ -14,6 +14,7 @@ from typing import Any, Final, Protocol
 import redis
 import structlog
 from prometheus_client import Counter
+from pydantic import SecretStr
 from redis.backoff import NoBackoff
 from redis.exceptions import ConnectionError as NotConnected
 from redis.exceptions import NoScriptError, RedisError
@@ -238,16 +239,20 @@ def _client(url: RedisUrl) -> redis.Redis:
             "ssl_ca_certs": url.tls_ca,
             "ssl_certfile": url.tls_cert,
             "ssl_keyfile": url.tls_key,
-            "ssl_password": url.tls_key_password,
+            "ssl_password": _revealed(url.tls_key_password),
             "ssl_check_hostname": url.tls_check_hostname,
         }
-    own: dict[str, Any] = {"db": url.database, "username": url.username, "password": url.password}
+    own: dict[str, Any] = {"db": url.database, "username": url.user, "password": _revealed(url.password)}
     if url.service is None:
         host, port = url.hosts[0]
         return redis.Redis(host=host, port=port, **options, **own)
-    asking = {"username": url.sentinel_username, "password": url.sentinel_password}
+    asking = {"username": url.sentinel_username, "password": _revealed(url.sentinel_password)}
     sentinel: Any = Sentinel(  # type: ignore[no-untyped-call]  # it has no types
         url.hosts, sentinel_kwargs={**options, **asking}, **options, **own
     )
     client: redis.Redis = sentinel.master_for(url.service)
     return client
+
+
+def _revealed(secret: SecretStr | None) -> str | None:
+    return secret.get_secret_value() if secret is not None else None

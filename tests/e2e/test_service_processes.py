@@ -142,7 +142,7 @@ def test_a_wrong_setting_stops_the_start_with_its_name_value_and_what_is_allowed
     ended = run(module, tmp_path, **{f"{prefix_of(module)}_THREADS": "many"})
     assert ended.returncode == 2
     assert ended.stdout == ""
-    assert ended.stderr == f"{prefix_of(module)}_THREADS='many': allowed is a whole number from 1 to 1024\n"
+    assert ended.stderr == f"{prefix_of(module)}_THREADS='many': must be a whole number from 1 to 1024\n"
     assert not (tmp_path / ".run").exists()
 
 

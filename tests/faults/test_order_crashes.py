@@ -68,7 +68,7 @@ def assert_nothing_is_left_behind(scenario: Scenario, tmp_path: Path, proxy: Inv
         lock.release()
     assert states(tmp_path)[-1:] == [scenario.leaves]
     proxy.heal()
-    after = settings(tmp_path, proxy).model_dump() | _AFTER | {"pay_within": 600}
+    after = dict(settings(tmp_path, proxy)) | _AFTER | {"pay_within": 600}
     with running_order(tmp_path, proxy.address, after) as order:
         scene.shop = Services(tmp_path, cast("Any", proxy), order)
         wait_until(lambda: not unsettled(tmp_path), "all orders at rest, no stock owed", SETTLED_WITHIN)

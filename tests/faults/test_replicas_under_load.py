@@ -8,7 +8,7 @@ from typing import Any, Final
 import grpc
 import pytest
 
-from common.discovery.static import StaticDiscovery
+from common.discovery.drivers import open_discovery
 from common.rpc.channel import open_channel
 from reback.inventory.v1 import inventory_pb2 as stock_pb
 from reback.inventory.v1.inventory_pb2_grpc import InventoryServiceStub
@@ -64,7 +64,7 @@ def selling(stub: InventoryServiceStub, sku: str) -> Callable[[str], stock_pb.Sa
 def gateway(site: Site, service: str) -> Iterator[grpc.Channel]:
     """A channel as the services themselves have them: it watches the health of each replica."""
     replicas = site.orders if service == ORDERS else site.inventories
-    discovery = StaticDiscovery(f"static://?{service}={','.join(each.address for each in replicas)}")
+    discovery = open_discovery(f"static://?{service}={','.join(each.address for each in replicas)}")
     with open_channel(discovery, service, never_repeated=[]) as channel:
         yield channel
 

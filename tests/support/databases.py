@@ -15,7 +15,8 @@ from uuid import uuid4
 
 import pymysql
 
-from common.database.mysql.url import parse_mysql_url
+from common.database.mysql.url import MysqlUrl
+from common.driver_url import file_url
 from tests.support.engines import MYSQL_URL
 
 ENGINES: Final = ["sqlite", "mysql"] if MYSQL_URL else ["sqlite"]
@@ -29,12 +30,12 @@ Connection = Any
 def connect(url: str, **settings: Any) -> Connection:
     """A plain connection to a database, or to the server; each statement commits at once."""
     parts = urlsplit(url)
-    place = parse_mysql_url(url if parts.path.strip("/") else f"{url.rstrip('/')}/mysql")
+    place = MysqlUrl.parse(url if parts.path.strip("/") else f"{url.rstrip('/')}/mysql")
     return pymysql.connect(
         host=place.host,
         port=place.port,
         user=place.user,
-        password=place.password,
+        password=place.password.get_secret_value(),
         database=parts.path.strip("/") or None,
         autocommit=True,
         ssl_disabled=True,
@@ -106,7 +107,7 @@ def url_of(folder: Path, name: str) -> str:
     """Where the database `name` of a folder is: a file there, unless the folder's databases are on the server."""
     prefix = folder / _PREFIX
     if not prefix.exists():
-        return f"sqlite:///{folder}/{name}.db"
+        return file_url("sqlite", folder / f"{name}.db")
     on_server = f"{prefix.read_text()}_{name}"
     ask(MYSQL_URL, f"CREATE DATABASE IF NOT EXISTS {on_server}")
     return f"{MYSQL_URL.rstrip('/')}/{on_server}"

@@ -6,6 +6,7 @@ from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
 
+from common.driver_url import DriverUrl
 from common.process.settings import ServiceSettings
 from inventory_srv.settings import InventorySettings
 from order_srv.settings import OrderSettings
@@ -52,8 +53,17 @@ def process(folder: Path, settings: OrderSettings | InventorySettings) -> Iterat
 
 def _variables(settings: ServiceSettings) -> dict[str, str]:
     prefix = str(settings.model_config["env_prefix"])
-    return {f"{prefix}{name.upper()}": _text(value) for name, value in settings.model_dump().items()}
+    return {f"{prefix}{name.upper()}": _text(value) for name, value in settings}
 
 
 def _text(value: object) -> str:
-    return str(value.total_seconds()) if isinstance(value, timedelta) else str(value)
+    match value:
+        case timedelta():
+            return str(value.total_seconds())
+        case DriverUrl():
+            return value.reveal()
+        case bool():
+            return "on" if value else "off"
+        case None:
+            return ""
+    return str(value)

@@ -44,7 +44,7 @@ class _Server(peewee.MySQLDatabase):
             host=url.host,
             port=url.port,
             user=url.user,
-            password=url.password.encode(),  # as text it would have to be Latin
+            password=url.password.get_secret_value().encode(),  # as text it would have to be Latin
             connect_timeout=url.connect_timeout,
             read_timeout=url.connect_timeout,  # for the login; afterwards as the URL says
             write_timeout=url.write_timeout,

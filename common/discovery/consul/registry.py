@@ -235,7 +235,7 @@ def _client(url: ConsulUrl) -> consul.Consul:
         connections_timeout=url.timeout.total_seconds(),
     )
     if url.token:
-        client.token = url.token  # given as an argument it would lose against CONSUL_HTTP_TOKEN
+        client.token = url.token.get_secret_value()  # given as an argument it would lose against CONSUL_HTTP_TOKEN
     client.http.session.trust_env = False  # no proxy between a service and its agent
     return client
 

@@ -28,10 +28,10 @@ from common.lock.port import HeldLock, Lock, LockBusy, LockLost, LockUnavailable
 from common.lock.redis.claim import Claim, NoKeys
 from common.lock.redis.listener import RedisConnections
 from common.lock.redis.scripts import ACQUIRE, RELEASE, RENEW, SWAP
+from common.lock.redis.url import RedisLockUrl
 from common.metrics import LOCK_LOST, LOCK_WAIT
 from common.redis.pool import RedisDown
 from common.redis.server_settings import check_for_locks
-from common.redis.url import RedisUrl
 
 _ALIVE_S: Final = 3.0
 """How long a silent waiter counts as alive, and how long it holds what it was granted."""
@@ -48,7 +48,7 @@ class RedisLock(Lock):
         url: Which Redis, and how long a lock lives whose holder is gone.
     """
 
-    def __init__(self, url: RedisUrl) -> None:
+    def __init__(self, url: RedisLockUrl) -> None:
         self._url = url
         self._prefix = url.prefix
         self._expiry = url.expiry.total_seconds()

@@ -10,7 +10,6 @@ messages (`consumer`). A broker that is never started has only the first of thes
 from collections.abc import Callable
 from datetime import timedelta
 from functools import partial
-from pathlib import Path
 
 import structlog
 
@@ -18,7 +17,7 @@ from common.clock import Clock
 from common.messaging.checkers import Checkers
 from common.messaging.embedded.consumer import Consumer, micros, micros_since_epoch, moment_at
 from common.messaging.embedded.store import CHECK_BACK, NOBODY, RECHECK, LeasedEntry, Store
-from common.messaging.embedded.url import EmbeddedOptions
+from common.messaging.embedded.url import EmbeddedUrl
 from common.messaging.embedded.watcher import Watcher
 from common.messaging.embedded.writer import Write, Writer
 from common.messaging.port import (
@@ -45,13 +44,12 @@ _NOTHING = timedelta(0)
 class EmbeddedBroker(Broker):
     """See the module. Made by `open_broker`; touches the file when it is first used or started."""
 
-    def __init__(self, path: Path, options: EmbeddedOptions, *, topic_prefix: str, clock: Clock) -> None:
-        self._path = path
-        self._options = options
+    def __init__(self, url: EmbeddedUrl, *, topic_prefix: str, clock: Clock) -> None:
+        self._url = url
         self._prefix = topic_prefix
         self._clock = clock
-        self._writer = Writer(path, options.busy_timeout.total_seconds())
-        self._retries = RetryPolicy(options.tries, options.retry_after)
+        self._writer = Writer(url.path, url.busy_timeout.total_seconds())
+        self._retries = RetryPolicy(url.tries, url.retry_after)
         self._checkers = Checkers()
         self._consumers: list[Consumer] = []
         self._watcher: Watcher | None = None
@@ -75,7 +73,7 @@ class EmbeddedBroker(Broker):
 
     def in_transaction(self, message: Message, decide: Decide) -> Resolution:
         topic = self._prefix + message.topic
-        check_at = self._now_and(self._options.check_after)
+        check_at = self._now_and(self._url.check_after)
         half = self._writer.write(Store.add_half, (topic, message.key, message.body, check_at))
         resolution = decide()
         write = self._resolved(topic, half, resolution)
@@ -88,8 +86,8 @@ class EmbeddedBroker(Broker):
 
     def _resolved(self, topic: str, half: int, resolution: Resolution) -> Write | None:
         """What to write for the resolution of a half message; nothing if it is UNKNOWN."""
-        now, check_at = self._now(), self._now_and(self._options.check_after)
-        match resolution, self._options.ask_again:
+        now, check_at = self._now(), self._now_and(self._url.check_after)
+        match resolution, self._url.ask_again:
             case Resolution.COMMIT, False:
                 return Write(Store.commit, (topic, half, now))
             case Resolution.COMMIT, True:
@@ -107,13 +105,13 @@ class EmbeddedBroker(Broker):
         if group == NOBODY or group.startswith("%"):
             raise ValueError(f"a group's name must not be empty or begin with %: {group!r}")
         handle = partial(self._handle, topic, group, handler)
-        self._add_consumer(topic, group, self._options.handlers, self._options.tries, handle)
+        self._add_consumer(topic, group, self._url.handlers, self._url.tries, handle)
 
     def answer_check_backs(self, topic: str, checker: Checker) -> None:
         self._checkers.add(topic, checker)
         check_back = partial(self._check_back, topic)
-        self._add_consumer(topic, CHECK_BACK, _CHECKER_THREADS, self._options.check_max, check_back)
-        if self._options.ask_again:
+        self._add_consumer(topic, CHECK_BACK, _CHECKER_THREADS, self._url.check_max, check_back)
+        if self._url.ask_again:
             self._add_consumer(topic, RECHECK, 1, 0, partial(self._recheck, topic))
 
     def _add_consumer(
@@ -130,7 +128,7 @@ class EmbeddedBroker(Broker):
                 consumers=consumers,
                 threads=threads,
                 tries=tries,
-                lease=self._options.lease,
+                lease=self._url.lease,
                 now=self._now,
                 writer=self._writer,
                 process=process,
@@ -140,11 +138,11 @@ class EmbeddedBroker(Broker):
     def start(self) -> None:
         if self._watcher is not None:
             raise RuntimeError("started already")
-        prepare_file(self._path, "BROKER_URL", "entries")
+        prepare_file(self._url.path, "BROKER_URL", "entries")
         queues = [self._writer.write(Store.join, (each.topic, each.consumers, self._now())) for each in self._consumers]
         self._watcher = Watcher(
-            path=self._path,
-            lease=self._options.lease,
+            path=self._url.path,
+            lease=self._url.lease,
             consumers=self._consumers,
             writer=self._writer,
             now=self._now,
@@ -173,10 +171,10 @@ class EmbeddedBroker(Broker):
         write = self._resolved(self._prefix + topic, entry.id, resolution)
         if write is not None:
             return write
-        if entry.attempt >= self._options.check_max > 0:
+        if entry.attempt >= self._url.check_max > 0:
             log.error("half message given up", topic=topic, key=entry.key, check_backs=entry.attempt)
             return self._dead_letter(entry, f"still UNKNOWN after {entry.attempt} check-backs")
-        return self._release(entry, self._options.check_every)
+        return self._release(entry, self._url.check_every)
 
     def _recheck(self, topic: str, entry: LeasedEntry) -> Write:
         row = (self._prefix + topic, entry.id, self._now())
@@ -221,7 +219,7 @@ class EmbeddedBroker(Broker):
         self._writer.close()
 
     def _tidy(self) -> None:
-        self._writer.put(Write(Store.tidy, (self._now() - micros(self._options.keep_settled),)))
+        self._writer.put(Write(Store.tidy, (self._now() - micros(self._url.keep_settled),)))
 
     def _now(self) -> int:
         return micros_since_epoch(self._clock.now())

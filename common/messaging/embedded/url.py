@@ -1,66 +1,65 @@
-"""What can be said in the URL of an embedded broker.
+"""What the URL of an embedded broker says: `embedded:///relative.db` or `embedded:////absolute.db`.
 
-`embedded:///relative.db` (three slashes) or `embedded:////absolute.db` (four), then `?name=value&…`. All processes
-that share a file should say the same.
+All processes that share a file should say the same.
 """
 
-from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
-from urllib.parse import unquote, urlsplit
+from typing import Annotated, Any, ClassVar
 
-from common.url_options import read_options
+from pydantic import Field
 
-ALLOWED_URL = "embedded:///relative.db or embedded:////absolute.db"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class EmbeddedOptions:
-    """The parameters of the URL; each field is one, times are in seconds there (`lease=0.5`).
-
-    Attributes:
-        check_after: How long after a half message its sender is first asked about it.
-        check_every: The pause between two rounds of asking.
-        check_max: After how many rounds a half message becomes a dead letter of the group `%check-back`. 0: asked
-            for ever. That is the default because it is the safest: nothing is lost while nobody can answer.
-        ask_again: Do as RocketMQ does: ask once more about half messages that are resolved already, `check_after`
-            later, and deliver again when the answer is COMMIT. For tests that checkers and consumers are safe.
-        handlers: How many messages of one subscription are handled at once in this process.
-        lease: How long a message belongs to the process that took it. Renewed while the handler runs; when the process
-            died, another one takes the message after that time.
-        tries: How often a message is tried before it is a dead letter.
-        retry_after: The pause after the first failed try; the next ones grow as RocketMQ's delay levels do.
-        keep_settled: How long a half message is kept that was rolled back by a check-back, so that a COMMIT that comes
-            later is still obeyed.
-        busy_timeout: How long to wait for the file while another process writes.
-    """
-
-    check_after: timedelta = timedelta(seconds=6)
-    check_every: timedelta = timedelta(seconds=5)
-    check_max: int = 0
-    ask_again: bool = False
-    handlers: int = 8
-    lease: timedelta = timedelta(seconds=10)
-    tries: int = 16
-    retry_after: timedelta = timedelta(seconds=1)
-    keep_settled: timedelta = timedelta(minutes=10)
-    busy_timeout: timedelta = timedelta(seconds=5)
+from common.driver_url import DriverUrl, Part, UrlParts, file_of
+from common.text_rules import Seconds, Switch, WholeNumber
 
 
-def parse_url(url: str) -> tuple[Path, EmbeddedOptions]:
-    """Read the URL of an embedded broker.
+class EmbeddedUrl(DriverUrl):
+    """Which file, and how it is used."""
 
-    Raises:
-        ValueError: It is wrong; the text says what is allowed.
-    """
-    parts = urlsplit(url)
-    path = unquote(parts.path[1:])
-    if parts.scheme != "embedded" or parts.netloc or parts.fragment or path.endswith("/") or not path:
-        raise ValueError(f"{url!r} names no file; allowed is {ALLOWED_URL}")
-    options = read_options(
-        parts.query,
-        EmbeddedOptions(),
-        at_least_one=("handlers", "tries"),
-        above_zero=("lease", "busy_timeout"),
+    form: ClassVar[str] = "embedded:///relative.db or embedded:////absolute.db"
+    reads: ClassVar[frozenset[Part]] = frozenset({Part.PATH})
+
+    path: Path
+    check_after: Annotated[timedelta, Seconds()] = Field(
+        timedelta(seconds=6), description="how long after a half message its sender is first asked about it"
     )
-    return Path(path).absolute(), options
+    check_every: Annotated[timedelta, Seconds()] = Field(
+        timedelta(seconds=5), description="the pause between two check-backs of a half message"
+    )
+    # For ever is the safest default: nothing is lost while nobody can answer.
+    check_max: Annotated[int, WholeNumber(0, 1_000_000)] = Field(
+        0, description="after how many check-backs a half message becomes a dead letter of `%check-back`; 0: never"
+    )
+    ask_again: Annotated[bool, Switch()] = Field(
+        default=False,
+        description="do as RocketMQ does: check back once more, `check_after` later, on half messages that are "
+        "resolved already, and deliver again when the answer is COMMIT; for tests that checkers and consumers are "
+        "repeatable",
+    )
+    handlers: Annotated[int, WholeNumber(1, 1024)] = Field(
+        8, description="how many messages of one subscription are handled at once in this process"
+    )
+    lease: Annotated[timedelta, Seconds(above=True)] = Field(
+        timedelta(seconds=10),
+        description="how long a message belongs to the process that took it; renewed while the handler runs, so that "
+        "another process takes it this long after the first one died",
+    )
+    tries: Annotated[int, WholeNumber(1, 1_000_000)] = Field(
+        16, description="how often a message is tried before it is a dead letter"
+    )
+    retry_after: Annotated[timedelta, Seconds()] = Field(
+        timedelta(seconds=1),
+        description="the pause after the first failed try; the next ones grow as RocketMQ's delay levels do",
+    )
+    keep_settled: Annotated[timedelta, Seconds()] = Field(
+        timedelta(minutes=10),
+        description="how long a half message is kept that a check-back rolled back, so that a COMMIT that comes later "
+        "is still obeyed",
+    )
+    busy_timeout: Annotated[timedelta, Seconds(0, 3600, above=True)] = Field(
+        timedelta(seconds=5), description="how long to wait for the file while another process writes"
+    )
+
+    @classmethod
+    def values_of(cls, parts: UrlParts) -> dict[str, Any]:
+        return {"path": file_of(parts)}

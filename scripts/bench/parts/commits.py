@@ -10,7 +10,7 @@ from typing import Final
 
 import pymysql
 
-from common.database.mysql.url import parse_mysql_url
+from common.database.mysql.url import MysqlUrl
 from scripts.bench.harness.figures import percentile
 from scripts.bench.harness.rounds import Rounds
 from scripts.bench.harness.testbed import Testbed
@@ -64,9 +64,14 @@ def _sqlite(testbed: Testbed) -> list[float]:
 
 
 def _mariadb(testbed: Testbed) -> list[float]:
-    url = parse_mysql_url(testbed.database_url("inventory"))
+    url = MysqlUrl.parse(testbed.database_url("inventory"))
     with pymysql.connect(
-        host=url.host, port=url.port, user=url.user, password=url.password, database=url.name, autocommit=True
+        host=url.host,
+        port=url.port,
+        user=url.user,
+        password=url.password.get_secret_value(),
+        database=url.name,
+        autocommit=True,
     ) as connection:
         cursor = connection.cursor()
         cursor.execute("CREATE TABLE IF NOT EXISTS bench_committed (id BIGINT AUTO_INCREMENT PRIMARY KEY, name TEXT)")

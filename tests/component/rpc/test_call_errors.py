@@ -8,7 +8,7 @@ import structlog
 from google.rpc.error_details_pb2 import BadRequest, ErrorInfo, PreconditionFailure
 from grpc_status import rpc_status
 
-from common.discovery.static import StaticDiscovery
+from common.discovery.drivers import open_discovery
 from common.errors import FailedPrecondition, InvalidArgument, NotFound, Unavailable, Violation
 from common.lock.port import LockLost
 from common.rpc import interceptor
@@ -120,7 +120,7 @@ def test_a_hundred_long_skus_reach_a_client_with_default_limits_as_far_as_they_f
 
 def test_a_hundred_long_skus_reach_our_own_channel_all(serve: Serve) -> None:
     served = serve(raising(FailedPrecondition("short", reason="NO_STOCK", violations=hundred_short_skus())))
-    discovery = StaticDiscovery(f"static://?inventory-srv={served.server.address}")
+    discovery = open_discovery(f"static://?inventory-srv={served.server.address}")
     with open_channel(discovery, "inventory-srv") as channel:
         stub = inventory_pb2_grpc.InventoryServiceStub(channel)
         for _ in range(20):

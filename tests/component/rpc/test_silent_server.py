@@ -12,7 +12,7 @@ from typing import Final
 import grpc
 import pytest
 
-from common.discovery.static import StaticDiscovery
+from common.discovery.drivers import open_discovery
 from common.rpc.channel import open_channel
 from reback.inventory.v1 import inventory_pb2, inventory_pb2_grpc
 from tests.component.rpc.conftest import GET_STOCK
@@ -33,7 +33,7 @@ def server() -> Iterator[subprocess.Popen[str]]:
 def test_a_call_to_a_server_that_went_silent_under_load_is_given_up_soon(server: subprocess.Popen[str]) -> None:
     assert server.stdout is not None
     address = server.stdout.readline().removeprefix("ready on ").strip()
-    discovery = StaticDiscovery(f"static://?inventory-srv={address}")
+    discovery = open_discovery(f"static://?inventory-srv={address}")
     with open_channel(discovery, "inventory-srv", never_repeated=[GET_STOCK]) as channel:
         stub = inventory_pb2_grpc.InventoryServiceStub(channel)
         request = inventory_pb2.GetStockRequest(sku="tea")

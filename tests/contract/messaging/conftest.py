@@ -5,8 +5,9 @@ from uuid import uuid4
 import pytest
 
 from common.clock import Clock, SystemClock
+from common.driver_url import file_url
 from common.messaging.embedded.broker import EmbeddedBroker
-from common.messaging.embedded.url import parse_url
+from common.messaging.embedded.url import EmbeddedUrl
 from tests.contract.messaging.embedded_files import Open
 from tests.contract.messaging.harness import EmbeddedHarness, Harness
 from tests.contract.messaging.rocketmq_harness import RocketmqHarness
@@ -51,8 +52,8 @@ def open_broker(file: Path) -> Iterator[Open]:
 
     def opened(clock: Clock | None = None, **parameters: object) -> EmbeddedBroker:
         query = "&".join(f"{name}={value}" for name, value in parameters.items())
-        path, options = parse_url(f"embedded:///{file}?{query}")
-        brokers.append(EmbeddedBroker(path, options, topic_prefix="", clock=clock or SystemClock()))
+        url = EmbeddedUrl.parse(f"{file_url('embedded', file)}{'?' if query else ''}{query}")
+        brokers.append(EmbeddedBroker(url, topic_prefix="", clock=clock or SystemClock()))
         return brokers[-1]
 
     yield opened

@@ -8,7 +8,7 @@ import pytest
 
 from common.clock import ManualClock, SystemClock
 from common.messaging.embedded.broker import EmbeddedBroker
-from common.messaging.embedded.url import parse_url
+from common.messaging.embedded.url import EmbeddedUrl
 from common.messaging.port import BrokerUnavailable, Message, Resolution
 from common.messaging.retries import LAST_ATTEMPT_LOST
 from tests.contract.messaging.embedded_files import Open, rows
@@ -189,8 +189,9 @@ def test_file_of_another_version_is_refused(file: Path, open_broker: Open) -> No
 
 def test_folder_that_cannot_be_created_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "a file").touch()
-    path, options = parse_url(f"embedded:///{tmp_path}/a file/broker.db")
-    broker = EmbeddedBroker(path, options, topic_prefix="", clock=SystemClock())
+    broker = EmbeddedBroker(
+        EmbeddedUrl.parse(f"embedded:///{tmp_path}/a file/broker.db"), topic_prefix="", clock=SystemClock()
+    )
 
     with pytest.raises(BrokerUnavailable, match="a file"):
         broker.publish(Message("topic", "order-1", b""))
@@ -229,7 +230,7 @@ def test_no_query_reads_all_entries(file: Path, open_broker: Open, query: str) -
 
 
 def test_recheck_delivers_a_committed_message_twice_and_comes_only_once(file: Path, open_broker: Open) -> None:
-    broker, received, database = open_broker(ask_again=1, check_after=0.1), Received(), Database()
+    broker, received, database = open_broker(ask_again="on", check_after=0.1), Received(), Database()
     broker.subscribe("topic", "inventory", received)
     broker.answer_check_backs("topic", database.check)
     broker.start()
@@ -242,7 +243,7 @@ def test_recheck_delivers_a_committed_message_twice_and_comes_only_once(file: Pa
 
 
 def test_asking_again_finds_out_a_checker_that_contradicts_its_sender(open_broker: Open) -> None:
-    broker, received = open_broker(ask_again=1, check_after=0.1), Received()
+    broker, received = open_broker(ask_again="on", check_after=0.1), Received()
     broker.subscribe("topic", "inventory", received)
     broker.answer_check_backs("topic", lambda _: Resolution.COMMIT)
     broker.start()

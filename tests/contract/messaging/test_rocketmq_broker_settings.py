@@ -9,7 +9,7 @@ from common.errors import UnusableEngine
 from common.messaging.drivers import open_broker
 from common.messaging.port import Resolution
 from common.messaging.rocketmq.broker_settings import LEVELS, RECOMMENDED, REQUIRED, timer_rules
-from common.messaging.rocketmq.proxy.url import RocketmqOptions
+from common.messaging.rocketmq.proxy.url import RocketmqUrl
 from common.messaging.rocketmq.remoting import broker_settings, queues
 from tests.support.engines import ROCKETMQ_NAMESERVER
 from tests.support.rocketmq_server import rocketmq_server
@@ -18,7 +18,7 @@ from tests.support.rocketmq_server import rocketmq_server
 def test_broker_of_this_cluster_has_every_setting_that_is_checked_and_meets_what_is_required() -> None:
     (address,) = {queue.broker for queue in queues(ROCKETMQ_NAMESERVER, "SELF_TEST_TOPIC")}
     settings = broker_settings(address)
-    required = (*REQUIRED, LEVELS, *timer_rules(RocketmqOptions().longest_delay))
+    required = (*REQUIRED, LEVELS, *timer_rules(RocketmqUrl.parse("rocketmq://host:8081").longest_delay))
 
     assert {name for rule in (*required, *RECOMMENDED) for name in rule.names} <= settings.keys()
     assert [fault for rule in required if (fault := rule.fault(settings))] == []

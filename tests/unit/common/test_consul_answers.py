@@ -55,7 +55,7 @@ def test_a_list_that_can_not_be_used_does_not_end_the_watch() -> None:
             raise ValueError("not host:port")
         answer.append(addresses)
 
-    watch = _Watch(ConsulUrl("registry"), "inventory-srv", use)
+    watch = _Watch(ConsulUrl.parse("consul://registry"), "inventory-srv", use)
     watch._agent = SimpleNamespace(health=SimpleNamespace(service=lambda *_, **__: next(answers)))
     for _ in range(3):
         watch._look()

@@ -3,7 +3,7 @@ import os
 import pytest
 from structlog.testing import capture_logs
 
-from common.process.cpu_affinity import ANY, AUTO, allowed_cpus, check_cpu, choose_cpu, keep_to_one_cpu
+from common.process.cpu_affinity import ANY, AUTO, CpuChoice, allowed_cpus, choose_cpu, keep_to_one_cpu
 
 OTHER, BATCH, IDLE = 0, 3, 5  # Linux' numbers
 
@@ -99,22 +99,22 @@ def test_where_the_system_gives_no_choice_it_takes_none() -> None:
 
 @pytest.mark.parametrize("choice", [AUTO, ANY, "2", "5", "6"])
 def test_a_choice_that_can_be_met_is_taken_as_it_is(system: System, choice: str) -> None:
-    assert check_cpu(choice) == choice
+    assert CpuChoice().check(choice) == choice
 
 
 @pytest.mark.usefixtures("system")
 @pytest.mark.parametrize("choice", ["0", "3", "-2", "02", "2.0", "2,5", "2-5", "", "all"])
 def test_any_other_choice_is_refused_with_the_cpus_that_there_are(choice: str) -> None:
-    with pytest.raises(ValueError, match=r"^this process may run on CPU 2, 5, 6$"):
-        check_cpu(choice)
+    with pytest.raises(ValueError, match=r"; this process may run on CPU 2, 5, 6$"):
+        CpuChoice().check(choice)
 
 
 @pytest.mark.usefixtures("no_choice")
 def test_where_the_system_gives_no_choice_a_number_is_refused() -> None:
     assert allowed_cpus() == []
-    assert [check_cpu(choice) for choice in (AUTO, ANY)] == [AUTO, ANY]
-    with pytest.raises(ValueError, match=r"^this system does not let a process choose its CPU$"):
-        check_cpu("0")
+    assert [CpuChoice().check(choice) for choice in (AUTO, ANY)] == [AUTO, ANY]
+    with pytest.raises(ValueError, match=r"; this system lets no process choose one$"):
+        CpuChoice().check("0")
 
 
 @pytest.mark.usefixtures("no_choice")

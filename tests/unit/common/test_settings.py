@@ -4,13 +4,13 @@ from pathlib import Path
 
 import pytest
 
-from common.process.settings import ServiceSettings, WrongSettings, load_settings, mask, read_settings
+from common.process.settings import ServiceSettings, WrongSettings, load_settings, read_settings
 from inventory_srv.settings import InventorySettings
 from order_srv.settings import OrderSettings
 
 
 @pytest.fixture(autouse=True)
-def surroundings(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """No settings but those of the test, and an empty folder."""
     for name in os.environ:
         if name.upper().startswith(("ORDER_", "INVENTORY_")):
@@ -31,10 +31,10 @@ def test_the_defaults_are_those_of_one_machine() -> None:
         "advertise": "",
         "database_url": "sqlite:///.run/inventory.db",
         "broker_url": "embedded:///.run/broker.db",
-        "discovery_url": "static://?inventory-srv=127.0.0.1:50052",
+        "discovery_url": "static://",
         "lock_url": "local://",
         "lock_outage": "database",
-        "cache_url": "",
+        "cache_url": None,
         "metrics_listen": "",
         "threads": 64,
         "cpu": "auto",
@@ -65,7 +65,7 @@ def test_the_environment_overrules_the_file_and_the_file_the_defaults(monkeypatc
     assert read_settings(InventorySettings).threads == 7
 
 
-@pytest.mark.parametrize(("value", "seconds"), [("1800", 1800), ("0.5", 0.5), ("3", 3), ("1e2", 100)])
+@pytest.mark.parametrize(("value", "seconds"), [("1800", 1800), ("0.5", 0.5), ("3", 3), ("0.000001", 0.000001)])
 def test_times_are_plain_seconds(monkeypatch: pytest.MonkeyPatch, value: str, seconds: float) -> None:
     monkeypatch.setenv("ORDER_PAY_WITHIN", value)
     assert read_settings(OrderSettings).pay_within == timedelta(seconds=seconds)
@@ -83,8 +83,8 @@ def test_who_names_a_cpu_that_it_may_not_use_is_told_which_there_are(monkeypatch
     monkeypatch.setenv("INVENTORY_CPU", "3")
     (line,) = wrong(InventorySettings)
     assert line == (
-        "INVENTORY_CPU='3': this process may run on CPU 2, 5;"
-        " allowed is auto (one that it picks), any (the system's choice) or the number of a CPU"
+        "INVENTORY_CPU='3': must be auto (one that it picks), any (the system's choice) or the number of a CPU;"
+        " this process may run on CPU 2, 5"
     )
 
 
@@ -129,21 +129,16 @@ def test_the_longest_create_follows_the_grace(monkeypatch: pytest.MonkeyPatch) -
         ("ORDER_LOG_FORMAT", "xml", "auto, json or pretty"),
         ("ORDER_LISTEN", "localhost", "host:port"),
         ("ORDER_LISTEN", "localhost:70000", "host:port"),
-        ("ORDER_DATABASE_URL", "mysql://host/db", "sqlite:///relative.db"),
-        ("ORDER_DATABASE_URL", "mysql://user@host", "sqlite:///relative.db"),
-        ("ORDER_DATABASE_URL", "mysql://user@host/db?tls=maybe", "sqlite:///relative.db"),
-        ("ORDER_DATABASE_URL", "postgresql://user@host/db", "sqlite:///relative.db"),
-        ("ORDER_DATABASE_URL", "sqlite://", "sqlite:///relative.db"),
-        ("ORDER_DATABASE_URL", "orders.db", "sqlite:///relative.db"),
-        ("ORDER_BROKER_URL", "kafka://host:9092", "rocketmq://host:8081"),
-        ("ORDER_BROKER_URL", "rocketmq://host:8081?lease=1", "rocketmq://host:8081"),
-        ("ORDER_BROKER_URL", "embedded:///b.db?leese=1", "embedded:///relative.db"),
-        ("ORDER_DISCOVERY_URL", "zoo://host:8500", "static://?SERVICE=HOST:PORT"),
-        ("ORDER_DISCOVERY_URL", "consul://host:8500?intervall=1", "consul://[token@]host:8500"),
+        ("ORDER_DATABASE_URL", "mysql://host/db", "names no user; it is written as mysql://user:password@host"),
+        ("ORDER_DATABASE_URL", "sqlite://", "names no file; it is written as sqlite:///relative.db"),
+        ("ORDER_DATABASE_URL", "orders.db", "must be a URL that begins with sqlite:// or mysql://"),
+        ("ORDER_BROKER_URL", "kafka://host:9092", "begins with embedded://, rocketmq:// or rocketmq-native://"),
+        ("ORDER_BROKER_URL", "rocketmq://host:8081?lease=1", "lease must be a number of seconds from 10"),
+        ("ORDER_DISCOVERY_URL", "zoo://host:8500", "begins with static://, consul:// or consul+https://"),
         ("ORDER_ADVERTISE", "host:0", "host:port or a host"),
         ("ORDER_ADVERTISE", "a b", "host:port or a host"),
-        ("ORDER_DISCOVERY_URL", "static://?inventory-srv=nowhere", "static://?SERVICE=HOST:PORT"),
-        ("ORDER_DISCOVERY_URL", "static://?order-srv=127.0.0.1:1", "static://?SERVICE=HOST:PORT"),
+        ("ORDER_DISCOVERY_URL", "static://?inventory-srv=nowhere", "inventory-srv must be host:port"),
+        ("ORDER_DISCOVERY_URL", "static://?order-srv=127.0.0.1:1", "must name inventory-srv"),
     ],
 )
 def test_a_wrong_value_is_one_line_with_variable_value_and_what_is_allowed(
@@ -152,7 +147,7 @@ def test_a_wrong_value_is_one_line_with_variable_value_and_what_is_allowed(
     monkeypatch.setenv(name, value)
     (line,) = wrong(OrderSettings)
     assert line.startswith(f"{name}={value!r}: ")
-    assert f"allowed is {allowed}" in line or allowed in line.partition("allowed is ")[2]
+    assert allowed in line.rpartition("': ")[2]
     assert "\n" not in line
 
 
@@ -161,14 +156,12 @@ def test_a_wrong_value_is_one_line_with_variable_value_and_what_is_allowed(
     [
         ("LOCK_URL", "zoo://h/0"),
         ("LOCK_URL", "redis://h/tea"),
-        ("LOCK_URL", "local:"),
         ("LOCK_OUTAGE", "ignore"),
         ("CACHE_URL", "zoo://h/0"),
         ("CACHE_URL", "redis://h/tea"),
         ("CACHE_URL", "local://host"),
         ("CACHE_URL", "local://?entries=0"),
         ("CACHE_URL", "local://?expiry=0"),
-        ("CACHE_URL", "none://?expiry=1"),
         ("METRICS_LISTEN", "here"),
         ("QUEUE", "0"),
         ("BATCH", "x"),
@@ -190,7 +183,7 @@ def test_a_service_may_be_told_what_others_call(monkeypatch: pytest.MonkeyPatch,
 
 def test_a_registry_that_is_asked_needs_no_addresses_in_its_url(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ORDER_DISCOVERY_URL", "consul://abc@host:8500?dc=eu")
-    assert read_settings(OrderSettings).discovery_url == "consul://abc@host:8500?dc=eu"
+    assert read_settings(OrderSettings).discovery_url.reveal() == "consul://abc@host:8500?dc=eu"
 
 
 def test_every_wrong_variable_is_named_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -245,8 +238,8 @@ def test_a_wrong_setting_ends_the_program_with_2_and_says_so_on_stderr(
     out, err = capsys.readouterr()
     assert out == ""
     assert err == (
-        "ORDER_DATABASE_URL='mysql://app:***@db': names no database after the host, such as …@host:3306/name;"
-        " allowed is sqlite:///relative.db, sqlite:////absolute.db or mysql://user:password@host:3306/name\n"
+        "ORDER_DATABASE_URL='mysql://***@db': names no database of up to 64 characters after the host;"
+        " it is written as mysql://user:password@host:3306/name\n"
     )
 
 
@@ -258,24 +251,35 @@ def test_what_is_wrong_with_a_url_is_told_whole_though_its_password_is_masked(
     with pytest.raises(SystemExit):
         load_settings(OrderSettings)
     err = capsys.readouterr().err
-    assert "with no user and password; elsewhere an at sign is written as %40" in err
+    assert f"has a user, which {scheme}:// does not take; it is written as {scheme}://" in err
     assert "hunter2" not in err
 
 
 @pytest.mark.parametrize(
-    ("url", "masked"),
+    ("name", "value", "shown"),
     [
-        ("mysql://app:hunter2@db:3306/order", "mysql://app:***@db:3306/order"),
-        ("mysql://app:a@b/c?d@db/order", "mysql://app:***@db/order"),
-        ("redis://:secret@cache/0", "redis://:***@cache/0"),
-        ("consul://host:8500?token=abc&dc=eu", "consul://host:8500?token=***&dc=eu"),
-        ("consul://host:8500?token=a@b", "consul://host:8500?token=***"),
-        ("consul://abc@host:8500?dc=eu", "consul://***@host:8500?dc=eu"),
-        ("consul+https://:abc@host", "consul+https://***@host"),
-        ("x://h?Db_Password=abc#f", "x://h?Db_Password=***#f"),
-        ("sqlite:///.run/order.db", "sqlite:///.run/order.db"),
-        ("static://?inventory-srv=127.0.0.1:50052", "static://?inventory-srv=127.0.0.1:50052"),
+        ("ORDER_BROKER_URL", "embedded:///b.db?leese=1", "embedded:///b.db?leese=***"),
+        ("ORDER_DATABASE_URL", "mysql://app:hunter2@host/db?tls=maybe", "mysql://***@host/db?tls=maybe"),
+        ("ORDER_DATABASE_URL", "postgresql://app:hunter2@host/db", "postgresql://***@host/db"),
+        ("ORDER_LISTEN", "mysql://app:hunter2@host/db", "mysql://***@host/db"),
     ],
 )
-def test_a_masked_url_has_no_secret(url: str, masked: str) -> None:
-    assert mask(url) == masked
+def test_what_may_be_a_secret_is_masked_in_the_value_that_is_shown(
+    monkeypatch: pytest.MonkeyPatch, name: str, value: str, shown: str
+) -> None:
+    monkeypatch.setenv(name, value)
+    (line,) = wrong(OrderSettings)
+    assert line.startswith(f"{name}={shown!r}: ")
+    assert "hunter2" not in line
+
+
+def test_settings_print_no_secret(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ORDER_DATABASE_URL", "mysql://app:hunter2@host/db")
+    settings = read_settings(OrderSettings)
+    assert "hunter2" not in f"{settings} {settings!r} {settings.model_dump()} {settings.model_dump_json()}"
+
+
+def test_no_traceback_of_wrong_settings_has_a_secret() -> None:
+    with pytest.raises(ValueError) as error:
+        OrderSettings.model_validate({"database_url": "mysql://app:hunter2@host/db?x=1"})
+    assert "hunter2" not in str(error.value)

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from common.clock import ManualClock
-from common.messaging.drivers import open_broker
+from common.messaging.drivers import BROKERS, open_broker
 from common.messaging.rocketmq.native import library
 
 URL = "rocketmq-native://127.0.0.1:9876"
@@ -24,7 +24,7 @@ def beside(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def test_missing_library_is_an_error_with_the_files_looked_for_and_where_to_get_it(beside: Path) -> None:
     with pytest.raises(ValueError, match="librocketmq") as answer:
-        library.check_url(URL)
+        BROKERS.read(URL)
 
     text = str(answer.value)
     assert str(beside) in text
@@ -41,12 +41,12 @@ def test_file_that_can_not_be_loaded_is_an_error(beside: Path) -> None:
     beside.write_bytes(b"no library")
 
     with pytest.raises(ValueError, match=f"can't load {beside}"):
-        library.check_url(URL)
+        BROKERS.read(URL)
 
 
 def test_wrong_url_is_an_error_before_the_library(beside: Path) -> None:
-    with pytest.raises(ValueError, match="tries=0"):
-        library.check_url(f"{URL}?tries=0")
+    with pytest.raises(ValueError, match="tries must be"):
+        BROKERS.read(f"{URL}?tries=0")
 
 
 def test_binding_looks_beside_itself() -> None:

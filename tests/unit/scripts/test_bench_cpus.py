@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from common.process.cpu_affinity import ANY, allowed_cpus, check_cpu
+from common.process.cpu_affinity import ANY, CpuChoice, allowed_cpus
 from scripts.bench.harness import replicas
 from scripts.bench.harness.cpus import cpu_of
 from scripts.bench.harness.replicas import INVENTORY, ORDER, Replicas, cpu_in_turn
@@ -63,7 +63,7 @@ def test_where_a_process_cannot_choose_its_cpu_the_system_does() -> None:
 def test_a_cpu_that_is_given_is_one_that_a_service_accepts() -> None:
     for service in (INVENTORY, ORDER):
         given = [cpu_in_turn(service, number) for number in range(len(allowed_cpus()))]
-        assert sorted(map(int, map(check_cpu, given))) == allowed_cpus()
+        assert sorted(map(int, map(CpuChoice().check, given))) == allowed_cpus()
 
 
 def test_inventory_and_order_do_not_share_a_cpu_and_neither_do_two_replicas(started: Replicas) -> None:
@@ -91,5 +91,5 @@ def test_a_cpu_that_the_settings_name_is_left(started: Replicas) -> None:
 
 def test_a_way_is_told_its_cpu_as_a_service_is() -> None:
     assert Settings(name="row-lock", database_url="", redis_url="").cpu == "auto"
-    with pytest.raises(ValueError, match=r"this process may run on|this system does not let"):
+    with pytest.raises(ValueError, match=r"this process may run on|this system lets no process"):
         Settings(name="row-lock", database_url="", redis_url="", cpu="-1")

@@ -200,13 +200,14 @@ def test_every_replica_finds_the_engines_and_has_ports_of_its_own(cluster: Clust
     order = settings_of(program(cluster, "order-1"), OrderSettings)
     assert inventory.listen == f"127.0.0.1:{cluster.ports.inventory[1]}"
     assert order.listen == f"127.0.0.1:{cluster.ports.order[0]}"
-    assert inventory.database_url == f"{cluster.mysql_url}/inventory"
-    assert order.database_url == f"{cluster.mysql_url}/order"
-    assert inventory.lock_url == inventory.cache_url == cluster.redis_url
+    assert inventory.database_url.reveal() == f"{cluster.mysql_url}/inventory"
+    assert order.database_url.reveal() == f"{cluster.mysql_url}/order"
+    assert inventory.cache_url is not None
+    assert inventory.lock_url.reveal() == inventory.cache_url.reveal() == cluster.redis_url
     services: tuple[ServiceSettings, ...] = (inventory, order)
     for each in services:
-        assert each.broker_url == f"{cluster.rocketmq_url}?nameserver={cluster.nameserver}"
-        assert each.discovery_url == cluster.consul_url
+        assert each.broker_url.reveal() == f"{cluster.rocketmq_url}?nameserver={cluster.nameserver}"
+        assert each.discovery_url.reveal() == cluster.consul_url
 
 
 @pytest.mark.parametrize("cpus", [2, 3, 4, 8, 16])

@@ -35,19 +35,17 @@ from common.messaging.rocketmq.native.handler import MessageHandler
 from common.messaging.rocketmq.native.library import load
 from common.messaging.rocketmq.native.membership import ConnectionMonitor, Member
 from common.messaging.rocketmq.native.producer import Producer
-from common.messaging.rocketmq.native.url import NativeOptions, parse_url
+from common.messaging.rocketmq.native.url import NativeUrl
 from common.messaging.rocketmq.topology import Topology
 
 
-def open_rocketmq_native(url: str, *, topic_prefix: str, clock: Clock) -> Broker:
+def open_native(url: NativeUrl, *, topic_prefix: str, clock: Clock) -> Broker:
     """Make the broker that `url` names; see `open_broker`.
 
     Raises:
-        ValueError: The URL is wrong, or librocketmq is missing.
+        ValueError: librocketmq is not there.
     """
-    nameservers, options = parse_url(url)
-    client = load(options.log_folder)
-    return NativeBroker(client, nameservers, options, topic_prefix=topic_prefix, clock=clock)
+    return NativeBroker(load(url.log_folder or ""), url, topic_prefix=topic_prefix, clock=clock)
 
 
 class NativeBroker(Broker):
@@ -55,25 +53,22 @@ class NativeBroker(Broker):
 
     Args:
         client: The binding.
-        nameservers: `host:port` of each.
-        options: What the URL says.
+        url: Where the name servers are, and how the cluster is used.
         topic_prefix: Of the environment.
         clock: Decides when a delayed message is due.
     """
 
-    def __init__(
-        self, client: Any, nameservers: Collection[str], options: NativeOptions, *, topic_prefix: str, clock: Clock
-    ) -> None:
+    def __init__(self, client: Any, url: NativeUrl, *, topic_prefix: str, clock: Clock) -> None:
         self._client = client
-        self._options = options
-        self._nameserver = next(iter(nameservers))
+        self._url = url
+        self._nameserver = url.nameservers[0]
         self._topology = Topology(topic_prefix, self._nameserver)
-        self._nameservers = ";".join(nameservers)
+        self._nameservers = ";".join(url.nameservers)
         self._instance = uuid4().hex[:12]  # unique, so that a second broker in this process has its own connections
         self._hops = Hops(clock, level_step)
         self._closing = Event()
         self._monitor = ConnectionMonitor(
-            client, nameservers=nameservers, every=options.look_every.total_seconds(), closing=self._closing
+            client, nameservers=url.nameservers, every=url.look_every.total_seconds(), closing=self._closing
         )
         self._checkers = Checkers()
         self._producer = Producer(
@@ -81,7 +76,7 @@ class NativeBroker(Broker):
             nameservers=self._nameservers,
             instance=self._instance,
             topology=self._topology,
-            timeout_ms=int(options.timeout.total_seconds() * 1000),
+            timeout_ms=int(url.timeout.total_seconds() * 1000),
             checkers=self._checkers,
             on_failure=self._monitor.check_now,
         )
@@ -110,7 +105,7 @@ class NativeBroker(Broker):
         subscription = self._topology.subscription(topic, group, handler)
         message_handler = MessageHandler(
             subscription,
-            retries=RetryPolicy(self._options.tries, self._options.retry_after),
+            retries=RetryPolicy(self._url.tries, self._url.retry_after),
             hops=self._hops,
             producer=self._producer,
             closing=self._closing,
@@ -121,7 +116,7 @@ class NativeBroker(Broker):
             message_handler.process,
             nameservers=self._nameservers,
             instance=f"{self._instance}-{len(self._consumers)}",
-            threads=self._options.handlers,
+            threads=self._url.handlers,
         )
 
     def answer_check_backs(self, topic: str, checker: Checker) -> None:

@@ -17,8 +17,6 @@ from threading import Lock
 from types import ModuleType
 from typing import Any, Final
 
-from common.messaging.rocketmq.native.url import parse_url
-
 RELEASES: Final = "the releases of apache/rocketmq-client-cpp (2.x) on GitHub"
 
 _FILE: Final = "librocketmq.dylib" if sys.platform == "darwin" else "librocketmq.so"
@@ -27,16 +25,6 @@ _WARNINGS: Final = 3
 
 _loading: Final = Lock()
 _loaded: list[ModuleType] = []
-
-
-def check_url(url: str) -> None:
-    """Check a URL, and that the library it needs is installed.
-
-    Raises:
-        ValueError: The text says what is wrong.
-    """
-    parse_url(url)
-    check_library()
 
 
 def check_library() -> None:

@@ -36,7 +36,7 @@ from common.messaging.rocketmq.proxy.connection import Connection, ConnectionMon
 from common.messaging.rocketmq.proxy.consumer import Consumer
 from common.messaging.rocketmq.proxy.handler import MessageHandler
 from common.messaging.rocketmq.proxy.producer import Producer
-from common.messaging.rocketmq.proxy.url import RocketmqOptions
+from common.messaging.rocketmq.proxy.url import RocketmqUrl
 from common.messaging.rocketmq.remoting import TopicMissing, queues
 from common.messaging.rocketmq.sdk import MessageType
 from common.messaging.rocketmq.topology import Subscription, Topology
@@ -53,18 +53,17 @@ class RocketmqBroker(Broker):
     """See the module. Made by `open_broker`; connects when it is first used or started.
 
     Args:
-        proxies: `host:port` of each.
-        options: What the URL says.
+        url: Where the proxies are, and how they are used.
         topic_prefix: Of the environment.
         clock: Decides when a delayed message is due.
     """
 
-    def __init__(self, proxies: Collection[str], options: RocketmqOptions, *, topic_prefix: str, clock: Clock) -> None:
-        self._options = options
-        self._topology = Topology(topic_prefix, options.nameserver)
-        self._configuration = configuration(proxies, options.timeout)
-        self._hops = Hops(clock, longest_step(options.longest_delay))
-        self._monitor = ConnectionMonitor(options.look_every.total_seconds())
+    def __init__(self, url: RocketmqUrl, *, topic_prefix: str, clock: Clock) -> None:
+        self._url = url
+        self._topology = Topology(topic_prefix, url.nameserver_address)
+        self._configuration = configuration(url.proxies, url.timeout)
+        self._hops = Hops(clock, longest_step(url.longest_delay))
+        self._monitor = ConnectionMonitor(url.look_every.total_seconds())
         self._connection = Connection("producer", self._start_producer_client)
         self._producer = Producer(self._producer_client, self._monitor.check_now)
         self._checkers = Checkers()
@@ -106,7 +105,7 @@ class RocketmqBroker(Broker):
         )
         message_handler = MessageHandler(
             subscription,
-            retries=RetryPolicy(self._options.tries, self._options.retry_after),
+            retries=RetryPolicy(self._url.tries, self._url.retry_after),
             hops=self._hops,
             producer=self._producer,
             wait=self._closing.wait,
@@ -115,8 +114,8 @@ class RocketmqBroker(Broker):
         self._consumers[topic, group] = Consumer(
             name=subscription.consumer_group,
             connection=connection,
-            threads=self._options.handlers,
-            lease=self._options.lease,
+            threads=self._url.handlers,
+            lease=self._url.lease,
             process=message_handler.process,
             on_failure=self._monitor.check_now,
         )
@@ -141,9 +140,9 @@ class RocketmqBroker(Broker):
         self._has_started = True
         topics = {topic for topic, _ in self._consumers} | set(self._checkers.topics)
         check_brokers(
-            self._options.nameserver,
+            self._url.nameserver_address,
             sorted(map(self._topology.full_topic, topics)),
-            timer_rules(self._options.longest_delay),
+            timer_rules(self._url.longest_delay),
         )
         for consumer in self._consumers.values():
             consumer.start()
@@ -195,7 +194,7 @@ class RocketmqBroker(Broker):
         """
         for topic, kinds in needs.items():
             try:
-                queues(self._options.nameserver, topic)
+                queues(self._url.nameserver_address, topic)
             except TopicMissing as missing:
                 if self._has_started:
                     raise BrokerUnavailable(f"no broker that is running has the topic {topic!r}") from missing
@@ -222,7 +221,7 @@ class RocketmqBroker(Broker):
         for consumer in self._consumers.values():
             consumer.wait()
         self._check_backs.close()
-        self._producer.wait_for_resolutions(self._options.timeout.total_seconds())
+        self._producer.wait_for_resolutions(self._url.timeout.total_seconds())
         with self._opening:  # else a call could reopen it meanwhile
             self._monitor.close()
 

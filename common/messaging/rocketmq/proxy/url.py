@@ -1,77 +1,80 @@
-"""What can be said in the URL of a RocketMQ cluster, for the official client.
+"""What the URL of a RocketMQ cluster says, for the official client.
 
-`rocketmq://host:8081`, several proxies by their IPv4 addresses, `rocketmq://10.0.0.1:8081,10.0.0.2:8081`, then
-`?name=value&…`. Behind a name the client finds all its addresses by itself.
+`rocketmq://host:8081`, several proxies by their IPv4 addresses, `rocketmq://10.0.0.1:8081,10.0.0.2:8081`. Behind a name
+the client finds all its addresses by itself.
 """
 
-from dataclasses import dataclass
 from datetime import timedelta
 from ipaddress import IPv4Address
-from typing import Final
+from typing import Annotated, Any, ClassVar, Final
 
-from common.addresses import split_address
-from common.url_options import read_options, split_without_user
+from pydantic import Field
 
-SCHEME: Final = "rocketmq"
-ALLOWED_URL: Final = "rocketmq://host:8081"
+from common.driver_url import DriverUrl, Part, UrlParts, addresses_of
+from common.text_rules import Address, Seconds, WholeNumber
 
 _NAMESERVER_PORT: Final = 9876
-_LEAST_LEASE: Final = timedelta(seconds=10)  # the proxy's own limits
-_LONGEST_DELAY: Final = timedelta(days=1, minutes=-1)  # the proxy's is a day, and ours is rounded up on the way
-_MOST_TRIES: Final = 16
+_LONGEST_DELAY_S: Final = 86_340  # the proxy's limit is a day, and ours is rounded up on the way
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RocketmqOptions:
-    """The parameters of the URL; each field is one, times are in seconds there (`retry_after=0.5`).
+class RocketmqUrl(DriverUrl):
+    """Where the proxies are, and how the cluster is used.
 
     Attributes:
-        nameserver: `host:port` of the name server, which dead letters are looked up by. Empty: port 9876 of the first
-            proxy's host.
-        handlers: How many messages of one subscription are handled at once in this process.
-        lease: How long a message belongs to the process that took it, at least 10. Renewed while the handler runs; when
-            the process died, another one takes the message after that time.
-        tries: How often a message is tried before it is a dead letter, at most 16: a broker gives up after 17.
-        retry_after: The pause after the first failed try; the next ones grow as RocketMQ's delay levels do.
-        longest_delay: How long the broker holds a delayed message in one go, less than a day; longer delays travel
-            in hops. Well below a day, because the proxy reckons by a clock of its own.
-        timeout: How long the proxy may take to answer.
-        look_every: How often is looked whether the proxy still knows this process.
+        proxies: `host:port` of each.
     """
 
-    nameserver: str = ""
-    handlers: int = 32
-    lease: timedelta = _LEAST_LEASE
-    tries: int = _MOST_TRIES
-    retry_after: timedelta = timedelta(seconds=1)
-    longest_delay: timedelta = timedelta(hours=23)
-    timeout: timedelta = timedelta(seconds=3)
-    look_every: timedelta = timedelta(seconds=2)
+    form: ClassVar[str] = "rocketmq://host:8081 or rocketmq://10.0.0.1:8081,10.0.0.2:8081"
+    reads: ClassVar[frozenset[Part]] = frozenset({Part.ADDRESSES})
 
+    proxies: tuple[str, ...]
+    nameserver: Annotated[str | None, Address("host:port of a name server", callable_=True)] = Field(
+        None,
+        description="the name server, which topics and dead letters are looked up by; by default, port 9876 of the "
+        "first proxy's host",
+    )
+    handlers: Annotated[int, WholeNumber(1, 1024)] = Field(
+        32, description="how many messages of one subscription are handled at once in this process"
+    )
+    lease: Annotated[timedelta, Seconds(10)] = Field(
+        timedelta(seconds=10),
+        description="how long a message belongs to the process that took it; renewed while the handler runs, so that "
+        "another process takes it this long after the first one died",
+    )
+    # A broker gives up after 17.
+    tries: Annotated[int, WholeNumber(1, 16)] = Field(
+        16, description="how often a message is tried before it is a dead letter"
+    )
+    retry_after: Annotated[timedelta, Seconds()] = Field(
+        timedelta(seconds=1),
+        description="the pause after the first failed try; the next ones grow as RocketMQ's delay levels do, which "
+        "adds about 2 s",
+    )
+    longest_delay: Annotated[timedelta, Seconds(1, _LONGEST_DELAY_S)] = Field(
+        timedelta(hours=23),
+        description="how long the broker holds a delayed message in one go; longer delays travel in hops. Well below "
+        "a day, because the proxy goes by a clock of its own",
+    )
+    timeout: Annotated[timedelta, Seconds(1, 3600)] = Field(
+        timedelta(seconds=3), description="how long the proxy may take to answer; the client tries three times"
+    )
+    look_every: Annotated[timedelta, Seconds(0, 3600, above=True)] = Field(
+        timedelta(seconds=2), description="the pause between two checks that the proxy still knows this process"
+    )
 
-def parse_url(url: str) -> tuple[tuple[str, ...], RocketmqOptions]:
-    """Read the URL: the proxies' addresses, and the options.
+    @property
+    def nameserver_address(self) -> str:
+        """`host:port` of the name server."""
+        return self.nameserver or f"{self.proxies[0].rpartition(':')[0]}:{_NAMESERVER_PORT}"
 
-    Raises:
-        ValueError: It is wrong; the text says what is allowed.
-    """
-    parts = split_without_user(url, SCHEME, ALLOWED_URL)
-    proxies = tuple(parts.netloc.split(","))
-    for proxy in proxies:
-        _check_proxy(proxy, alone=len(proxies) == 1)
-    defaults = RocketmqOptions(nameserver=f"{split_address(proxies[0])[0]}:{_NAMESERVER_PORT}")
-    options = read_options(parts.query, defaults, at_least_one=("handlers",), above_zero=("look_every",))
-    split_address(options.nameserver)
-    _check(options)
-    return proxies, options
-
-
-def _check_proxy(proxy: str, *, alone: bool) -> None:
-    host = split_address(proxy)[0]
-    if host.startswith("["):
-        raise ValueError(f"{proxy} is an IPv6 address, which RocketMQ's client can't take; give it a name")
-    if not alone and not _is_ipv4(host):
-        raise ValueError(f"{proxy!r} is no IPv4 address, and of several proxies RocketMQ's client takes nothing else")
+    @classmethod
+    def values_of(cls, parts: UrlParts) -> dict[str, Any]:
+        addresses = addresses_of(parts)
+        if any(host.startswith("[") for host, _ in addresses):
+            raise ValueError("its host is an IPv6 address, which RocketMQ's client can't take; give it a name")
+        if len(addresses) > 1 and not all(_is_ipv4(host) for host, _ in addresses):
+            raise ValueError("of several proxies RocketMQ's client takes IPv4 addresses alone")
+        return {"proxies": tuple(f"{host}:{port}" for host, port in addresses)}
 
 
 def _is_ipv4(host: str) -> bool:
@@ -80,16 +83,3 @@ def _is_ipv4(host: str) -> bool:
     except ValueError:
         return False
     return True
-
-
-def _check(options: RocketmqOptions) -> None:
-    if not 1 <= options.tries <= _MOST_TRIES:
-        raise ValueError(f"tries={options.tries} is wrong; allowed is a whole number from 1 to {_MOST_TRIES}")
-    if options.lease < _LEAST_LEASE:
-        raise ValueError(f"lease={options.lease.total_seconds():g} is wrong; the proxy allows no less than 10 seconds")
-    if not timedelta(seconds=1) <= options.longest_delay <= _LONGEST_DELAY:
-        raise ValueError(
-            f"longest_delay={options.longest_delay.total_seconds():g} is wrong; allowed are 1 to 86340 seconds"
-        )
-    if options.timeout < timedelta(seconds=1):
-        raise ValueError(f"timeout={options.timeout.total_seconds():g} is wrong; allowed is a number of seconds from 1")
