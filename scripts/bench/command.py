@@ -13,7 +13,7 @@ from scripts.bench.against.output import ComparisonOutput
 from scripts.bench.harness.checkout import CannotCompare, Checkout, other_checkout, this_checkout
 from scripts.bench.harness.options import Options
 from scripts.bench.harness.worlds import CLUSTER, EMBEDDED, OFFICIAL, ClientName, WorldName
-from scripts.bench.measure import NOT_ALL_IS_WELL, ROOM, Run
+from scripts.bench.measure import NOT_ALL_IS_WELL, RUNS, Run
 from scripts.bench.parts.catalog import PARTS, Part
 from scripts.bench.report.output import Output
 from scripts.lib.command_line import WrongUsage
@@ -72,11 +72,11 @@ def bench(  # noqa: PLR0917 the options of a program
     now = f"{datetime.now(UTC):%Y%m%d-%H%M%S}"
     if against:
         checkouts, sides = _checkouts(console, against, against_python)
-        folder = ROOM / f"{now}-against-{checkouts[0].commit}"
+        folder = RUNS / f"{now}-against-{checkouts[0].commit}"
         output: Output | ComparisonOutput = ComparisonOutput(console, name, folder, sides)
     else:
         checkouts = ()
-        output = Output(console, name, _PUBLISHED if publish else ROOM / now, _NAMES)
+        output = Output(console, name, _PUBLISHED if publish else RUNS / now, _NAMES)
     code = Run(console, options, world, client, checkouts).measure(chosen, output)
     sys.exit(code if output.tell() or code else NOT_ALL_IS_WELL)
 
@@ -116,9 +116,9 @@ def _checkouts(console: Console, ref: str, python: Path | None) -> tuple[Sequenc
     def say(line: str) -> None:
         console.print(line, markup=False, soft_wrap=True)
 
-    ROOM.mkdir(parents=True, exist_ok=True)
+    RUNS.mkdir(parents=True, exist_ok=True)
     try:
         checkouts = [other_checkout(ref, python and python.absolute(), say), this_checkout()]
-        return checkouts, {each.name: {"commit": each.commit, **each.probe(ROOM)} for each in checkouts}
+        return checkouts, {each.name: {"commit": each.commit, **each.probe(RUNS)} for each in checkouts}
     except CannotCompare as error:
         raise WrongUsage(str(error)) from error

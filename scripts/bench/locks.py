@@ -29,7 +29,7 @@ from scripts.lib.command_line import WrongUsage, run
 Hold = Callable[[Sequence[str]], AbstractContextManager[Any]]
 """Holds keys for the length of a `with` block."""
 
-_PATIENCE_S: Final = 60
+_TIMEOUT_S: Final = 60
 _EXPIRY_S: Final = 15
 _PROCESSES: Final = 4
 _WAITERS: Final = 32
@@ -38,7 +38,7 @@ _WAITERS: Final = 32
 @contextmanager
 def _reback(url: str) -> Iterator[Hold]:
     lock = open_lock(url)
-    yield lambda keys: lock.holding(keys, Deadline.after(_PATIENCE_S))
+    yield lambda keys: lock.holding(keys, Deadline.after(_TIMEOUT_S))
     lock.close()
 
 
@@ -46,7 +46,7 @@ def _reback(url: str) -> Iterator[Hold]:
 def _redis_py(url: str, sleep: float) -> Iterator[Hold]:
     with redis.Redis.from_url(url) as client:
         yield lambda keys: _each(
-            client.lock(key, timeout=_EXPIRY_S, sleep=sleep, blocking_timeout=_PATIENCE_S) for key in keys
+            client.lock(key, timeout=_EXPIRY_S, sleep=sleep, blocking_timeout=_TIMEOUT_S) for key in keys
         )
 
 

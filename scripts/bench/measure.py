@@ -28,7 +28,7 @@ from scripts.bench.report.table import console_table, console_tables
 from scripts.cluster.program import CannotRun
 from scripts.lib.services import ServiceFailed
 
-ROOM: Final = Path(".run") / "bench"
+RUNS: Final = Path(".run") / "bench"
 """Where data, logs and reports of runs are."""
 
 NOT_ALL_IS_WELL: Final = 1  # exit codes, as a shell has them
@@ -72,8 +72,8 @@ class Run:
 
         What is wrong is told. A part that fails does not keep the others from being measured; a signal does.
         """
-        ROOM.mkdir(parents=True, exist_ok=True)
-        folder = Path(tempfile.mkdtemp(prefix="data-", dir=ROOM)).absolute()  # on a disk: /tmp may be memory
+        RUNS.mkdir(parents=True, exist_ok=True)
+        folder = Path(tempfile.mkdtemp(prefix="data-", dir=RUNS)).absolute()  # on a disk: /tmp may be memory
         code = 0
         try:
             with open_world(

@@ -14,7 +14,7 @@ from scripts.lib.seeding import all_stocks
 from scripts.lib.shop import Shop
 
 _PAGE: Final = 1000
-_PATIENCE_S: Final = 60.0
+_TIMEOUT_S: Final = 60.0
 _SETTLED_WITHIN: Final = timedelta(seconds=90)
 _LOOK_EVERY_S: Final = 0.5
 _LIVE: Final = frozenset({pb.ORDER_STATE_UNPAID, pb.ORDER_STATE_PAID, pb.ORDER_STATE_FINISHED})
@@ -89,7 +89,7 @@ def orders_of(shop: Shop, user: int) -> Iterator[pb.Order]:
     token = ""
     while True:
         request = pb.ListOrdersRequest(user_id=user, page_size=_PAGE, page_token=token)
-        page = shop.order.ListOrders(request, timeout=_PATIENCE_S)
+        page = shop.order.ListOrders(request, timeout=_TIMEOUT_S)
         yield from page.orders
         token = page.next_page_token
         if not token:
@@ -101,5 +101,5 @@ def sales_of(shop: Shop, order_sns: Sequence[str]) -> dict[str, Sale]:
     found: dict[str, Sale] = {}
     for at in range(0, len(order_sns), _PAGE):
         request = BatchGetSalesRequest(order_sns=order_sns[at : at + _PAGE])
-        found |= {sale.order_sn: sale for sale in shop.inventory.BatchGetSales(request, timeout=_PATIENCE_S).sales}
+        found |= {sale.order_sn: sale for sale in shop.inventory.BatchGetSales(request, timeout=_TIMEOUT_S).sales}
     return found

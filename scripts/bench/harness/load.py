@@ -22,7 +22,7 @@ import grpc
 from reback.inventory.v1.inventory_pb2 import BatchGetStocksRequest, GetStockRequest, SaleLine, SellRequest
 from reback.order.v1.order_pb2 import CreateOrderLine, CreateOrderRequest, ListOrdersRequest, Recipient
 
-PATIENCE_S: Final = 30.0
+TIMEOUT_S: Final = 30.0
 """How long a load waits for one answer."""
 
 _RECIPIENT: Final = Recipient(name="Bench", mobile="1", address="1 Bench Street")
@@ -151,7 +151,7 @@ async def _drive(plan: Plan) -> Measured:
             for address in addresses
         ]
         for channel in channels:
-            await asyncio.wait_for(channel.channel_ready(), PATIENCE_S)
+            await asyncio.wait_for(channel.channel_ready(), TIMEOUT_S)
         asked = requests_by_address(plan)
         connected = zip(channels, addresses, strict=True)
         stubs: list[_Stub] = [(channel.unary_unary(plan.kind.value), asked[address]) for channel, address in connected]
@@ -217,7 +217,7 @@ class _Run:
 
     async def _call(self, *, due: float, measured: bool) -> None:
         begin, next_request = next(self._stubs)
-        call = begin(next_request(), timeout=PATIENCE_S)
+        call = begin(next_request(), timeout=TIMEOUT_S)
         expected = self._plan.expect
         code = grpc.StatusCode.OK
         if expected is code:

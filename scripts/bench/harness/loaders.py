@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from multiprocessing.process import BaseProcess
 
 _READY_WITHIN_S: Final = 60.0
-_PATIENCE_S: Final = 1800.0
+_TIMEOUT_S: Final = 1800.0
 
 
 class LoadFailed(Exception):
@@ -61,7 +61,7 @@ class Loaders:
         for connection, plan in zip(used, plans, strict=True):
             with suppress(OSError):  # it died: who waits for its answer is told
                 connection.send(plan)
-        return Loading(used, _PATIENCE_S)
+        return Loading(used, _TIMEOUT_S)
 
     def _kill(self) -> None:
         for process in self._processes:
@@ -74,9 +74,9 @@ class Loaders:
 class Loading:
     """Plans that are being carried out."""
 
-    def __init__(self, connections: Sequence[Connection], patience: float) -> None:
+    def __init__(self, connections: Sequence[Connection], timeout: float) -> None:
         self._connections = list(connections)
-        self._give_up = time.monotonic() + patience
+        self._give_up = time.monotonic() + timeout
 
     def result(self) -> list[Measured]:
         """Wait for all of them.

@@ -25,7 +25,7 @@ class Replicas:
         folder: Of the present databases.
 
     Args:
-        world: What they stand on.
+        world: The engines.
         folder: Each set of databases has a folder beside it, with a number after its name; logs go there too.
         checkout: Whose code they run.
     """

@@ -1,4 +1,4 @@
-"""Where a part of the benchmark takes place: services on databases of their own, loads on them, and what was found."""
+"""The testbed of a part: services on databases of their own, loads on them, and the results."""
 
 import random
 import time
@@ -28,7 +28,7 @@ from scripts.lib.shop import Shop
 
 HOT: Final = "hot"
 SOLD_OUT: Final = "sold-out"
-_NOBODY: Final = "ipv4:127.0.0.1:1"  # a channel that is never used is never connected
+_UNUSED_ADDRESS: Final = "ipv4:127.0.0.1:1"  # a channel that is never used is never connected
 _PLENTY: Final = 2_000_000_000
 _USERS_A_ROUND: Final = 100
 _MEGABYTE: Final = 1_000_000
@@ -36,8 +36,8 @@ _SERVICE_MEMORY: Final = Target(at_most=200, aim=150)
 _WARM_UP_S: Final = 0.5
 _WARM_UP_SHARE: Final = 0.25  # of what is measured, at most
 _BEGIN_TOGETHER_AFTER_S: Final = 0.7  # until then every one of several load processes has its connections and requests
-_MOST_SKUS_OF_A_LOAD: Final = 20_000  # more than it calls in its time; all of a million would take long to send over
-_UNDER_WAY_AT_MOST: Final = 1000  # of an open loop: so many that it does not wait for answers
+_MAX_SKUS_OF_A_LOAD: Final = 20_000  # more than it calls in its time; all of a million would take long to send over
+_MAX_IN_FLIGHT: Final = 1000  # of an open loop: so many that it does not wait for answers
 
 
 @dataclass
@@ -62,7 +62,7 @@ class Testbed:
 
     Attributes:
         part: The part of the benchmark that it is for.
-        world: What the services stand on.
+        world: The engines.
         options: What was chosen.
         results: What was found so far.
         shop: A client of both services; a new one after each restart.
@@ -96,7 +96,7 @@ class Testbed:
         self.options = options
         self.results = Results()
         self.skus = tuple(f"sku-{number:05}" for number in range(options.skus))
-        self.shop = Shop(_NOBODY, _NOBODY)
+        self.shop = Shop(_UNUSED_ADDRESS, _UNUSED_ADDRESS)
         self._replicas = Replicas(world, folder / f"{part}{checkout.name}", checkout)
         self._side = checkout.name
         self._agreed = {} if agreed is None else agreed
@@ -199,7 +199,7 @@ class Testbed:
         return replace(
             self.full_speed(kind, skus, users=users),
             rate=rate,
-            callers=_UNDER_WAY_AT_MOST,
+            callers=_MAX_IN_FLIGHT,
             seconds=seconds or self.options.seconds,
             warm_up=0.0 if seconds else self._warm_up,
         )
@@ -220,8 +220,8 @@ class Testbed:
         self._plans += 1
         own = set(plan.addresses) <= {service.address for service in self._replicas.running}
         skus = plan.skus
-        if len(skus) > _MOST_SKUS_OF_A_LOAD and plan.lines == 1:
-            skus = tuple(random.Random(self._plans).sample(skus, _MOST_SKUS_OF_A_LOAD))  # noqa: S311 no secret
+        if len(skus) > _MAX_SKUS_OF_A_LOAD and plan.lines == 1:
+            skus = tuple(random.Random(self._plans).sample(skus, _MAX_SKUS_OF_A_LOAD))  # noqa: S311 no secret
         addresses = plan.addresses or (self.orders if plan.kind.asks_order else self.inventories)
         count = min(self.options.processes, plan.callers)
         shares = [
@@ -387,7 +387,7 @@ def _processor_seconds(process: psutil.Process) -> float:
 
 
 def _all_of(addresses: Sequence[str]) -> str:
-    return f"ipv4:{','.join(addresses)}" if addresses else _NOBODY
+    return f"ipv4:{','.join(addresses)}" if addresses else _UNUSED_ADDRESS
 
 
 def _goods(sku: str) -> PutGoodsRequest:

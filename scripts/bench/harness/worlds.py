@@ -1,4 +1,4 @@
-"""What the services stand on while they are measured: embedded engines in files, or servers of the benchmark's own."""
+"""The engines under the services that are measured: embedded ones in files, or servers of the benchmark's own."""
 
 from collections.abc import Callable, Mapping
 from contextlib import contextmanager
@@ -37,7 +37,7 @@ _PROGRAMS: Final = (mariadb.NAME, REDIS, rocketmq.NAMESERVER, rocketmq.BROKER, c
 
 
 class World(Protocol):
-    """What the services stand on.
+    """The engines under the services.
 
     Attributes:
         name: `embedded` or `cluster`.

@@ -14,10 +14,10 @@ from scripts.lib.goods_file import Entry
 from scripts.lib.seeding import seed
 
 UNITS: Final = 100
-WISHES: Final = 10_000
+REQUESTS: Final = 10_000
 _UNDER_WAY: Final = 1000
 _REFUSED: Final = "FAILED_PRECONDITION"
-_FLASH: Final = f"CreateOrder, {WISHES:,} for {UNITS} units"
+_FLASH: Final = f"CreateOrder, {REQUESTS:,} for {UNITS} units"
 
 
 def flash(testbed: Testbed) -> Iterator[None]:
@@ -32,7 +32,7 @@ def flash(testbed: Testbed) -> Iterator[None]:
             [Entry(PutGoodsRequest(goods=goods), SetStockRequest(sku=sku, quantity=UNITS, reason="bench"))],
         )
         plan = testbed.full_speed(Kind.CREATE, (sku,), callers=_UNDER_WAY)
-        measured = rounds.load(_FLASH, replace(plan, count=WISHES, warm_up=0.0))
+        measured = rounds.load(_FLASH, replace(plan, count=REQUESTS, warm_up=0.0))
         refused = measured.failures[_REFUSED]
         rounds.note("units sold", measured.answered)
         rounds.note("told neither", measured.calls - measured.answered - refused)

@@ -15,7 +15,7 @@ _CALLS: Final = 50
 _AUDITS: Final = 3
 _PAGE: Final = 50
 _SKUS_OF_AN_AUDIT: Final = 1000
-_PATIENCE_S: Final = 60.0
+_TIMEOUT_S: Final = 60.0
 _MS: Final = 1000.0
 _HOT: Final = "hot-0000000"
 _NTH_OLDEST: Final = f"SELECT id FROM movement WHERE sku = ? ORDER BY id LIMIT 1 OFFSET {_PAGE}"  # noqa: S608 our own
@@ -54,14 +54,14 @@ def _reads(place: Place) -> Mapping[str, Callable[[], object]]:
         "ListMovements of an order": ListMovementsRequest(order_sn="0-hot-0000000007"),
     }
     return {
-        name: partial(place.shop.inventory.ListMovements, request, timeout=_PATIENCE_S)
+        name: partial(place.shop.inventory.ListMovements, request, timeout=_TIMEOUT_S)
         for name, request in requests.items()
     }
 
 
 def _audit(place: Place, token: str, size: int) -> None:
     request = AuditStockRequest(page_size=size, page_token=token)
-    page = place.shop.inventory.AuditStock(request, timeout=_PATIENCE_S)
+    page = place.shop.inventory.AuditStock(request, timeout=_TIMEOUT_S)
     if page.differences:
         raise RuntimeError(f"stock, sales and movements differ: {page.differences[0]}")
 

@@ -26,7 +26,7 @@ from scripts.lib.books import audit
 from scripts.lib.services import Service
 from scripts.lib.shop import Shop
 
-_ROOM: Final = Path(".run") / "bench"
+_RUNS: Final = Path(".run") / "bench"
 _BEGIN_TOGETHER_AFTER_S: Final = 1.5  # until then every one of several load processes has its connections and requests
 _SERVED: Final = "127.0.0.1:0"
 _UNITS_OF_ORDERS: Final = (
@@ -167,8 +167,8 @@ class GrowthTestbed:
 
     def __enter__(self) -> Self:
         with ExitStack() as opening:
-            _ROOM.mkdir(parents=True, exist_ok=True)
-            room = opening.enter_context(tempfile.TemporaryDirectory(prefix="growth-", dir=_ROOM))
+            _RUNS.mkdir(parents=True, exist_ok=True)
+            room = opening.enter_context(tempfile.TemporaryDirectory(prefix="growth-", dir=_RUNS))
             self._room = Path(room).absolute()
             self._loaders = Loaders(self._testbed.options.processes)
             opening.enter_context(self._loaders)

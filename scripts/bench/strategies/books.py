@@ -1,4 +1,4 @@
-"""What the tables of a way say after its callers were answered."""
+"""What the tables of a strategy hold after its callers were answered."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -10,8 +10,8 @@ class Books:
 
     Attributes:
         written: In sales that are in the tables.
-        oversold: Of them, those that never were there: more of a sku was sold than was put on the shelf.
-        adrift: By how many the rows of the stock are wrong: what was put there less what is left is not what was sold.
+        oversold: Of them, those that never were there: more of a sku was sold than was stocked.
+        adrift: By how many the rows of the stock are wrong: what was stocked less what is left is not what was sold.
     """
 
     written: int
@@ -20,7 +20,7 @@ class Books:
 
     @classmethod
     def of(cls, put: Mapping[str, int], available: Mapping[str, int], sold: Mapping[str, int]) -> "Books":
-        """Compare what was put on the shelf with what is left and what was sold, by sku."""
+        """Compare what was stocked with what is left and what was sold, by sku."""
         return cls(
             written=sum(sold.values()),
             oversold=sum(max(0, sold.get(sku, 0) - units) for sku, units in put.items()),

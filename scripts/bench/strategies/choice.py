@@ -1,4 +1,4 @@
-"""The ways of selling by name, in the order in which they are told."""
+"""The strategies of selling by name, in the order of the reports."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -21,7 +21,7 @@ Redis = redis.Redis
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """A way that can be chosen.
+    """A strategy that can be chosen.
 
     Attributes:
         title: What it is called for people.

@@ -1,4 +1,4 @@
-"""A way of selling as it is measured: a process or two on tables of their own, and what is in those."""
+"""A strategy of selling as it is measured: a process or two on tables of their own, and what is in those."""
 
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -26,7 +26,7 @@ class Tables:
     """What to ask tables, each for units by sku.
 
     Attributes:
-        put: What was put on the shelf; empty: who made the stand knows.
+        put: What was stocked; empty: the fixture knows.
         available: What is left.
         sold: What sales were written of.
     """
@@ -54,12 +54,12 @@ class Fixture:
     Attributes:
         name: Of `CHOICES`, or `reback`.
         addresses: Where, one a replica.
-        processes: Whose processor time is the way's.
+        processes: Whose processor time is the strategy's.
 
     Args:
         database_url: Where its tables are.
         tables: What to ask them.
-        put: What was put on the shelf, where the tables do not say.
+        put: What was stocked, where the tables do not say.
     """
 
     def __init__(
@@ -102,18 +102,18 @@ class Fixture:
 
 @contextmanager
 def small_fixture(name: str, world: Servers, units: Mapping[str, int], replicas: int) -> Iterator[Fixture]:
-    """One of the small ways on a database and keys of its own, for the length of a `with` block.
+    """One of the small strategies on a database and keys of its own, for the length of a `with` block.
 
     Args:
         name: Of `CHOICES`.
         world: Where the engines are.
-        units: What is put on the shelf, by sku.
+        units: What is stocked, by sku.
         replicas: How many processes there are.
 
     Raises:
         ServiceFailed: One did not start, or did not stop in order.
     """
-    folder = world.cluster.folder / "ways" / f"{name}-{time.time_ns()}"
+    folder = world.cluster.folder / "strategies" / f"{name}-{time.time_ns()}"
     folder.mkdir(parents=True)
     url = _new_database(world, folder)
     with closing(Database(url)) as database:
@@ -142,7 +142,7 @@ def small_fixture(name: str, world: Servers, units: Mapping[str, int], replicas:
 
 
 def _new_database(world: Servers, folder: Path) -> str:
-    name = f"ways_{folder.name.replace('-', '_')}"
+    name = f"strategies_{folder.name.replace('-', '_')}"
     world.run_sql(f"CREATE DATABASE {name}")
     return f"{world.cluster.mysql_url}/{name}"
 

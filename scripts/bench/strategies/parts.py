@@ -1,6 +1,6 @@
-"""The ways of selling side by side: for one hot sku, over many, by two processes together, and killed while they sell.
+"""Strategies of selling side by side: one hot sku, many skus, two processes together, and killed while they sell.
 
-Every round goes through all ways, each beginning with another one, and what each wrote is counted after each load.
+Every round measures all strategies and begins with another one. After each load the sales in the tables are counted.
 """
 
 import time
@@ -25,7 +25,7 @@ _FEW: Final = "last-200"
 _FEW_UNITS: Final = 200
 _FIGHTING_CALLS: Final = 1000
 _KILLED_AFTER_S: Final = 1.5
-_CONNECTIONS: Final = 2000  # of the database: all ways are open at once, a connection a thread, and most do nothing
+_CONNECTIONS: Final = 2000  # of the database: all strategies are open at once, one connection a thread
 _TARGETS: Final[Mapping[str, Target]] = {
     "redis-lock": Target(at_least=12, aim=30),
     "conditional-update": Target(at_least=4, aim=6),
@@ -33,7 +33,7 @@ _TARGETS: Final[Mapping[str, Target]] = {
 
 
 def strategies_hot(testbed: Testbed) -> None:
-    """Each way of selling alone with one hot sku; then callers fight for the last 200 units."""
+    """Each strategy of selling alone with one hot sku; then callers fight for the last 200 units."""
     with _fixtures(testbed, replicas=1) as fixtures:
         recorder = _compare(testbed, fixtures, testbed.full_speed(Kind.SELL, (HOT,)))
         _tell(testbed, recorder, _TARGETS)
@@ -42,7 +42,7 @@ def strategies_hot(testbed: Testbed) -> None:
 
 
 def strategies_many(testbed: Testbed) -> None:
-    """Each way of selling over many skus."""
+    """Each strategy of selling over many skus."""
     with _fixtures(testbed, replicas=1) as fixtures:
         recorder = _compare(testbed, fixtures, testbed.full_speed(Kind.SELL, testbed.skus))
         _tell(testbed, recorder, {})
@@ -50,7 +50,7 @@ def strategies_many(testbed: Testbed) -> None:
 
 
 def strategies_two(testbed: Testbed) -> None:
-    """Two processes of each way of selling with one hot sku; then callers fight for the last 200 units."""
+    """Two processes of each strategy with one hot sku; then callers fight for the last 200 units."""
     with _fixtures(testbed, replicas=2) as fixtures:
         recorder = _compare(testbed, fixtures, testbed.full_speed(Kind.SELL, (HOT,)))
         _tell(testbed, recorder, {})
@@ -61,7 +61,7 @@ def strategies_two(testbed: Testbed) -> None:
 
 
 def strategies_killed(testbed: Testbed) -> None:
-    """Each way of selling, killed while it sells: what callers were told and the tables do not know."""
+    """Each strategy of selling, killed while it sells: what callers were told and the tables do not know."""
     for name in TITLES:
         with _fixture(testbed, name, 1) as fixture:
             before = fixture.books().written
@@ -97,15 +97,15 @@ def _fixture(testbed: Testbed, name: str, replicas: int) -> Iterator[Fixture]:
             yield fixture
         return
     testbed.shop.inventory.SetStock(SetStockRequest(sku=_FEW, quantity=_FEW_UNITS, reason="bench"), timeout=PATIENCE_S)
-    with ExitStack() as opened:  # hidden ones: the site's own is not used, and can't be killed
-        settings = [{"INVENTORY_CPU": cpu_of(number)} for number in range(replicas)]  # as the other ways
+    with ExitStack() as opened:  # hidden ones: the testbed's own is not used, and can't be killed
+        settings = [{"INVENTORY_CPU": cpu_of(number)} for number in range(replicas)]  # as the other strategies
         more = [opened.enter_context(testbed.replica("inventory", each)) for each in settings]
         yield Fixture(REBACK, more, testbed.database_url("inventory"), OF_REBACK, {})
 
 
 def _servers(testbed: Testbed) -> Servers:
     if not isinstance(testbed.world, Servers):
-        raise TypeError("the ways of selling are compared on servers")
+        raise TypeError("strategies are compared on servers")
     return testbed.world
 
 
@@ -123,7 +123,7 @@ def _compare(testbed: Testbed, fixtures: Sequence[Fixture], plan: Plan) -> Recor
 
 
 def _load(testbed: Testbed, fixture: Fixture, plan: Plan) -> Measured:
-    """Load a stand, see that all it told is written, and let its processor time be that of a sale, refusals and all."""
+    """Load a fixture, check that all it confirmed is written, and count refusals into the processor time of a sale."""
     before, taken = fixture.books().written, fixture.processor_seconds()
     plan = replace(plan, addresses=fixture.addresses)
     measured = testbed.load(plan)
@@ -145,7 +145,7 @@ def _keeps(fixture: Fixture) -> bool:
 
 
 def _fight(testbed: Testbed, fixtures: Sequence[Fixture]) -> Mapping[str, int]:
-    """Callers fight for the last units; how many each way sold that never were there, by its name."""
+    """Callers fight for the last units; how many each strategy sold that never were there, by its name."""
     oversold = {}
     for fixture in fixtures:
         title = TITLES[fixture.name]

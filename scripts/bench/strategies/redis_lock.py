@@ -20,7 +20,7 @@ from scripts.bench.strategies.strategy import Hook, Lines, nothing
 
 POLL_S: Final = 0.01
 _EXPIRY_S: Final = 15.0
-_PATIENCE_S: Final = 30.0
+_TIMEOUT_S: Final = 30.0
 
 
 class RedisLock:
@@ -47,7 +47,9 @@ class RedisLock:
                 try:
                     held.enter_context(lock)
                 except LockError:
-                    raise Aborted(f"the lock of {sku} was not had", reason="STOCK_BUSY") from None
+                    raise Aborted(
+                        f"could not acquire the lock of {sku} before the deadline", reason="STOCK_BUSY"
+                    ) from None
                 held.enter_context(self._watchdog.renewing(lock))
             self._unguarded.sell(order_sn, lines)  # has committed before the locks are released
 
@@ -57,7 +59,7 @@ class RedisLock:
             f"{self._prefix}lock:{sku}",
             timeout=self._expiry,
             sleep=POLL_S,
-            blocking_timeout=_PATIENCE_S,
+            blocking_timeout=_TIMEOUT_S,
             thread_local=False,  # the watchdog renews it
             raise_on_release_error=False,  # it expired, and is another's now; that is logged
         )

@@ -1,4 +1,4 @@
-"""`python -m scripts.bench.strategies.server`: one way of selling behind the real `Sell`, server and interceptor.
+"""`python -m scripts.bench.strategies.server`: one strategy of selling behind the real `Sell`, server and interceptor.
 
 What to serve is said by `STRATEGY_…` variables, as Reback's services are told theirs.
 """
@@ -50,7 +50,7 @@ class Settings(BaseSettings):
     name: Annotated[str, AfterValidator(_known)]
     database_url: str
     redis_url: str
-    prefix: str = "ways:"
+    prefix: str = "strategies:"
     cpu: Cpu = AUTO
     listen: str = "127.0.0.1:0"
     threads: int = 64
@@ -76,7 +76,7 @@ class Servicer(inventory_pb2_grpc.InventoryServiceServicer):
 
 
 class StrategyService:
-    """A way, its engines and its server."""
+    """A strategy, its engines and its server."""
 
     def __init__(self, settings: Settings) -> None:
         self._database = Database(settings.database_url, connections=settings.threads + _MORE_CONNECTIONS)

@@ -1,9 +1,9 @@
-"""What every way of selling offers, and the two tables that all of them but Reback share.
+"""What every strategy of selling offers, and the two tables that all of them but Reback share.
 
     stock (sku, available, version)      sale (order_sn, sku, quantity)
 
-The SQL is text on the project's own pool (`common.database`), the same for all: what is compared is the way alone. It
-is less work than Reback's, which also keeps a ledger, the states of sales and the answers to repeats.
+All strategies send the same SQL through the project's own pool (`common.database`), so that nothing else differs. They
+do less than Reback, which also keeps a ledger, the states of sales and the answers to repeats.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -30,7 +30,7 @@ _READ: Final = "SELECT available, version FROM stock WHERE sku = ?"
 
 
 class Strategy(Protocol):
-    """A way of selling; its `sell` is called by many threads at once."""
+    """A strategy of selling; its `sell` is called by many threads at once."""
 
     def sell(self, order_sn: str, lines: Lines) -> None:
         """Take the units of all lines, or none, and note the sale.
@@ -55,7 +55,7 @@ def make_tables(database: Database) -> None:
 
 
 def stock_up(database: Database, units: Lines) -> None:
-    """Put skus that are not there yet on the shelf."""
+    """Insert stock rows of skus that have none."""
     rows = [(sku, available, 0) for sku, available in units.items()]
     database.write(lambda: database.insert_many("stock (sku, available, version)", rows))
 

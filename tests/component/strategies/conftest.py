@@ -1,4 +1,4 @@
-"""A shelf that ways of selling take from, on each engine that is there."""
+"""The tables that strategies of selling share, on each engine that is there."""
 
 from collections.abc import Iterator
 from pathlib import Path

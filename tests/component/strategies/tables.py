@@ -1,4 +1,4 @@
-"""The tables that the ways of selling share, many callers at once, and what the tables say afterwards."""
+"""The tables that the strategies share, many callers at once, and what the tables say afterwards."""
 
 import threading
 from collections import Counter
@@ -21,13 +21,13 @@ from tests.support.engines import REDIS_URL
 from tests.support.waiting import TIMEOUT_S
 
 ON_REDIS = ["redis-lock", "redis-stock"] if REDIS_URL else []
-"""The ways that need a Redis, when there is one."""
+"""The strategies that need a Redis, when there is one."""
 
 WITHOUT_REDIS = [name for name in CHOICES if not name.startswith("redis")]
 
 
 class Tables:
-    """A database with the tables, and ways of selling on it."""
+    """A database with the tables, and strategies on it."""
 
     def __init__(self, database: Database, opened: ExitStack) -> None:
         self.database = database
@@ -42,11 +42,11 @@ class Tables:
         stock_up(self.database, units)
 
     def open(self, name: str) -> Strategy:
-        """A way, as its server opens it; another one of the same name is another replica."""
+        """A strategy, as its server opens it; another one of the same name is another replica."""
         return self.keep(CHOICES[name].make(self.database, self.redis, self.prefix))
 
     def keep(self, strategy: Strategy) -> Strategy:
-        """The way, which is closed with the shelf."""
+        """The strategy, which is closed with the tables."""
         return self._opened.enter_context(closing(strategy))
 
     def available(self, sku: str) -> int:
@@ -72,7 +72,7 @@ def void(_: object) -> None:
 
 @contextmanager
 def open_tables(folder: Path) -> Iterator[Tables]:
-    with closing(Database(url_of(folder, "ways"), connections=80)) as database:
+    with closing(Database(url_of(folder, "strategies"), connections=80)) as database:
         make_tables(database)
         with ExitStack() as opened:
             tables = Tables(database, opened)

@@ -1,4 +1,4 @@
-"""A way behind the real Sell."""
+"""A strategy behind the real Sell."""
 
 from pathlib import Path
 
@@ -18,10 +18,12 @@ def request(order_sn: str, *lines: tuple[str, int]) -> pb.SellRequest:
     return pb.SellRequest(order_sn=order_sn, lines=[pb.SaleLine(sku=sku, quantity=units) for sku, units in lines])
 
 
-def test_a_way_answers_as_reback_does(tables: Tables, tmp_path: Path) -> None:
+def test_a_strategy_answers_as_reback_does(tables: Tables, tmp_path: Path) -> None:
     tables.put(cup=3, tea=1)
     service = StrategyService(
-        Settings(name="conditional-update", database_url=url_of(tmp_path, "ways"), redis_url="redis://127.0.0.1:1/0")
+        Settings(
+            name="conditional-update", database_url=url_of(tmp_path, "strategies"), redis_url="redis://127.0.0.1:1/0"
+        )
     )
     service.start()
     try:

@@ -1,4 +1,4 @@
-"""What each way of selling keeps, and where it breaks."""
+"""What each strategy keeps, and where it breaks."""
 
 import threading
 from collections.abc import Callable
@@ -22,7 +22,7 @@ REPLICAS = [(name, 1) for name in KEEP_IN_ONE] + [(name, 2) for name in KEEP_IN_
 
 
 @pytest.mark.parametrize(("name", "replicas"), REPLICAS)
-def test_a_correct_way_never_oversells(tables: Tables, name: str, replicas: int) -> None:
+def test_a_correct_strategy_never_oversells(tables: Tables, name: str, replicas: int) -> None:
     tables.put(cup=20, tea=40)
     strategies = [tables.open(name) for _ in range(replicas)]
     orders = [{"cup": 1, "tea": 1} if number % 2 else {"tea": 1} for number in range(100)]

@@ -1,4 +1,4 @@
-"""The two ways that stand on a Redis."""
+"""The two strategies that use a Redis."""
 
 import threading
 import time

@@ -15,7 +15,7 @@ from scripts.bench.strategies.server import Settings
 
 
 class Started:
-    """Stands for a service that was started: what it was told is kept, nothing runs."""
+    """A service that is never started: it keeps its settings."""
 
     def __init__(
         self, module: str, _folder: Path, _log: Path, settings: dict[str, str], _python: Path, _title: str
@@ -89,7 +89,7 @@ def test_a_cpu_that_the_settings_name_is_left(started: Replicas) -> None:
         assert cpus(started, INVENTORY) == ["any", "5"]
 
 
-def test_a_way_is_told_its_cpu_as_a_service_is() -> None:
+def test_a_strategy_is_given_its_cpu_as_a_service_is() -> None:
     assert Settings(name="row-lock", database_url="", redis_url="").cpu == "auto"
     with pytest.raises(ValueError, match=r"this process may run on|this system lets no process"):
         Settings(name="row-lock", database_url="", redis_url="", cpu="-1")
