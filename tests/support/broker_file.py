@@ -33,7 +33,7 @@ def lose_messages(folder: Path, topic: str) -> None:
 
 
 def lose_broker(folder: Path) -> None:
-    """Delete the broker's file; nobody may have it open."""
+    """Delete the broker's file, which no process may have open."""
     for file in folder.glob("broker.db*"):
         file.unlink()
 
@@ -45,7 +45,7 @@ def _in_broker(folder: Path, query: str, *values: object) -> list[Any]:
 
 
 class BrokerLock:
-    """Keeps everybody from writing to the broker's file, or from publishing to one topic."""
+    """Blocks all writes to the broker's file, or refuses what is published to one topic."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
@@ -58,7 +58,7 @@ class BrokerLock:
         self._connection.execute("BEGIN IMMEDIATE")
 
     def refuse(self, topic: str) -> None:
-        """From now on the file fails those who publish to a topic, as a bad disk does; nobody is kept waiting."""
+        """Make each publish to a topic fail at once, as a bad disk does."""
         self._refuses = True
         full_topic = world_of(self._folder).prefix + topic
         with closing(sqlite3.connect(self._file, timeout=TIMEOUT_S)) as broker:

@@ -41,7 +41,7 @@ class Caches:
 
 @contextmanager
 def own_caches(driver: str, *, entries: int = 1000) -> Iterator[Caches]:
-    """Caches whose keys are nobody else's, and that begin empty."""
+    """Empty caches with a key prefix of their own."""
     if driver == "local":
         time = [10**15]
         cache = LocalCache(_LONG, entries, lambda: time[0])

@@ -1,7 +1,7 @@
 """Each test's own databases: files in its folder, or databases on the server that `TEST_MYSQL_URL` names.
 
-A fixture says `with databases_on(engine, folder)`; whoever then opens a database by `url_of(folder, name)`, in whatever
-process, opens it on that engine.
+A fixture says `with databases_on(engine, folder)`; `url_of(folder, name)` then names a database on that engine, in
+every process.
 """
 
 import re
@@ -60,11 +60,11 @@ def kill(url: str, connection: int) -> None:
         time.sleep(0.01)
 
 
-def somebody_waits_for_rows(url: str) -> bool:
+def is_waiting_for_rows(url: str) -> bool:
     """Whether a transaction in this database waits for rows that another holds.
 
-    It is read from InnoDB's monitor: what `information_schema.innodb_trx` tells does not change any more while it is
-    asked more often than every 100 ms, by whomever.
+    It is read from InnoDB's monitor: `information_schema.innodb_trx` stays the same while it is read more often than
+    every 100 ms, by any connection.
     """
     ((_, _, monitor),) = ask(url, "SHOW ENGINE INNODB STATUS")
     waiting = {

@@ -16,7 +16,7 @@ _SERVER_OPTIONS: Final = (
 
 
 class InventoryProxy(grpc.GenericRpcHandler):
-    """Passes calls on to inventory, and loses the answers it is told to lose.
+    """Forwards calls to inventory, and drops the answers of chosen methods.
 
     Attributes:
         address: Where it serves.

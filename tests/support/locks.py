@@ -15,7 +15,7 @@ DRIVERS: Final = ["local", "redis"] if REDIS_URL else ["local"]
 
 @contextmanager
 def own_lock(driver: str) -> Iterator[Lock]:
-    """A lock whose keys are nobody else's; on a slow machine a slow Redis is not yet one that is down."""
+    """A lock with a key prefix of its own; its timeout is long, as Redis is slow on a busy machine."""
     made = open_lock("local://" if driver == "local" else f"{REDIS_URL}?prefix={uuid4().hex}:&timeout=20")
     try:
         yield made

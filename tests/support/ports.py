@@ -1,4 +1,4 @@
-"""Ports that nobody uses, for servers that a test starts."""
+"""Free ports for servers that a test starts."""
 
 import socket
 

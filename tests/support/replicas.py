@@ -73,7 +73,7 @@ class Site:
         return [*self.inventories, *self.orders]
 
     def start(self, inventory: Mapping[str, Any], order: Mapping[str, Any]) -> None:
-        """Start all replicas of a service at once, inventory first: without a registry, orders are told where it is."""
+        """Start all replicas of each service at once; inventory first, as orders may need its addresses."""
         if world_of(self.folder).has_registry:
             self.consul = self._closing.enter_context(consul_server(self.folder))
             self._registry = {"discovery_url": self.consul.url}

@@ -74,7 +74,7 @@ class RocketmqServer(ServerProcess):
         wait_until(self.serves, f"RocketMQ serves; its logs are in {self.folder}", START_TIMEOUT_S)
 
     def serves(self) -> bool:
-        """Whether the broker has told the name server of itself, and the proxy listens."""
+        """Whether the broker has registered with the name server, and the proxy listens."""
         with suppress(OSError), socket.create_connection(("127.0.0.1", self._proxy), 1):
             return self.topics.has("SELF_TEST_TOPIC")
         return False

@@ -22,12 +22,12 @@ class Process(Service):
         super().__init__(module, folder, folder / f"{module}.log", _variables(settings))
 
     def wait_until_killed(self) -> None:
-        """Wait until it has died by SIGKILL; nobody but itself sends that, at its crash point."""
+        """Wait until it has died by SIGKILL, which it sends itself at its crash point."""
         code = self._started().wait(TIMEOUT_S)
         assert code == -signal.SIGKILL, f"it ended with {code}:\n{self.log.read_text()}"
 
     def start_at(self, address: str) -> None:
-        """Start it, listening where it is told."""
+        """Start it, listening on `address`."""
         prefix = self.module.removesuffix("_srv").upper()
         self._settings[f"{prefix}_LISTEN"] = address
         self.start()

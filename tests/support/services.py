@@ -28,7 +28,7 @@ from tests.support.worlds import world_of
 _CHANNEL_OPTIONS: Final = (
     ("grpc.lb_policy_name", "round_robin"),
     ("grpc.max_reconnect_backoff_ms", 1_000),
-    ("grpc.use_local_subchannel_pool", 1),  # else a new channel waits with an older one that found nobody there
+    ("grpc.use_local_subchannel_pool", 1),  # else a new channel shares the back-off of an older one
 )
 
 RECIPIENT: Final = pb.Recipient(name="Ada", mobile="+44 1", address="1 Byron Street")
@@ -39,7 +39,7 @@ class Services:
 
     Attributes:
         folder: Where their databases and the broker's file are.
-        inventory, order: Stubs with which a test calls them. A call waits `TIMEOUT_S` unless told otherwise.
+        inventory, order: Stubs with which a test calls them. A call without a deadline gets `TIMEOUT_S`.
         inventory_service, order_service: The services themselves.
     """
 
@@ -47,7 +47,7 @@ class Services:
         self.folder = folder
         self.inventory_service = inventory_service
         self.order_service = order_service
-        self._channels = [patient_channel(each.address) for each in (inventory_service, order_service)]
+        self._channels = [channel_with_timeout(each.address) for each in (inventory_service, order_service)]
         self.inventory = InventoryServiceStub(self._channels[0])
         self.order = OrderServiceStub(self._channels[1])
         self._users = itertools.count(1)
@@ -215,7 +215,7 @@ def running_services(
             services.close()
 
 
-class _Patience(grpc.UnaryUnaryClientInterceptor):
+class _DefaultTimeout(grpc.UnaryUnaryClientInterceptor):
     """Gives a call that has no deadline a generous one, so that no test can hang."""
 
     def intercept_unary_unary(self, continuation: Any, client_call_details: Any, request: Any) -> Any:
@@ -224,6 +224,6 @@ class _Patience(grpc.UnaryUnaryClientInterceptor):
         return continuation(client_call_details, request)
 
 
-def patient_channel(address: str) -> grpc.Channel:
+def channel_with_timeout(address: str) -> grpc.Channel:
     """A client's channel to one service; `ipv4:host:port,host:port`: to its replicas, in turns."""
-    return grpc.intercept_channel(grpc.insecure_channel(address, _CHANNEL_OPTIONS), _Patience())
+    return grpc.intercept_channel(grpc.insecure_channel(address, _CHANNEL_OPTIONS), _DefaultTimeout())

@@ -22,7 +22,7 @@ _FILE: Final = "tables"  # in a folder whose databases were made elsewhere: what
 
 
 def tables_at(folder: Path, server_url: str) -> None:
-    """Let the databases of a folder be `inventory` and `order` on this server, which somebody else made."""
+    """Let the databases of a folder be `inventory` and `order` on this server, where they exist already."""
     (folder / _FILE).write_text(server_url)
 
 

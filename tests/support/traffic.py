@@ -34,7 +34,7 @@ class Failure:
 
 
 class Traffic:
-    """Callers that make one call after another until they are told to end, whatever the answers are.
+    """Callers that make one call after another until `end`, whatever the answers are.
 
     Attributes:
         answers: The answer to each request that got one, by its key.

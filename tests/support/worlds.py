@@ -70,7 +70,7 @@ class World:
 
     @property
     def cache_url(self) -> str:
-        """What the service does when it is told nothing; several on one file have to be told to keep none."""
+        """The service's default; several services on one file must set `none://`."""
         return ""
 
     @property

@@ -13,7 +13,7 @@ from inventory_srv.crash_points import CrashPoint
 from inventory_srv.domain.changes import Change
 from inventory_srv.domain.records import Sale, SaleState
 from tests.component.inventory.shop import Hold, Shop, open_shop, outcome_of
-from tests.support.databases import somebody_waits_for_rows, url_of
+from tests.support.databases import is_waiting_for_rows, url_of
 from tests.support.stock_changes import adjust, reback, sell, set_stock
 from tests.support.waiting import TIMEOUT_S, wait_until
 
@@ -63,7 +63,7 @@ def test_pitfall_02_what_is_left_of_each_sku_is_read_when_its_row_is_held(
 def wait_until_it_waits(engine: str, folder: Path, change: Any) -> None:
     """Wait until a replica has begun a change and waits for what another holds."""
     if engine == "mysql":
-        wait_until(lambda: somebody_waits_for_rows(url_of(folder, "inventory")), "it waits for rows")
+        wait_until(lambda: is_waiting_for_rows(url_of(folder, "inventory")), "it waits for rows")
     else:
         wait_until(change.running, "it waits for the file")
 

@@ -5,7 +5,7 @@ import pytest
 
 from reback.inventory.v1 import inventory_pb2 as stock_pb
 from reback.order.v1 import order_pb2 as pb
-from tests.component.order.lives import (
+from tests.component.order.resting_orders import (
     AT_REST,
     Make,
     cancel,

@@ -11,7 +11,7 @@ import pytest
 
 from reback.inventory.v1 import inventory_pb2 as stock_pb
 from reback.order.v1 import order_pb2 as pb
-from tests.component.order import lives
+from tests.component.order import resting_orders
 from tests.component.order.carts import put
 from tests.component.order.contents import contents
 from tests.support.rpc_errors import RpcFailure, rpc_error
@@ -56,27 +56,27 @@ def get_no_order(services: Services) -> tuple[Call, Expected]:
 
 
 def get_another_users_order(services: Services) -> tuple[Call, Expected]:
-    order = lives.unpaid(services)
+    order = resting_orders.unpaid(services)
     request = pb.GetOrderRequest(user_id=services.new_user(), order_sn=order.order_sn)
     return lambda: services.order.GetOrder(request), not_found("ORDER", {"order_sn": order.order_sn})
 
 
 def cancel_no_order(services: Services) -> tuple[Call, Expected]:
-    return lambda: lives.cancel(services, pb.Order(user_id=1, order_sn=NOBODYS)), NO_ORDER
+    return lambda: resting_orders.cancel(services, pb.Order(user_id=1, order_sn=NOBODYS)), NO_ORDER
 
 
 def cancel_another_users_order(services: Services) -> tuple[Call, Expected]:
-    order = lives.unpaid(services)
+    order = resting_orders.unpaid(services)
     request = pb.CancelOrderRequest(user_id=services.new_user(), order_sn=order.order_sn)
     return lambda: services.order.CancelOrder(request), not_found("ORDER", {"order_sn": order.order_sn})
 
 
 def refund_no_order(services: Services) -> tuple[Call, Expected]:
-    return lambda: lives.refund(services, pb.Order(order_sn=NOBODYS)), NO_ORDER
+    return lambda: resting_orders.refund(services, pb.Order(order_sn=NOBODYS)), NO_ORDER
 
 
 def finish_no_order(services: Services) -> tuple[Call, Expected]:
-    return lambda: lives.finish(services, pb.Order(order_sn=NOBODYS)), NO_ORDER
+    return lambda: resting_orders.finish(services, pb.Order(order_sn=NOBODYS)), NO_ORDER
 
 
 def timeline_of_no_order(services: Services) -> tuple[Call, Expected]:
@@ -84,7 +84,7 @@ def timeline_of_no_order(services: Services) -> tuple[Call, Expected]:
 
 
 def pay_no_order(services: Services) -> tuple[Call, Expected]:
-    order = lives.unpaid(services)
+    order = resting_orders.unpaid(services)
     nobodys = pb.Order(order_sn=NOBODYS, total_cents=1, currency="EUR", create_time=order.create_time)
     return lambda: services.pay(nobodys), NO_ORDER
 
@@ -186,7 +186,7 @@ def forbidden(order: pb.Order, state: str) -> Expected:
 
 def in_state(state: str, move: Callable[[Services, pb.Order], pb.Order]) -> Case:
     def case(services: Services) -> tuple[Call, Expected]:
-        order = lives.AT_REST[state](services)
+        order = resting_orders.AT_REST[state](services)
         if state == "CLOSED":
             services.wait_for_step(order.order_sn, "STOCK_RETURNED")  # else that may change while the test looks
         return lambda: move(services, order), forbidden(order, state)
@@ -195,7 +195,7 @@ def in_state(state: str, move: Callable[[Services, pb.Order], pb.Order]) -> Case
 
 
 def mark_what_pays_its_order(services: Services) -> tuple[Call, Expected]:
-    order = lives.paid(services)
+    order = resting_orders.paid(services)
     payment_id = order.payments[0].payment_id
     condition = ("PAYMENT_APPLIED", payment_id, "the payment pays its order")
     request = pb.MarkRefundedRequest(payment_id=payment_id, refund_id="r")
@@ -217,14 +217,14 @@ def another_order_by_the_same_request(services: Services) -> tuple[Call, Expecte
 
 
 def other_money_by_the_same_payment(services: Services) -> tuple[Call, Expected]:
-    order = lives.paid(services)
+    order = resting_orders.paid(services)
     payment_id = order.payments[0].payment_id
     call = lambda: services.pay(order, payment_id=payment_id, amount_cents=1)  # noqa: E731
     return call, different("payment_id", payment_id)
 
 
 def another_refund_of_the_same_payment(services: Services) -> tuple[Call, Expected]:
-    order = lives.refunded(services)
+    order = resting_orders.refunded(services)
     services.wait_for_step(order.order_sn, "STOCK_RETURNED")
     payment_id = order.payments[0].payment_id
     services.order.MarkRefunded(pb.MarkRefundedRequest(payment_id=payment_id, refund_id="r1"))
@@ -250,15 +250,15 @@ CASES: dict[str, Case] = {
     "too large a total": too_large_a_total,
     "nothing selected": nothing_selected,
     "too much selected": too_much_selected,
-    "a paid order to cancel": in_state("PAID", lives.cancel),
-    "a finished order to cancel": in_state("FINISHED", lives.cancel),
-    "an unpaid order to refund": in_state("UNPAID", lives.refund),
-    "a finished order to refund": in_state("FINISHED", lives.refund),
-    "a cancelled order to refund": in_state("CLOSED", lives.refund),
-    "a failed order to refund": in_state("FAILED", lives.refund),
-    "an unpaid order to finish": in_state("UNPAID", lives.finish),
-    "a closed order to finish": in_state("CLOSED", lives.finish),
-    "a failed order to finish": in_state("FAILED", lives.finish),
+    "a paid order to cancel": in_state("PAID", resting_orders.cancel),
+    "a finished order to cancel": in_state("FINISHED", resting_orders.cancel),
+    "an unpaid order to refund": in_state("UNPAID", resting_orders.refund),
+    "a finished order to refund": in_state("FINISHED", resting_orders.refund),
+    "a cancelled order to refund": in_state("CLOSED", resting_orders.refund),
+    "a failed order to refund": in_state("FAILED", resting_orders.refund),
+    "an unpaid order to finish": in_state("UNPAID", resting_orders.finish),
+    "a closed order to finish": in_state("CLOSED", resting_orders.finish),
+    "a failed order to finish": in_state("FAILED", resting_orders.finish),
     "a payment that pays its order to mark": mark_what_pays_its_order,
     "another order by the same request": another_order_by_the_same_request,
     "other money by the same payment": other_money_by_the_same_payment,
@@ -287,7 +287,7 @@ def test_what_inventory_refuses_is_told_in_its_words_and_changes_no_stock(servic
 
 
 def test_a_bug_is_told_as_an_id_and_never_as_its_text(services: Services, monkeypatch: pytest.MonkeyPatch) -> None:
-    order = lives.unpaid(services)
+    order = resting_orders.unpaid(services)
     queries = services.order_service.use_cases.queries
 
     def with_a_bug(*_: Any) -> pb.Order:

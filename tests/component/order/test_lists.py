@@ -8,7 +8,7 @@ import pytest
 
 from common import paging
 from reback.order.v1 import order_pb2 as pb
-from tests.component.order import lives
+from tests.component.order import resting_orders
 from tests.support.rpc_errors import rpc_error
 from tests.support.services import Services
 
@@ -61,9 +61,9 @@ def test_a_page_is_not_moved_by_orders_that_are_made_meanwhile(services: Service
     assert len(services.orders_of(user)) == len(made) + len(later)
 
 
-@pytest.mark.parametrize("state", lives.AT_REST)
+@pytest.mark.parametrize("state", resting_orders.AT_REST)
 def test_orders_are_listed_by_state(services: Services, state: str) -> None:
-    order = lives.AT_REST[state](services)
+    order = resting_orders.AT_REST[state](services)
     user = order.user_id
     wanted = pb.OrderState.Value(f"ORDER_STATE_{state}")
     if state != "UNPAID":
@@ -76,7 +76,7 @@ def test_orders_are_listed_by_state(services: Services, state: str) -> None:
 
 
 def test_orders_are_seen_by_their_user_alone(services: Services) -> None:
-    order, stranger = lives.unpaid(services), services.new_user()
+    order, stranger = resting_orders.unpaid(services), services.new_user()
 
     assert services.orders_of(stranger) == []
     as_stranger = pb.GetOrderRequest(user_id=stranger, order_sn=order.order_sn)
@@ -105,7 +105,7 @@ def by_number(order: pb.Order) -> str:
 
 @pytest.mark.parametrize("page_size", [1, 3, 1000])
 def test_payments_are_listed_newest_first(services: Services, page_size: int) -> None:
-    order = lives.unpaid(services)
+    order = resting_orders.unpaid(services)
     made = [services.pay(order, amount_cents=amount).payment for amount in (1, 2, 3, 4)]
 
     listed = [payment for page in payments_in_pages(services, page_size) for payment in page]
@@ -117,7 +117,7 @@ def test_payments_are_listed_newest_first(services: Services, page_size: int) ->
 
 
 def test_a_page_of_payments_is_not_moved_by_what_comes_meanwhile(services: Services) -> None:
-    order = lives.unpaid(services)
+    order = resting_orders.unpaid(services)
     made = [services.pay(order, amount_cents=amount).payment for amount in (1, 2, 3)]
     first = services.order.ListPayments(pb.ListPaymentsRequest(page_size=2))
     services.pay(order, amount_cents=4)
@@ -126,8 +126,8 @@ def test_a_page_of_payments_is_not_moved_by_what_comes_meanwhile(services: Servi
 
 
 def test_payments_are_listed_by_outcome(services: Services) -> None:
-    order = lives.refunded(services)
-    applied = services.pay(lives.unpaid(services)).payment
+    order = resting_orders.refunded(services)
+    applied = services.pay(resting_orders.unpaid(services)).payment
     sent = services.pay(order).payment
     services.order.MarkRefunded(pb.MarkRefundedRequest(payment_id=sent.payment_id, refund_id="r1"))
 
@@ -175,7 +175,7 @@ NO_TOKENS = {
 @pytest.mark.parametrize("token", NO_TOKENS.values(), ids=NO_TOKENS)
 def test_a_token_that_no_list_gave_is_an_invalid_argument_or_an_end(services: Services, name: str, token: str) -> None:
     """What has the form of a list's own token may be taken for one: it then stands before or behind every row."""
-    user = lives.unpaid(services).user_id
+    user = resting_orders.unpaid(services).user_id
     try:
         LISTS[name](services, user, token)
     except grpc.RpcError:
@@ -188,7 +188,7 @@ def test_a_token_that_no_list_gave_is_an_invalid_argument_or_an_end(services: Se
 def test_the_token_of_another_list_is_refused(services: Services, name: str, other: str) -> None:
     kinds = {"goods": "text", "cart": "text", "orders": "text", "timeline": "number", "payments": "payments"}
     tokens = {"text": paging.encode(("a",)), "number": paging.encode((1,)), "payments": paging.encode((1, "a"))}
-    user = lives.unpaid(services).user_id
+    user = resting_orders.unpaid(services).user_id
     if kinds[name] == other:
         LISTS[name](services, user, tokens[other])
         return
@@ -199,8 +199,8 @@ def test_the_token_of_another_list_is_refused(services: Services, name: str, oth
 
 @pytest.mark.parametrize("name", ["orders", "payments", "goods", "timeline"])
 def test_a_list_has_a_token_exactly_while_there_is_more(services: Services, name: str) -> None:
-    user = lives.cancelled(services).user_id
-    lives.refunded(services)
+    user = resting_orders.cancelled(services).user_id
+    resting_orders.refunded(services)
     seen, token = 0, ""
     while True:
         page = LISTS[name](services, user, token)

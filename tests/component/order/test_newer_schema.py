@@ -16,7 +16,7 @@ import order_srv.adapters.models
 import order_srv.bootstrap
 from common.database import Database
 from reback.order.v1 import order_pb2 as pb
-from tests.component.order import lives
+from tests.component.order import resting_orders
 from tests.support.databases import url_of
 from tests.support.repeated_calls import until_done
 from tests.support.services import Services, create_request, running_services
@@ -61,7 +61,7 @@ class Customers:
             if pays:
                 until_done(partial(self._services.pay, order, payment_id=order.order_sn))
             else:
-                until_done(partial(lives.cancel, self._services, order))
+                until_done(partial(resting_orders.cancel, self._services, order))
             self.done += 1
 
     def wait_for_more(self) -> None:
@@ -92,6 +92,6 @@ def test_old_replicas_go_on_with_newer_tables_and_start_on_them(tmp_path: Path) 
         services.assert_books_balance()
 
     with running_services(tmp_path) as services:
-        assert lives.paid(services).state == pb.ORDER_STATE_PAID
+        assert resting_orders.paid(services).state == pb.ORDER_STATE_PAID
         services.users.update(range(1, 2 * CALLERS))
         services.assert_books_balance()

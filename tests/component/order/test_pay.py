@@ -7,7 +7,7 @@ import pytest
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from reback.order.v1 import order_pb2 as pb
-from tests.component.order.lives import AT_REST, cancel, cancelled, paid, refund, refunded, unpaid
+from tests.component.order.resting_orders import AT_REST, cancel, cancelled, paid, refund, refunded, unpaid
 from tests.support.rpc_errors import rpc_error
 from tests.support.services import Services, pay_request
 

@@ -10,7 +10,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 
 from reback.inventory.v1 import inventory_pb2 as stock_pb
 from reback.order.v1 import order_pb2 as pb
-from tests.component.order import lives
+from tests.component.order import resting_orders
 from tests.component.order.carts import cart, put
 from tests.support.rpc_errors import rpc_error
 from tests.support.services import (
@@ -24,15 +24,15 @@ from tests.support.services import (
 
 @pytest.mark.parametrize("number", [-1, 7, 99])
 def test_pitfall_13_a_state_that_is_none_is_refused(services: Services, number: int) -> None:
-    user = lives.unpaid(services).user_id
+    user = resting_orders.unpaid(services).user_id
     by_state = pb.ListOrdersRequest(user_id=user, state=number)  # type: ignore[arg-type]
     by_outcome = pb.ListPaymentsRequest(outcome=number)  # type: ignore[arg-type]
     assert rpc_error(lambda: services.order.ListOrders(by_state)).fields == ["state"]
     assert rpc_error(lambda: services.order.ListPayments(by_outcome)).fields == ["outcome"]
 
 
-@pytest.mark.parametrize("make", [lives.cancelled, lives.refunded, lives.failed])
-def test_pitfall_13_a_dead_order_never_becomes_paid(services: Services, make: lives.Make) -> None:
+@pytest.mark.parametrize("make", [resting_orders.cancelled, resting_orders.refunded, resting_orders.failed])
+def test_pitfall_13_a_dead_order_never_becomes_paid(services: Services, make: resting_orders.Make) -> None:
     order = make(services)
     payment = services.pay(order).payment
     assert payment.outcome == pb.PAYMENT_OUTCOME_REFUND_DUE
@@ -41,7 +41,7 @@ def test_pitfall_13_a_dead_order_never_becomes_paid(services: Services, make: li
 
 
 def test_pitfall_13_a_time_that_is_missing_is_absent_and_never_1970(services: Services) -> None:
-    order = lives.unpaid(services)
+    order = resting_orders.unpaid(services)
     without_time = pay_request(order)
     without_time.ClearField("paid_time")
     error = rpc_error(lambda: services.order.PayOrder(without_time))
@@ -152,7 +152,7 @@ def methods_with_user() -> list[str]:
 @pytest.mark.parametrize("method", methods_with_user())
 @pytest.mark.parametrize("user", [0, -1, -(2**63)])
 def test_pitfall_16_user_0_is_nobody(services: Services, method: str, user: int) -> None:
-    order = lives.unpaid(services)
+    order = resting_orders.unpaid(services)
     request_class = getattr(pb, f"{method}Request")
     given = {
         "order_sn": order.order_sn,
@@ -181,7 +181,7 @@ def lists() -> list[str]:
 
 def test_pitfall_16_every_list_has_pages_with_a_limit(services: Services) -> None:
     assert set(lists()) == {"ListGoods", "ListCartItems", "ListOrders", "ListPayments", "GetOrderTimeline"}
-    order = lives.unpaid(services)
+    order = resting_orders.unpaid(services)
     for method in lists():
         request_class = getattr(pb, f"{method}Request")
         whose = {"user_id": order.user_id, "order_sn": order.order_sn}

@@ -93,12 +93,12 @@ def test_orders_written_together_read_their_own_rows(engine: str, tmp_path: Path
         orders = [replace(book.add(), order_sn=f"n{number:025}") for number in range(TOGETHER)]
         timed_out = Closing(CloseCause.TIMEOUT)
 
-        def lives() -> None:
+        def resting_orders() -> None:
             book.orders.writer.write_batch([Add(order, RequestKey(order.order_sn, "hash")) for order in orders])
             book.orders.writer.write_batch([Open(order, (), NOW, from_cart=False) for order in orders])
             book.orders.writer.write_batch([Close(order.order_sn, timed_out, NOW) for order in orders])
 
-        assert rows_read(book, lives) < 10 * TOGETHER
+        assert rows_read(book, resting_orders) < 10 * TOGETHER
 
 
 def test_a_page_of_a_users_orders_reads_that_page(engine: str, tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ import pytest
 
 from reback.order.v1 import order_pb2 as pb
 from reback.order.v1.order_pb2_grpc import OrderServiceStub
-from tests.component.order import lives
+from tests.component.order import resting_orders
 from tests.support.rpc_errors import read
 from tests.support.services import Services, create_request, running_services
 
@@ -88,7 +88,7 @@ def test_twelve_skus_in_random_order_by_32_callers_without_an_error(services: Se
         for _ in range(8):
             chosen = chance.sample(skus, chance.randint(1, 12))
             order = services.create(user, {sku: chance.randint(1, 5) for sku in chosen})
-            moves = [leave, lives.cancel, pay, pay_and_refund, pay_and_finish]
+            moves = [leave, resting_orders.cancel, pay, pay_and_refund, pay_and_finish]
             orders.append(chance.choice(moves)(services, order))
         return orders
 
@@ -116,8 +116,8 @@ def pay(services: Services, order: pb.Order) -> pb.Order:
 
 
 def pay_and_refund(services: Services, order: pb.Order) -> pb.Order:
-    return lives.refund(services, pay(services, order))
+    return resting_orders.refund(services, pay(services, order))
 
 
 def pay_and_finish(services: Services, order: pb.Order) -> pb.Order:
-    return lives.finish(services, pay(services, order))
+    return resting_orders.finish(services, pay(services, order))

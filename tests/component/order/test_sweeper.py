@@ -14,7 +14,7 @@ from order_srv.adapters.models import OrderRow
 from order_srv.crash_points import CrashPoint
 from order_srv.entrypoints import sweeper
 from reback.order.v1 import order_pb2 as pb
-from tests.component.order import lives
+from tests.component.order import resting_orders
 from tests.component.order.answering import Answering, services_answering
 from tests.support.holds import Holds
 from tests.support.services import Services
@@ -62,8 +62,8 @@ def test_one_round_settles_everything_that_is_due(
     shop: tuple[Services, Answering], clock: ManualClock, holds: Holds
 ) -> None:
     services, _ = shop
-    orders = [lives.unpaid(services) for _ in range(ORDERS)]
-    cancelled = [lives.cancelled(services) for _ in range(ORDERS)]
+    orders = [resting_orders.unpaid(services) for _ in range(ORDERS)]
+    cancelled = [resting_orders.cancelled(services) for _ in range(ORDERS)]
     no_timeouts = holds.at(CrashPoint.CLOSE_HALF_SENT)
     clock.advance(A_LONG_TIME)
     no_timeouts.wait()
@@ -84,7 +84,7 @@ def test_an_order_owes_its_stock_until_inventory_says_that_it_is_back(
 ) -> None:
     services, answering = shop
     answering.answers["Reback"] = grpc.StatusCode.INTERNAL
-    order = lives.cancelled(services)
+    order = resting_orders.cancelled(services)
 
     for tries in (1, 2, 3):
         clock.advance(A_LONG_TIME)
@@ -107,7 +107,7 @@ def test_an_order_owes_its_stock_until_inventory_says_that_it_is_back(
 def test_inventory_is_asked_again_after_pauses_that_grow(shop: tuple[Services, Answering], clock: ManualClock) -> None:
     services, answering = shop
     answering.answers["Reback"] = grpc.StatusCode.INTERNAL
-    lives.cancelled(services)
+    resting_orders.cancelled(services)
     clock.advance(timedelta(seconds=1))
     services.order_service.sweeper.sweep()
 
@@ -125,12 +125,12 @@ def test_one_order_that_can_not_be_settled_holds_up_no_other(
     shop: tuple[Services, Answering], clock: ManualClock
 ) -> None:
     services, answering = shop
-    stuck = lives.cancelled(services)
+    stuck = resting_orders.cancelled(services)
     answering.answers["Reback"] = grpc.StatusCode.INTERNAL
     clock.advance(timedelta(seconds=1))
     services.order_service.sweeper.sweep()
     del answering.answers["Reback"]
-    others = [lives.cancelled(services) for _ in range(ORDERS)]
+    others = [resting_orders.cancelled(services) for _ in range(ORDERS)]
     clock.advance(timedelta(milliseconds=500))
 
     services.order_service.sweeper.sweep()
@@ -143,7 +143,7 @@ def test_without_inventory_a_round_closes_what_is_due_all_the_same(
     shop: tuple[Services, Answering], clock: ManualClock
 ) -> None:
     services, answering = shop
-    order = lives.unpaid(services)
+    order = resting_orders.unpaid(services)
     answering.answers["BatchGetSales"] = grpc.StatusCode.INTERNAL
     clock.advance(A_LONG_TIME)
 
@@ -163,7 +163,7 @@ def test_a_service_that_stops_does_not_ask_for_the_rest_of_a_page(
 ) -> None:
     services, answering = shop
     for _ in range(PAGE):
-        lives.cancelled(services)
+        resting_orders.cancelled(services)
     answering.answers["Reback"] = grpc.StatusCode.INTERNAL
     clock.advance(A_LONG_TIME)
     monkeypatch.setattr(sweeper, "_AT_ONCE", PAGE - 1)

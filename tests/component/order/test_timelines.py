@@ -3,7 +3,7 @@
 import pytest
 
 from reback.order.v1 import order_pb2 as pb
-from tests.component.order import lives
+from tests.component.order import resting_orders
 from tests.support.rpc_errors import rpc_error
 from tests.support.services import Services
 
@@ -17,23 +17,23 @@ def timeline(services: Services, order: pb.Order, **more: object) -> pb.GetOrder
 @pytest.mark.parametrize(
     ("make", "steps"),
     [
-        (lives.unpaid, MADE),
-        (lives.paid, [*MADE, "PAID"]),
-        (lives.finished, [*MADE, "PAID", "FINISHED"]),
-        (lives.cancelled, [*MADE, "CLOSED", "STOCK_RETURNED"]),
-        (lives.refunded, [*MADE, "PAID", "CLOSED", "REFUND_DUE", "STOCK_RETURNED"]),
-        (lives.failed, ["CREATED", "FAILED"]),
+        (resting_orders.unpaid, MADE),
+        (resting_orders.paid, [*MADE, "PAID"]),
+        (resting_orders.finished, [*MADE, "PAID", "FINISHED"]),
+        (resting_orders.cancelled, [*MADE, "CLOSED", "STOCK_RETURNED"]),
+        (resting_orders.refunded, [*MADE, "PAID", "CLOSED", "REFUND_DUE", "STOCK_RETURNED"]),
+        (resting_orders.failed, ["CREATED", "FAILED"]),
     ],
 )
-def test_the_steps_of_a_life(services: Services, make: lives.Make, steps: list[str]) -> None:
+def test_the_steps_of_a_life(services: Services, make: resting_orders.Make, steps: list[str]) -> None:
     order = make(services)
     services.wait_for_step(order.order_sn, steps[-1])
     assert services.own_steps(order.order_sn) == steps
 
 
 def test_each_step_has_its_time_and_what_a_person_wants_to_know(services: Services) -> None:
-    order = lives.paid(services)
-    lives.refund(services, order, "arrived broken")
+    order = resting_orders.paid(services)
+    resting_orders.refund(services, order, "arrived broken")
     payment_id = order.payments[0].payment_id
     services.order.MarkRefunded(pb.MarkRefundedRequest(payment_id=payment_id, refund_id="r1"))
     services.wait_for_step(order.order_sn, "STOCK_RETURNED")
@@ -57,11 +57,11 @@ def test_each_step_has_its_time_and_what_a_person_wants_to_know(services: Servic
 
 
 def test_a_refused_order_tells_its_reason(services: Services) -> None:
-    assert timeline(services, lives.failed(services)).events[-1].detail == "NO_STOCK"
+    assert timeline(services, resting_orders.failed(services)).events[-1].detail == "NO_STOCK"
 
 
 def test_a_timeline_comes_in_pages(services: Services) -> None:
-    order = lives.finished(services)
+    order = resting_orders.finished(services)
     whole = list(timeline(services, order).events)
 
     pages, token = [], ""
@@ -77,7 +77,7 @@ def test_a_timeline_comes_in_pages(services: Services) -> None:
 
 
 def test_a_step_that_is_taken_meanwhile_comes_on_a_later_page(services: Services) -> None:
-    order = lives.unpaid(services)
+    order = resting_orders.unpaid(services)
     first = timeline(services, order, page_size=2)
     services.pay(order)
     rest = timeline(services, order, page_token=first.next_page_token)

@@ -10,7 +10,7 @@ from order_srv.crash_points import CrashPoint
 from order_srv.domain.messages import Timeout
 from reback.inventory.v1 import inventory_pb2 as stock_pb
 from reback.order.v1 import order_pb2 as pb
-from tests.component.order import lives
+from tests.component.order import resting_orders
 from tests.component.order.conftest import Open
 from tests.support.holds import Holds
 from tests.support.services import Services
@@ -34,7 +34,7 @@ def services(open_services: Open, clock: ManualClock) -> Services:
 def test_an_order_is_closed_when_its_time_is_over_and_its_stock_goes_back(
     services: Services, clock: ManualClock
 ) -> None:
-    order = lives.unpaid(services)
+    order = resting_orders.unpaid(services)
     clock.advance(PAY_WITHIN + timedelta(milliseconds=1))
 
     closed = services.wait_for_state(order, pb.ORDER_STATE_CLOSED)
@@ -48,9 +48,9 @@ def test_an_order_is_closed_when_its_time_is_over_and_its_stock_goes_back(
 
 
 def test_no_order_is_closed_before_its_time(services: Services, clock: ManualClock) -> None:
-    order = lives.unpaid(services)
+    order = resting_orders.unpaid(services)
     clock.advance(PAY_WITHIN - timedelta(milliseconds=1))
-    later = lives.unpaid(services)
+    later = resting_orders.unpaid(services)
     clock.advance(timedelta(milliseconds=2))
 
     services.wait_for_state(order, pb.ORDER_STATE_CLOSED)
@@ -59,7 +59,7 @@ def test_no_order_is_closed_before_its_time(services: Services, clock: ManualClo
 
 
 def test_a_timeout_that_comes_too_early_comes_again(services: Services, clock: ManualClock, holds: Holds) -> None:
-    order = lives.unpaid(services)
+    order = resting_orders.unpaid(services)
     put_off = holds.at(CrashPoint.TIMEOUT_PUT_OFF)
     put_off.release()
     close_order = services.order_service.use_cases.close_order
@@ -73,11 +73,13 @@ def test_a_timeout_that_comes_too_early_comes_again(services: Services, clock: M
     services.wait_for_state(order, pb.ORDER_STATE_CLOSED)
 
 
-@pytest.mark.parametrize("make", [lives.paid, lives.finished, lives.cancelled, lives.refunded])
+@pytest.mark.parametrize(
+    "make", [resting_orders.paid, resting_orders.finished, resting_orders.cancelled, resting_orders.refunded]
+)
 def test_the_timeout_of_an_order_that_no_longer_waits_changes_nothing(
     services: Services, clock: ManualClock, make: Callable[[Services], pb.Order]
 ) -> None:
-    order, waiting = make(services), lives.unpaid(services)
+    order, waiting = make(services), resting_orders.unpaid(services)
     clock.advance(A_LONG_TIME)
     services.wait_for_state(waiting, pb.ORDER_STATE_CLOSED)
     close_order = services.order_service.use_cases.close_order
@@ -92,7 +94,7 @@ def test_the_timeout_of_an_order_that_nobody_knows_is_done(services: Services, c
 def test_a_payment_that_comes_when_it_is_due_but_not_closed_is_applied(
     services: Services, clock: ManualClock, holds: Holds
 ) -> None:
-    order = lives.unpaid(services)
+    order = resting_orders.unpaid(services)
     hold = holds.at(CrashPoint.CLOSE_HALF_SENT)
     clock.advance(A_LONG_TIME)
     hold.wait()
@@ -106,7 +108,7 @@ def test_a_payment_that_comes_when_it_is_due_but_not_closed_is_applied(
 
 def test_the_sweeper_closes_what_a_lost_timeout_left_open(services: Services, clock: ManualClock, holds: Holds) -> None:
     hold = holds.at(CrashPoint.CLOSE_HALF_SENT)  # holds the timeout, as if it had been lost
-    order = lives.unpaid(services)
+    order = resting_orders.unpaid(services)
     clock.advance(A_LONG_TIME)
     hold.wait()
 

@@ -15,7 +15,7 @@ from order_srv.crash_points import CrashPoint
 from order_srv.domain.order_state import State
 from reback.inventory.v1 import inventory_pb2 as stock_pb
 from reback.order.v1 import order_pb2 as pb
-from tests.component.order import lives
+from tests.component.order import resting_orders
 from tests.component.order.conftest import Open
 from tests.support.databases import url_of
 from tests.support.holds import Holds
@@ -32,9 +32,9 @@ def database(engine: str, tmp_path: Path) -> LossyDatabase:
 
 MOVES: dict[str, Callable[[Services, pb.Order], Any]] = {
     "pay": lambda services, order: services.pay(order),
-    "cancel": lives.cancel,
-    "refund": lives.refund,
-    "finish": lives.finish,
+    "cancel": resting_orders.cancel,
+    "refund": resting_orders.refund,
+    "finish": resting_orders.finish,
 }
 
 
@@ -91,7 +91,7 @@ def test_without_its_database_every_call_is_unavailable_and_changes_nothing(
     open_services: Open, database: LossyDatabase
 ) -> None:
     services = open_services(database=database)
-    order = lives.unpaid(services)
+    order = resting_orders.unpaid(services)
     all_of_them = requests(order)
     assert set(all_of_them) == {each.name for each in pb.DESCRIPTOR.services_by_name["OrderService"].methods}
     database.down = True

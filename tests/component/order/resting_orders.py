@@ -1,4 +1,4 @@
-"""Orders at every place in life where they can rest."""
+"""Orders in each state in which they can rest."""
 
 from collections.abc import Callable
 from typing import Final
