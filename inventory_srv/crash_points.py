@@ -20,7 +20,7 @@ class CrashPoint(StrEnum):
     CALLER_ANSWERED = "caller_answered"
     """A caller of the batch is answered; the others, if there are any, are not."""
     LOCK_RELEASED = "lock_released"
-    """The lock was kept for a while and is given back; everybody is answered. One that another waits for goes back
-    before that, right after its batch, and passes no point."""
+    """The lock was kept for a while and is released; everybody is answered. A contended lock is released before that,
+    right after its batch, and passes no crash point."""
     REBACK_DONE = "reback_done"
     """The consumer's reback is committed; its message is not acknowledged."""

@@ -75,7 +75,7 @@ class Database:
         return applied
 
     def clock(self) -> Clock:
-        """The clock of whoever shares this database: a server's own time, from `migrate` on; else the machine's."""
+        """The clock that all users of this database share: its server's, from `migrate` on; else the machine's."""
         if not self._driver.keeps_time:
             return SystemClock()
         if self._clock is None:

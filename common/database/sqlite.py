@@ -17,7 +17,7 @@ from common.database.port import SETTING, DatabaseUrl, Driver, FinalStatement, T
 from common.driver_url import Part, UrlParts, file_of
 from common.sqlite_file import prepare_file
 
-_LONGEST_PAUSE_S: Final = 0.05  # of who waits to put the file in WAL mode
+_LONGEST_PAUSE_S: Final = 0.05  # between attempts to put the file in WAL mode
 
 
 class SqliteUrl(DatabaseUrl):
@@ -43,7 +43,7 @@ class SqliteDriver(Driver):
     Args:
         url: Which one.
         connections: How many may be open at once.
-        busy_timeout: Seconds to wait for one of them, and for whoever writes to the file.
+        busy_timeout: Seconds to wait for one of them, and for another writer of the file.
     """
 
     for_update = ""
@@ -54,7 +54,7 @@ class SqliteDriver(Driver):
         self._path = url.path
         self.engine = _open(self._path, connections, busy_timeout)
         self._busy_timeout = busy_timeout
-        # One writer of a file at a time, in the order of coming: SQLite's own busy handler is unfair among threads.
+        # One writer of a file at a time, in the order of arrival: SQLite's own busy handler is unfair among threads.
         self._writer = threading.Lock()
 
     def prepare(self) -> None:
@@ -85,7 +85,7 @@ class SqliteDriver(Driver):
         self.commit_alone()
 
     def roll_back(self) -> None:
-        # What failed has often ended the transaction already, and the first error is the one that tells.
+        # A failure has often ended the transaction already, and the first error is the one that matters.
         if self.engine.connection().in_transaction:
             self.engine.rollback()
 
@@ -114,7 +114,7 @@ class SqliteDriver(Driver):
         return datetime.now(UTC)  # a library in this process
 
     def _log_ahead(self) -> None:
-        """Put the file in WAL mode, which it keeps; of several that do so at once, SQLite lets some fail unasked."""
+        """Put the file in WAL mode, which it keeps; when several do so at once, SQLite fails some without waiting."""
         repeating = Retrying(
             retry=retry_if_exception(_is_busy),
             wait=wait_random(max=_LONGEST_PAUSE_S),

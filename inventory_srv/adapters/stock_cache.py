@@ -1,7 +1,7 @@
-"""Stock as it is read most: out of a cache that every change makes true again before its caller is answered.
+"""Stock reads through a cache, which every change updates before its caller is answered.
 
-The rule of staleness is the cache's (common/cache/port.py). That a sku does not exist is never kept: the moment it is
-made it is there.
+How stale a read can be is the cache's rule (common/cache/port.py). That a sku does not exist is never cached: a new sku
+is visible at once.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -20,8 +20,8 @@ class StockCache:
     """Stocks by sku, over a cache.
 
     Args:
-        cache: Where they are.
-        database: The name of the database that they are kept of: services of several may share one Redis.
+        cache: Where they are kept.
+        database: The name of their database: services with other databases may share one Redis.
     """
 
     def __init__(self, cache: Cache, database: str) -> None:
@@ -34,11 +34,11 @@ class StockCache:
         return cls(NoCache(), "")
 
     def read(self, skus: Sequence[str], look_up: Callable[[Sequence[str]], Iterable[Stock]]) -> Mapping[str, Stock]:
-        """The stocks of those skus that there are.
+        """The stocks of those skus that exist.
 
         Args:
             skus: Each once.
-            look_up: Reads some of them in the database.
+            look_up: Reads the rest from the database.
         """
         stocks, since = self._kept(skus)
         CACHE_HITS.inc(len(stocks))
@@ -50,32 +50,32 @@ class StockCache:
         return stocks
 
     def peek(self, skus: Sequence[str]) -> list[Stock] | None:
-        """The stocks of these skus (each once), in this order, where all of them are there; they may be stale."""
+        """The stocks of these skus (each once), in this order, perhaps stale; None: not all of them are cached."""
         if len(skus) > _MOST_PEEKED:
             return None
         stocks, _ = self._kept(skus)
         return list(stocks.values()) if len(stocks) == len(skus) else None
 
     def now(self) -> int:
-        """A moment for `changed`, from before the transaction begins."""
+        """The time for `changed`; call it before the transaction begins."""
         return self._cache.now()
 
     def changed(self, stocks: Iterable[Stock], since: int) -> None:
-        """Keep stocks that were changed, before anybody is told of it.
+        """Keep committed stocks, before anybody is answered.
 
         Args:
-            stocks: As they are committed; those that were held and not changed too: whoever changed them last may have
-                been killed before it came here.
-            since: What `now` said before they were read.
+            stocks: As committed; also those that were held and not changed, since their last writer may have been
+                killed before it came here.
+            since: What `now` returned before they were read.
         """
         self._cache.change(self._rows(stocks), since)
 
     def close(self) -> None:
-        """Let go of the cache's engine."""
+        """Close the cache's engine."""
         self._cache.close()
 
     def _kept(self, skus: Sequence[str]) -> tuple[dict[str, Stock], int]:
-        """What the cache has of these skus, in their order, and when that was asked."""
+        """What the cache has of these skus, in their order, and the time of the read."""
         keys = {self._prefix + sku: sku for sku in skus}
         rows, since = self._cache.read(list(keys))
         return {sku: _stock(sku, rows[key]) for key, sku in keys.items() if key in rows}, since

@@ -1,4 +1,4 @@
-"""Reads the rows of a batch of changes so that nobody else can change them, and writes what became of them.
+"""Reads and holds the rows of a batch of changes, and writes what the changes made of them.
 
 The only file with SQL for writing. Rows go through the database's cursor as tuples: thousands a second pass here.
 """
@@ -16,7 +16,7 @@ from inventory_srv.domain.records import AnsweredRequest, Movement, Sale, SaleSt
 
 _NEW_STOCK: Final = "stock (sku, available, sold, version, add_time, update_time)"
 _CHANGED_STOCK: Final = "stock SET available = available + ?, sold = sold + ?, version = version + ?, update_time = ?"
-# Should the row be other than it was said to be (by a cache, by a memory, by hand), that is found out instead of lost.
+# A row that differs from what was known of it (by a cache, by memory) is detected, not overwritten.
 _STOCK_AS_READ: Final = "sku = ? AND version = ? AND available = ?"
 # Never an upsert: of two replicas that write one order_sn, the second must find the sale of the first.
 _NEW_SALE: Final = "sale (order_sn, state, return_time, return_reason, add_time, update_time)"
@@ -31,14 +31,16 @@ _NEW_REQUEST: Final = "stock_request (request_id, content, sku, available, sold,
 _KEYS_AT_ONCE: Final = 1024
 
 REPEAT_ON: Final = (peewee.IntegrityError, Overtaken)
-"""What `check_refused` raises, and the transaction at its end after `write`, when another replica was first: in a new
-transaction its rows are there."""
+"""What `check_refused`, or the transaction's end after `write`, raises when another replica was first.
+
+A new transaction finds its rows.
+"""
 
 
 class Repository:
     """The rows behind every change of stock.
 
-    `hold`, `check_refused` and `write` belong into one transaction of `database`.
+    `hold`, `check_refused` and `write` belong in one transaction of `database`.
     """
 
     def __init__(self, database: Database) -> None:
@@ -49,16 +51,16 @@ class Repository:
         self._stocks = _Lookup(database, rows.STOCK)
 
     def skus_sold_to(self, order_sns: Iterable[str]) -> set[str]:
-        """The skus of these orders' sales, by a plain read: a hint, as a sale may be on its way."""
+        """The skus of these orders' sales, by a plain read: a hint, since a sale may be about to commit."""
         return {sku for _, sku, _ in self._lines.find(sorted(order_sns), held=False)}
 
     def buyers(self, sku: str, limit: int) -> set[str]:
-        """The orders that bought a sku, those that gave it back too; at most `limit` of them."""
+        """The orders that bought a sku, returned ones included; at most `limit` of them."""
         found = self._database.execute("SELECT order_sn FROM sale_line WHERE sku = ? LIMIT ?", (sku, limit))
         return {order_sn for (order_sn,) in found.fetchall()}
 
     def hold(self, changes: Iterable[Change]) -> WorkingSet:
-        """Read and hold every row that `changes` are about, in one order, so that no two ever wait for each other."""
+        """Read and hold every row that `changes` concern, always in the same order, so that no two batches deadlock."""
         order_sns, request_ids, skus = _keys(changes)
         sales = self._hold_sales(sorted(order_sns))
         requests = [rows.to_request(row) for row in self._requests.find(sorted(request_ids))]
@@ -67,25 +69,25 @@ class Repository:
         return WorkingSet(stocks, sales, requests)
 
     def check_refused(self, working_set: WorkingSet, refused: Iterable[Change]) -> None:
-        """Make sure that no change was refused because it had been carried out already, elsewhere.
+        """Make sure that no change was refused only because another replica has just carried it out.
 
-        Its key is looked for before its stock is held, and another replica may commit in between: what that one took
-        is seen as gone, and not by whom. A change that is not refused writes its key, and finds out by that.
+        A change's key is read before its stock is held, and another replica may commit in between: then the stock is
+        gone, taken by this very change. A change that is not refused writes its key, and so detects that by itself.
 
         Raises:
-            Overtaken: One was carried out. In a new transaction it is there to be read, and gives its first answer.
+            Overtaken: One was carried out. A new transaction reads it, and gives its first answer.
         """
         order_sns, request_ids, _ = _keys(refused)
-        # A plain read tells enough: whoever wrote such a key held the same stock, and so is done.
+        # A plain read is enough: the writer of such a key held the same stock, so it has committed.
         late_sales = self._sales.find(sorted(order_sns - working_set.sales.keys()), held=False)
         late_requests = self._requests.find(sorted(request_ids - working_set.requests.keys()), held=False)
         if any(late_sales) or any(late_requests):
-            raise Overtaken("what was refused had been carried out")
+            raise Overtaken("a refused change had been carried out")
 
     def write(self, working_set: WorkingSet) -> None:
-        """Have the transaction write what differs from what was read, in one trip with its COMMIT.
+        """Have the transaction write all differences to what was read, in one trip with its COMMIT.
 
-        It fails with one of `REPEAT_ON` when a row is not as it was read, or a new one is there already.
+        It fails with one of `REPEAT_ON` when a row is not as it was read, or a new row exists already.
         """
         inserting = self._database.inserting
         new_sales, returned = working_set.new_sales(), working_set.returned_sales()
@@ -105,7 +107,7 @@ class Repository:
         self._database.at_commit(inserts, updates)
 
     def _changing(self, changed: Iterable[tuple[Stock, Stock]]) -> Iterator[tuple[Statement, int]]:
-        """The updates of stocks and how many rows each finds; those that change alike (many sold one unit) in one."""
+        """The updates of stocks, and how many rows each must find; equal changes (many sold one unit) share one."""
         alike: dict[rows.Row, list[rows.Row]] = {}
         for stock, read in changed:
             change = (
@@ -124,7 +126,7 @@ class Repository:
 
 
 class _Lookup:
-    """Rows of one table by a list of keys, by key ascending; the SQL is made once for each length of list.
+    """Rows of one table by a list of keys, ascending; the SQL is built once for each length of list.
 
     Args:
         columns: What a row has; the first is what the keys are of.
@@ -137,7 +139,7 @@ class _Lookup:
         self._statements: dict[tuple[int, bool], str] = {}
 
     def find(self, keys: Sequence[str], *, held: bool = True) -> Iterator[rows.Row]:
-        """The rows there are of `keys` (ascending); when `held`, nobody changes them before the transaction ends."""
+        """The existing rows of `keys` (ascending); when `held`, nobody changes them before the transaction ends."""
         rest = iter(keys)
         while chunk := list(islice(rest, _KEYS_AT_ONCE)):
             values = padded(chunk)
@@ -176,7 +178,7 @@ def _stock_row(stock: Stock) -> rows.Row:
 def _sale_row(sale: Sale) -> rows.Row:
     added = to_micros(sale.create_time)
     returned = None if sale.return_time is None else to_micros(sale.return_time)
-    # An enum as its value, of a plain type: PyMySQL takes 3.5 µs to find out how to quote one that it does not know.
+    # The enum's plain value: PyMySQL takes 3.5 µs to find out how to quote a type that it does not know.
     return (sale.order_sn, sale.state.value, returned, sale.return_reason, added, returned or added)
 
 

@@ -1,11 +1,11 @@
-"""The rules of stock: what a change does to a sheet of rows, without a database.
+"""The rules of stock: what a change does to a working set of rows, without a database.
 
     Sell         takes the stock of all lines of one order, all or nothing
-    Reback       gives the stock of one order back, once; without a sale it leaves a tombstone
+    Reback       returns the stock of one order, once; without a sale it leaves a tombstone
     SetStock     sets what can be sold, and creates the sku
     AdjustStock  adds to what can be sold, or takes away
 
-A rule reads the sheet and returns an effect, or refuses by raising. Only a whole effect is put on the sheet, so that a
+A rule reads the working set and returns an effect, or refuses by raising. Only a whole effect is applied, so that a
 refused change, or one that runs into a bug, leaves no trace.
 """
 
@@ -54,7 +54,7 @@ class Reback:
 
     @property
     def skus(self) -> Sequence[str]:
-        """None: its sale has them."""
+        """Empty: its sale has them."""
         return ()
 
 
@@ -105,7 +105,7 @@ Answer = Stock | Sale
 
 
 class Effect(NamedTuple):
-    """What one change does: the rows as they are after it, and what its caller is told."""
+    """What one change does: the rows after it, and the answer to its caller."""
 
     answer: Answer
     stocks: Sequence[Stock] = ()
@@ -115,22 +115,22 @@ class Effect(NamedTuple):
 
 
 class Origin(Enum):
-    """Where the stocks of a sheet come from."""
+    """Where the stocks of a working set come from."""
 
     ROWS = auto()
-    """Read just now, and held."""
+    """Just read from the database, and held."""
     MEMORY = auto()
-    """Known, and nobody else changes them."""
+    """Known from earlier batches under the same lock: nobody else changes them."""
     CACHE = auto()
-    """Perhaps stale: a change that was committed may not have been told."""
+    """Perhaps stale: the cache may have missed a committed change."""
 
 
 class WorkingSet:
-    """The rows that a batch of changes is about: as they were read, and as they are by now.
+    """The rows of a batch of changes: as they were read, and as the changes leave them.
 
     Args:
-        stocks, sales, requests: The rows there are of the skus, order_sns and request_ids in question; without sales
-            where the stocks are not `Origin.ROWS`.
+        stocks, sales, requests: The existing rows of the batch's skus, order_sns and request_ids; no sales where the
+            stocks are not `Origin.ROWS`.
         origin: Where the stocks come from.
     """
 
@@ -159,7 +159,7 @@ class WorkingSet:
         """Carry out one change as of `now`.
 
         Raises:
-            DomainError: It is refused; the sheet is as it was.
+            DomainError: It is refused; the working set is unchanged.
         """
         effect = _RULES[type(change)](change, self, now)
         for stock in effect.stocks:
@@ -180,11 +180,11 @@ class WorkingSet:
         return [stock for sku, stock in self.stocks.items() if sku not in self._stocks_read]
 
     def changed_stocks(self) -> list[tuple[Stock, Stock]]:
-        """Stocks that are other than they were read, each with what was read."""
+        """Changed stocks, each with the form in which it was read."""
         return [(stock, read) for sku, read in self._stocks_read.items() if (stock := self.stocks[sku]) is not read]
 
     def confirmed_stocks(self) -> Iterable[Stock]:
-        """Stocks that are in the database as they are here, once the sheet is committed."""
+        """Stocks that the database has in this very form once the working set is committed."""
         if self._origin is Origin.ROWS:
             return self.stocks.values()
         return [stock for stock, _ in self.changed_stocks()]
@@ -215,7 +215,7 @@ def _sell(change: Sell, working_set: WorkingSet, now: datetime) -> Effect:
 
 
 def _sold_before(change: Sell, sale: Sale) -> Effect:
-    # Whatever it asks for, the order is over; that comes before the question whether it asks for the same.
+    # An order that is over is told so, whatever its lines are.
     if sale.state is SaleState.RETURNED:
         raise SaleReturned(change.order_sn)
     if sale.lines != change.lines:
@@ -224,7 +224,7 @@ def _sold_before(change: Sell, sale: Sale) -> Effect:
 
 
 def _enough(lines: Sequence[Line], working_set: WorkingSet) -> list[tuple[Stock, int]]:
-    """The stocks to take from, and how much of each; all unknown skus are named, or else all that are short."""
+    """The stocks to take from, and how much of each; an error names all unknown skus, or else all short ones."""
     stocks = [(working_set.stocks.get(sku), quantity) for sku, quantity in lines]
     taken = [(stock, quantity) for stock, quantity in stocks if stock is not None]
     if len(taken) < len(lines):
@@ -242,7 +242,7 @@ def _reback(change: Reback, working_set: WorkingSet, now: datetime) -> Effect:
         return Effect(tombstone, sale=tombstone)
     if sale.state is SaleState.RETURNED:
         return Effect(sale)
-    stocks = [_given_back(working_set.stocks[sku], quantity, now) for sku, quantity in sale.lines]
+    stocks = [_returned_stock(working_set.stocks[sku], quantity, now) for sku, quantity in sale.lines]
     movements = [
         Movement(
             stock.sku,
@@ -260,10 +260,10 @@ def _reback(change: Reback, working_set: WorkingSet, now: datetime) -> Effect:
     return Effect(returned, stocks, movements, returned)
 
 
-def _given_back(stock: Stock, quantity: int, now: datetime) -> Stock:
+def _returned_stock(stock: Stock, quantity: int, now: datetime) -> Stock:
     if stock.sold < quantity:
-        # Someone wrote past these rules. The database would refuse it too, but then the whole batch.
-        raise AssertionError(f"{stock.sku} has {stock.sold} sold, and a sale of {quantity} to give back")
+        # Someone bypassed these rules. The database would refuse it too, but with it the whole batch.
+        raise AssertionError(f"{stock.sku} has {stock.sold} sold, and a sale of {quantity} to return")
     return Stock(stock.sku, stock.available + quantity, stock.sold - quantity, stock.version + 1, now)
 
 

@@ -1,4 +1,4 @@
-"""Why a change or a question is refused.
+"""Why a change or a read is refused.
 
 NotFound             SkuNotFound, SaleNotFound
 FailedPrecondition   NoStock, SaleReturned, StockLimit
@@ -34,7 +34,7 @@ class SkuNotFound(NotFound):
 
 
 class SaleNotFound(NotFound):
-    """The order neither sold nor gave back anything here."""
+    """The order has no sale here, and no tombstone."""
 
     reason = "SALE_NOT_FOUND"
 
@@ -63,7 +63,7 @@ class NoStock(FailedPrecondition):
 
 
 class SaleReturned(FailedPrecondition):
-    """The order gave its stock back, or said that it never will sell: it never can again."""
+    """The stock of the order was returned, or its reback came first: it can never sell again."""
 
     reason = "SALE_RETURNED"
 
@@ -80,11 +80,11 @@ class StockLimit(FailedPrecondition):
 
     reason = "STOCK_LIMIT"
 
-    def __init__(self, sku: str, wanted: int, limit: int) -> None:
+    def __init__(self, sku: str, units: int, limit: int) -> None:
         super().__init__(
-            f"{wanted} available of {sku} would be more than {limit}",
+            f"{units} available of {sku} would be more than {limit}",
             metadata={"sku": sku, "limit": str(limit)},
-            violations=[Violation(sku, f"{wanted} available would be more than {limit}", self.reason)],
+            violations=[Violation(sku, f"{units} available would be more than {limit}", self.reason)],
         )
 
 

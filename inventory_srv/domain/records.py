@@ -12,7 +12,7 @@ class SaleState(StrEnum):
     SOLD = "SOLD"
     """The units are the order's."""
     RETURNED = "RETURNED"
-    """The units were given back, or never taken (a tombstone, without lines). Final."""
+    """The units were returned, or never taken (a tombstone, without lines). Final."""
 
 
 class MovementKind(StrEnum):

@@ -25,28 +25,28 @@ _HALF_CHARACTER: Final = re.compile("[\ud800-\udfff]")  # JSON can have one alon
 
 
 class UnreadableMessage(ValueError):
-    """A message that no repeat will make readable. Its tries run out, and it is kept as a dead letter."""
+    """A message that no retry will make readable. After its last attempt it is kept as a dead letter."""
 
 
 class OrderRebackConsumer:
-    """Gives the stock of the order back that a message names; repeated messages do it once.
+    """Returns the stock of the order that a message names; once, however often the message comes.
 
     A message's body is `{"order_sn": "…", "cause": "create", "sent_time": "2026-01-01T00:00:00Z"}`; the cause (create,
     close or refund) becomes the reason of the reback.
 
     Args:
-        patience: How long one try may take before the message is put off.
+        timeout: How long one attempt may take before the message is retried.
     """
 
     def __init__(
         self,
         writer: StockWriter,
         *,
-        patience: timedelta = timedelta(seconds=30),
+        timeout: timedelta = timedelta(seconds=30),
         crash_hook: CrashHook = no_crash,
     ) -> None:
         self._writer = writer
-        self._patience = patience.total_seconds()
+        self._timeout = timeout.total_seconds()
         self._crash_hook = crash_hook
 
     def handle(self, delivery: Delivery) -> None:
@@ -54,14 +54,14 @@ class OrderRebackConsumer:
 
         Raises:
             UnreadableMessage: It can't be read.
-            DomainError: It could not be done now; the broker brings it again.
+            DomainError: It could not be done now; the broker delivers it again.
         """
         try:
             reback = read_reback(delivery.message.body)
         except UnreadableMessage as error:
             log.warning("unreadable reback message", message_id=delivery.message_id, error=str(error))
             raise
-        self._writer.carry_out(reback, Deadline.after(self._patience))
+        self._writer.carry_out(reback, Deadline.after(self._timeout))
         self._crash_hook(CrashPoint.REBACK_DONE)
 
 

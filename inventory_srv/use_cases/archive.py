@@ -1,8 +1,8 @@
-"""Moves what is long over out of the books, into an archive that has the same tables.
+"""Moves old rows out of the books, into an archive that has the same tables.
 
-What the audit still needs of it stays behind as the opening balance of each sku, written by the transaction that takes
-the rows out: the books balance at every moment. A row is in the archive for good before it is taken out, and put there
-once, so that archiving may be stopped anywhere and started again, and several may archive at once.
+What the audit still needs of them stays behind as the opening balance of each sku, written by the transaction that
+deletes the rows: the books balance at every moment. A row is committed to the archive before it is deleted, and put
+there once, so archiving may stop anywhere and start again, and several processes may archive at once.
 """
 
 from collections import defaultdict
@@ -36,11 +36,11 @@ Finished = Callable[[Sequence[str]], AbstractSet[str]]
 
 
 class Archive:
-    """Each method goes through a table from its oldest rows on, a page at a time, and tells how many rows it moved.
+    """Each method walks a table from its oldest rows on, a page at a time, and returns how many rows it moved.
 
     Args:
         books: The service's database.
-        archive: Where to; migrated, with the same tables, `stock` and `opening_balance` empty.
+        archive: The target; migrated, with the same tables, `stock` and `opening_balance` empty.
         finished: Asked about sales that are SOLD.
     """
 
@@ -59,7 +59,7 @@ class Archive:
             if not old:
                 break  # numbers and times go up together
             self._keep(rows.MOVEMENT, old)
-            moved += self._books.write(lambda: self._take_movements([row[0] for row in old]), repeat_on=_FOUND_LATER)  # noqa: B023 - it is called at once
+            moved += self._books.write(lambda: self._delete_movements([row[0] for row in old]), repeat_on=_FOUND_LATER)  # noqa: B023 - it is called at once
             last = page[-1][0]
         return moved
 
@@ -76,7 +76,7 @@ class Archive:
                 order_sns = [row[0] for row in over]
                 self._keep(_SALE, over)
                 self._keep(rows.SALE_LINE, self._read(_lines_of(order_sns)), key=2)
-                moved += self._books.write(lambda: self._take_sales(order_sns), repeat_on=_FOUND_LATER)  # noqa: B023 - the same
+                moved += self._books.write(lambda: self._delete_sales(order_sns), repeat_on=_FOUND_LATER)  # noqa: B023 - the same
         return moved
 
     def requests(self, before: datetime) -> int:
@@ -102,7 +102,7 @@ class Archive:
         return found
 
     def _keep(self, columns: Sequence[Any], found: Sequence[Row], key: int = 1) -> None:
-        """Put those rows into the archive that are not there yet; their first `key` columns tell."""
+        """Put those rows into the archive that it does not have yet; the first `key` columns identify a row."""
         table = columns[0].model
         names = ", ".join(column.column_name for column in columns)
         query = table.select(*columns[:key]).where(columns[0].in_({row[0] for row in found}))
@@ -116,14 +116,14 @@ class Archive:
 
         self._archive.write(work, repeat_on=peewee.IntegrityError)
 
-    def _take_movements(self, ids: Sequence[int]) -> int:
+    def _delete_movements(self, ids: Sequence[int]) -> int:
         here = MovementTable.id.in_(ids)
         columns = MovementTable.sku, MovementTable.kind, MovementTable.delta
         held = self._found(self._books.locking(MovementTable.select(*columns).where(here)))
         self._open_with((sku, (delta, -delta if kind in _OF_SALES else 0, 0)) for sku, kind, delta in held)
         return self._books.run(MovementTable.delete().where(here))
 
-    def _take_sales(self, order_sns: Sequence[str]) -> int:
+    def _delete_sales(self, order_sns: Sequence[str]) -> int:
         columns = SaleTable.order_sn, SaleTable.state
         here = SaleTable.select(*columns).where(SaleTable.order_sn.in_(order_sns)).order_by(SaleTable.order_sn)
         states: dict[str, str] = dict(self._found(self._books.locking(here)))
@@ -159,7 +159,7 @@ def _sales_after(time: int, order_sn: str, until: int) -> Any:
     """A page of sales, oldest first."""
     added, end = peewee.Value(time, converter=False), peewee.Value(until, converter=False)
     table = SaleTable
-    # The first condition lets the index find the place, whatever comes after OR.
+    # The first condition lets the index find the place, despite the OR.
     here = (table.add_time >= added) & ((table.add_time > added) | (table.order_sn > order_sn)) & (table.add_time < end)
     return table.select(*_SALE).where(here).order_by(table.add_time, table.order_sn).limit(_PAGE)
 

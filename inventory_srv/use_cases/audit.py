@@ -1,4 +1,4 @@
-"""Compares the three books: what the stock says, what the sales say, what the ledger says."""
+"""Compares the three books: stock, sales and ledger."""
 
 import time
 from collections.abc import Iterable, Sequence
@@ -26,11 +26,11 @@ _STILL_SOLD: Final = peewee.Case(None, [(SaleTable.state == SaleState.SOLD.value
 
 
 class AuditPage(NamedTuple):
-    """What a page of skus came to.
+    """The result of a page of skus.
 
     Attributes:
         skus_checked: How many were compared.
-        differences: Those whose books do not say the same.
+        differences: Those whose books differ.
         next_page_token: Empty on the last page.
     """
 
@@ -44,7 +44,7 @@ class Audit:
 
     Args:
         database: The books.
-        page_within: A page that took so long ends early: it costs by how often its skus were sold.
+        page_within: A page that took so long ends early: its cost grows with the sales of its skus.
     """
 
     def __init__(self, database: Database, page_within: timedelta = _PAGE_WITHIN) -> None:
@@ -52,7 +52,7 @@ class Audit:
         self._page_within = page_within.total_seconds()
 
     def page(self, page_size: int, page_token: str) -> AuditPage:
-        """Compare the next skus, whichever book has them, all as of one moment."""
+        """Compare the next skus of all books, as of one moment."""
         size, after = paging.page_size(page_size), paging.decode(page_token, str)
         checked, differences, began = 0, [], time.monotonic()
         with self._database.snapshot():
@@ -72,7 +72,7 @@ class Audit:
         return sorted({sku for column in books for sku in self._distinct(column, after, limit)})[:limit]
 
     def _distinct(self, column: Any, after: str, limit: int) -> Iterable[str]:
-        """The next `limit` skus of a book, along its index; what is read of it is added up by the same page anyway."""
+        """The next `limit` skus of a book, along its index; the page adds up the rows behind them anyway."""
         query = column.model.select(column).distinct().where(column > after).order_by(column).limit(limit)
         return (row[0] for row in self._rows(query))
 
@@ -109,8 +109,8 @@ def _by_movements(skus: Sequence[str]) -> Any:
 
 
 def _by_sales(skus: Sequence[str]) -> Any:
-    # An outer join leaves an engine no choice but to begin at the lines of these skus: begun at the sales, each of them
-    # was compared with every sku of the page.
+    # An outer join forces the engine to begin at the lines of these skus. When it began at the sales, it compared each
+    # of them with every sku of the page.
     return (
         SaleLineTable.select(SaleLineTable.sku, fn.SUM(_STILL_SOLD))
         .join(SaleTable, peewee.JOIN.LEFT_OUTER, on=(SaleTable.order_sn == SaleLineTable.order_sn))

@@ -1,4 +1,4 @@
-"""What can be asked about stock, sales and movements. Lists go by key set: a page costs the same anywhere."""
+"""Reads of stock, sales and movements. Lists use key sets: every page costs the same."""
 
 from collections.abc import Sequence
 from datetime import datetime
@@ -16,14 +16,14 @@ from inventory_srv.domain.records import Sale, SaleState, Stock
 
 
 class Page(NamedTuple):
-    """Rows of a list, and the token of the page after it; empty on the last."""
+    """Rows of a list, and the token of the next page; empty on the last."""
 
     rows: Sequence[Any]
     next_page_token: str
 
 
 class Queries:
-    """Reads, each of one moment, but that of stocks by their skus: each of those is as new as the cache promises.
+    """Each read is of one moment, except stocks by their skus: those are as new as the cache promises.
 
     Args:
         database: Where everything is.

@@ -29,15 +29,15 @@ _SNAPSHOT: Final = (
     "START TRANSACTION WITH CONSISTENT SNAPSHOT, READ ONLY",
 )
 _SET: Final = "SET @rows = "
-# Fails unless the statement before it found so many rows. Outside of procedures nothing can be made to fail but by a
-# value; a sum that is too large fails in every mode. (DO would pass over it.)
+# Fails unless the statement before it found so many rows. Outside of procedures only a value can make a statement fail;
+# a sum out of range does so in every mode. (DO would ignore it.)
 _HAS_FOUND: Final = _SET + "9223372036854775807 + (ROW_COUNT() <> {})"
 _OUT_OF_RANGE: Final = 1690
 _GONE: Final = (*ENGINES_ERRORS, pymysql.Error)
 
 
 class MysqlDriver(Driver):
-    """A database on a server; it has to be there already.
+    """A database on a server; it must exist already.
 
     Args:
         url: Where it is.

@@ -1,7 +1,7 @@
 """The error numbers of MySQL and MariaDB, and what each means to a transaction.
 
-The numbers: MySQL's Server and Client Error Message References, MariaDB's Error Codes. A number that is not here is a
-bug's.
+The numbers: MySQL's Server and Client Error Message References, MariaDB's Error Codes. A number that is not here means
+a bug.
 """
 
 from typing import Final
@@ -31,7 +31,7 @@ _LOST: Final = frozenset(
         4031,  # MySQL: closed because it was idle
     }
 )  # fmt: skip
-_UNHEARD: Final = frozenset({0, 1158, 1159, 1160, 1161, *range(2000, 3000)})  # the client's own are from 2000
+_NO_ANSWER: Final = frozenset({0, 1158, 1159, 1160, 1161, *range(2000, 3000)})  # the client's own are from 2000
 _UNAVAILABLE: Final = frozenset(
     {
         1021, 1030, 1114,  # no room on the disk, an error of the storage, a table that is full
@@ -61,17 +61,17 @@ def error_number(error: BaseException) -> int | None:
 
 
 def is_answer(error: BaseException) -> bool:
-    """Whether the server told that a statement failed, and it is not only that nothing is heard of it any more."""
+    """Whether the server itself reported that a statement failed; otherwise the connection was lost."""
     number = error_number(error)
-    return number is not None and number not in _UNHEARD
+    return number is not None and number not in _NO_ANSWER
 
 
 def trouble_of(error: Exception) -> Trouble | None:
-    """What an error means; None: it is a bug's, or a rule of the tables that says so itself."""
+    """What an error means; None: it is a bug, or an IntegrityError."""
     number = error_number(error)
     if number is None:
-        unheard = (peewee.OperationalError, peewee.InterfaceError, pymysql.OperationalError, OSError)
-        return Trouble.UNAVAILABLE if isinstance(error, unheard) else None
+        lost = (peewee.OperationalError, peewee.InterfaceError, pymysql.OperationalError, OSError)
+        return Trouble.UNAVAILABLE if isinstance(error, lost) else None
     for numbers, trouble in (
         (_CONTENDED, Trouble.CONTENDED),
         (_LOST, Trouble.LOST),
@@ -84,21 +84,21 @@ def trouble_of(error: Exception) -> Trouble | None:
 
 
 def explanation(error: Exception, url: MysqlUrl) -> str:
-    """What to tell of a database that can't serve; for operators, who set the URL, and without its password."""
+    """The text for a database that can't serve; for operators, who set the URL; without the password."""
     server = f"the database server at {url.place}"
     match error_number(error):
         case 1049:
-            told = f"there is no database {url.name!r} on {url.place}: it has to be made first (CREATE DATABASE)"
+            text = f"there is no database {url.name!r} on {url.place}: create it first (CREATE DATABASE)"
         case 1044 | 1045 | 1142 | 1227 | 1698 | 3118:
-            told = f"the database {url.name!r} on {url.place} refuses its user, or what the user has to do there"
+            text = f"the database {url.name!r} on {url.place} refuses its user, or lacks rights that the user needs"
         case 1040 | 1203 | 1226:
-            told = f"{server} has too many connections"
+            text = f"{server} has too many connections"
         case 1290 | 1792 | 1836:
-            told = f"{server} allows only reads"
+            text = f"{server} allows only reads"
         case 2026 | 3159:
-            told = f"no encrypted connection to {server}: {error.args[-1]}"
+            text = f"no encrypted connection to {server}: {error.args[-1]}"
         case 2059:
-            told = f"{server} asks for a kind of login that is not there: {error.args[-1]}"
+            text = f"{server} asks for a kind of login that is not there: {error.args[-1]}"
         case _:
-            told = "the database can't be used"
-    return told
+            text = "the database can't be used"
+    return text

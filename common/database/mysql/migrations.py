@@ -1,7 +1,7 @@
-"""Migrations on a server: one replica at a time, into tables that compare text as the contract says, resumable.
+"""Migrations on a server: one replica at a time, resumable, into tables that compare text as the contract says.
 
-There every statement that makes a table commits at once. So a migration whose process was killed is noted as begun, and
-the next one to come passes over what is there already.
+On these servers every statement that makes a table commits at once. So a migration is noted as begun before it runs; if
+its process is killed, the next one skips what exists already.
 """
 
 import hashlib
@@ -13,7 +13,7 @@ from typing import Final
 from common.database.errors import DatabaseUnavailable
 from common.database.mysql.pool import MysqlPool, wait_for_answers
 
-_PATIENCE_S: Final = 120
+_TIMEOUT_S: Final = 120
 _ONE_WAIT_S: Final = 5
 _LONGEST_STATEMENT_S: Final = 3600  # altering a large table takes its time
 
@@ -33,7 +33,7 @@ def migrating(engine: MysqlPool, name: str) -> Iterator[None]:
     lock = f"reback.migrate.{hashlib.sha256(name.encode()).hexdigest()[:32]}"  # a lock is the whole server's
     connection = engine.connection()  # type: ignore[no-untyped-call]
     wait_for_answers(connection, _LONGEST_STATEMENT_S)
-    _take(engine, lock)
+    _acquire(engine, lock)
     try:
         _choose_collation(engine, name)
         yield
@@ -45,7 +45,7 @@ def migrating(engine: MysqlPool, name: str) -> Iterator[None]:
 
 @contextmanager
 def resumable(engine: MysqlPool, migration: str) -> Iterator[None]:
-    """Apply one migration; what an interrupted one has made already is passed over."""
+    """Apply one migration; skip what an interrupted attempt has made already."""
     engine.execute_sql(_BEGUN)
     noted = engine.execute_sql("INSERT IGNORE INTO schema_migration_begun (name) VALUES (%s)", (migration,)).rowcount
     engine.resuming = not noted
@@ -56,15 +56,15 @@ def resumable(engine: MysqlPool, migration: str) -> Iterator[None]:
     engine.execute_sql("DELETE FROM schema_migration_begun WHERE name = %s", (migration,))
 
 
-def _take(engine: MysqlPool, lock: str) -> None:
-    give_up = time.monotonic() + _PATIENCE_S
+def _acquire(engine: MysqlPool, lock: str) -> None:
+    give_up = time.monotonic() + _TIMEOUT_S
     while engine.execute_sql("SELECT GET_LOCK(%s, %s)", (lock, _ONE_WAIT_S)).fetchone()[0] != 1:
         if time.monotonic() > give_up:
             raise DatabaseUnavailable("another process has been migrating the database for too long")
 
 
 def _choose_collation(engine: MysqlPool, name: str) -> None:
-    """Let tables that are made from now on compare text so."""
+    """Make new tables compare text so."""
     has = engine.execute_sql(
         "SELECT default_collation_name FROM information_schema.schemata WHERE schema_name = %s", (name,)
     ).fetchone()[0]

@@ -1,4 +1,4 @@
-"""Connections to a MySQL or MariaDB server: made ready before they are used, looked at before they are used again."""
+"""Connections to a MySQL or MariaDB server: set up before their first use, checked before each later one."""
 
 import select
 import ssl
@@ -24,8 +24,8 @@ _SQL_MODE: Final = (
 _READ_COMMITTED: Final = "SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED"
 
 _REST_S: Final = 0.5
-"""Seconds after a failure in which nobody tries to connect. One thread connects at a time; where a server does not even
-refuse, each of many threads would wait its whole time after the other."""
+"""Seconds after a failure in which nobody tries to connect. One thread connects at a time; when a server does not even
+refuse, many threads would each wait for the whole timeout, one after the other."""
 
 _THERE_ALREADY: Final = frozenset({1050, 1060, 1061})  # the table, the column, the index
 
@@ -71,8 +71,8 @@ class _Server(peewee.MySQLDatabase):
 
     def _make_ready(self, connection: Connection) -> None:
         mariadb = "mariadb" in connection.get_server_info().lower()
-        # Whoever was stopped in the middle of a transaction, or is gone without a word, does not hold its rows for
-        # hours. MySQL has that limit only for every idle connection.
+        # A client that was stopped in the middle of a transaction, or vanished, must not hold its rows for hours. MySQL
+        # has such a limit only for all idle connections.
         idle = "idle_transaction_timeout" if mariadb else "wait_timeout"
         session = {
             "sql_mode": f"'{_SQL_MODE}'",
@@ -123,7 +123,7 @@ class MysqlPool(PooledMySQLDatabase, _Server):  # type: ignore[misc]  # playhous
 
     def cursor(self, named_cursor: Any = None) -> Any:
         cursor: Any = super().cursor(named_cursor)  # type: ignore[no-untyped-call]
-        if self._takes_begin():  # whoever uses it without `execute_sql`, such as COMMIT
+        if self._takes_begin():  # a use without `execute_sql`, such as COMMIT
             cursor.execute("BEGIN")
         return cursor
 
@@ -139,8 +139,8 @@ class MysqlPool(PooledMySQLDatabase, _Server):  # type: ignore[misc]  # playhous
         return self.connection()  # type: ignore[no-untyped-call]
 
     def _is_closed(self, conn: Connection) -> bool:
-        # A server that went away, or killed the connection, has said so by now: there is something to read, or the end.
-        # That costs no round trip, and unlike a ping it can't hang while every thread waits for the pool.
+        # A server that stopped, or killed the connection, has sent something or closed it by now. A look costs no round
+        # trip, and unlike a ping it can't hang while every thread waits for the pool.
         if not conn.open:
             return True
         looking = select.poll()
@@ -160,11 +160,11 @@ class MysqlPool(PooledMySQLDatabase, _Server):  # type: ignore[misc]  # playhous
 
 
 def _as_it_is(error: Exception) -> Any:
-    """PyMySQL calls a certificate that is not good a server that can't be reached, and a missing package a bug."""
+    """PyMySQL reports a bad certificate as an unreachable server, and a missing package as a bug."""
     cause = getattr(error, "original_exception", None)
     if isinstance(cause, ssl.SSLError):
         return pymysql.OperationalError(CR.CR_SSL_CONNECTION_ERROR, str(cause))
-    if isinstance(error, RuntimeError):  # what a way to log in needs is not installed
+    if isinstance(error, RuntimeError):  # a package that the login needs is not installed
         return pymysql.OperationalError(CR.CR_AUTH_PLUGIN_CANNOT_LOAD, str(error))
     return error
 

@@ -5,7 +5,7 @@ import pytest
 import structlog
 
 from common.lock.port import Lock
-from tests.component.inventory.in_process import Door, open_door
+from tests.component.inventory.in_process import RunningService, running_service
 from tests.component.inventory.shop import FOR_LONG, Hold, Shop, open_shop
 from tests.support.engines import MYSQL_URL
 from tests.support.locks import DRIVERS, own_lock
@@ -22,7 +22,7 @@ def plain_logs() -> None:
 
 @pytest.fixture
 def hold() -> Iterator[Hold]:
-    """Holds the writer of `shop`, or of `door`, where a test wants it."""
+    """Holds the writer of `shop`, or of `running`, where a test wants it."""
     made = Hold()
     yield made
     made.let_go()
@@ -51,8 +51,8 @@ def keeping_shop(engine: str, tmp_path: Path, lock: Lock, hold: Hold) -> Iterato
 
 
 @pytest.fixture
-def door(engine: str, tmp_path: Path, hold: Hold) -> Iterator[Door]:
+def running(engine: str, tmp_path: Path, hold: Hold) -> Iterator[RunningService]:
     """The whole service in this process, over real gRPC."""
-    with open_door(tmp_path, crash_hook=hold.crash_hook) as opened:
+    with running_service(tmp_path, crash_hook=hold.crash_hook) as opened:
         yield opened
         hold.let_go()

@@ -15,7 +15,7 @@ from tests.support.databases import url_of
 from tests.support.waiting import TIMEOUT_S
 
 
-class Door:
+class RunningService:
     """A service and a client.
 
     Attributes:
@@ -63,12 +63,12 @@ def settings_for(folder: Path, **more: Any) -> InventorySettings:
 
 
 @contextmanager
-def open_door(folder: Path, settings: Mapping[str, Any] | None = None, **parts: Any) -> Iterator[Door]:
+def running_service(folder: Path, settings: Mapping[str, Any] | None = None, **parts: Any) -> Iterator[RunningService]:
     """The service; `parts` are for `build`."""
     service = build(settings_for(folder, **(settings or {})), **parts)
     service.start()
     try:
         with grpc.insecure_channel(service.address) as channel:
-            yield Door(service, InventoryServiceStub(channel), folder)
+            yield RunningService(service, InventoryServiceStub(channel), folder)
     finally:
         service.stop()

@@ -112,8 +112,8 @@ def test_a_difference_is_still_found(shop: Shop, place: Database) -> None:
     assert shop.differences() == [StockDifference("tea", 9, 5, 6, 5, 5)]
 
 
-@pytest.mark.parametrize("step", ["_take_movements", "_take_sales"])
-def test_an_archiver_that_dies_before_it_takes_rows_out_is_made_good_by_the_next(
+@pytest.mark.parametrize("step", ["_delete_movements", "_delete_sales"])
+def test_an_archiver_that_dies_before_it_deletes_rows_is_completed_by_the_next(
     shop: Shop, place: Database, step: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     before = {name: table(shop.database, name) for name in MOVED}

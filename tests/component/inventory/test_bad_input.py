@@ -7,7 +7,7 @@ import pytest
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from reback.inventory.v1 import inventory_pb2 as pb
-from tests.component.inventory.in_process import Door
+from tests.component.inventory.in_process import RunningService
 from tests.support.rpc_errors import refusal_of
 
 LONG = "茶" * 65
@@ -84,15 +84,15 @@ CASES: list[tuple[str, Any, str]] = [
 ]
 
 
-def test_a_field_that_breaks_its_rule_is_named_and_nothing_happens(door: Door) -> None:
+def test_a_field_that_breaks_its_rule_is_named_and_nothing_happens(running: RunningService) -> None:
     for rpc, request, field in CASES:
-        refusal = refusal_of(getattr(door.stub, rpc), request)
+        refusal = refusal_of(getattr(running.stub, rpc), request)
 
         answer = (refusal.code, refusal.reason, refusal.domain, refusal.fields)
         assert answer == (grpc.StatusCode.INVALID_ARGUMENT, "INVALID_ARGUMENT", "inventory", [field]), (rpc, field)
 
-    assert not door.stub.ListStocks(pb.ListStocksRequest()).stocks
-    assert not door.stub.ListSales(pb.ListSalesRequest()).sales
+    assert not running.stub.ListStocks(pb.ListStocksRequest()).stocks
+    assert not running.stub.ListSales(pb.ListSalesRequest()).sales
 
 
 def test_every_rpc_has_its_fields_tried() -> None:
@@ -105,17 +105,17 @@ def test_every_rpc_has_its_fields_tried() -> None:
 
 
 @pytest.mark.parametrize("quantity", [0, -1, -(2**31)])
-def test_pitfall_07_a_quantity_below_one_is_refused(door: Door, quantity: int) -> None:
-    door.stock_up(tea=5)
+def test_pitfall_07_a_quantity_below_one_is_refused(running: RunningService, quantity: int) -> None:
+    running.stock_up(tea=5)
 
-    refusal = refusal_of(door.stub.Sell, pb.SellRequest(order_sn="o1", lines=[line(), line("tea", quantity)]))
+    refusal = refusal_of(running.stub.Sell, pb.SellRequest(order_sn="o1", lines=[line(), line("tea", quantity)]))
 
     assert (refusal.code, refusal.fields) == (grpc.StatusCode.INVALID_ARGUMENT, ["lines[1].quantity"])
-    assert door.units("tea") == (5, 0)
+    assert running.units("tea") == (5, 0)
 
 
-def test_every_bad_field_of_a_request_is_named(door: Door) -> None:
-    refusal = refusal_of(door.stub.Sell, pb.SellRequest(lines=[line("", 0), line(LONG, 1)]))
+def test_every_bad_field_of_a_request_is_named(running: RunningService) -> None:
+    refusal = refusal_of(running.stub.Sell, pb.SellRequest(lines=[line("", 0), line(LONG, 1)]))
 
     assert sorted(refusal.fields or ()) == ["lines[0].quantity", "lines[0].sku", "lines[1].sku", "order_sn"]
 
@@ -129,12 +129,14 @@ def test_every_bad_field_of_a_request_is_named(door: Door) -> None:
         ("AuditStock", pb.AuditStockRequest),
     ],
 )
-def test_pitfall_16_every_list_has_a_limit_an_order_and_pages(door: Door, rpc: str, make_request: Any) -> None:
+def test_pitfall_16_every_list_has_a_limit_an_order_and_pages(
+    running: RunningService, rpc: str, make_request: Any
+) -> None:
     for n in range(60):
-        door.stock_up(**{f"s{n:02}": 1})
-        door.reback(f"o{n:02}")
-        door.stub.AdjustStock(pb.AdjustStockRequest(request_id=f"r{n}", sku="s00", delta=1))
-    call = getattr(door.stub, rpc)
+        running.stock_up(**{f"s{n:02}": 1})
+        running.reback(f"o{n:02}")
+        running.stub.AdjustStock(pb.AdjustStockRequest(request_id=f"r{n}", sku="s00", delta=1))
+    call = getattr(running.stub, rpc)
 
     def size_of(page: Any) -> int:
         if rpc == "AuditStock":

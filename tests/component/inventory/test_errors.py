@@ -11,7 +11,7 @@ from common.lock.local import LocalLock
 from inventory_srv.crash_points import CrashPoint
 from inventory_srv.domain.changes import WorkingSet
 from reback.inventory.v1 import inventory_pb2 as pb
-from tests.component.inventory.in_process import Door, open_door, sell_request
+from tests.component.inventory.in_process import RunningService, running_service, sell_request
 from tests.component.inventory.shop import Hold, soon
 from tests.support.rpc_errors import refusal_of
 from tests.support.waiting import TIMEOUT_S, wait_until
@@ -20,14 +20,14 @@ Code = grpc.StatusCode
 Refused = tuple[grpc.StatusCode, str, dict[str, str], list[tuple[str, str, str]] | None]
 
 
-def set_up(door: Door) -> None:
+def set_up(running: RunningService) -> None:
     """5 teas and no pot; o1 sold one tea and gave it back, o2 is a tombstone, o3 holds one tea."""
-    door.stock_up(tea=5, pot=0)
-    door.sell("o1", {"tea": 1})
-    door.reback("o1")
-    door.reback("o2")
-    door.sell("o3", {"tea": 1})
-    door.stub.AdjustStock(pb.AdjustStockRequest(request_id="r1", sku="tea", delta=1, reason="found"))
+    running.stock_up(tea=5, pot=0)
+    running.sell("o1", {"tea": 1})
+    running.reback("o1")
+    running.reback("o2")
+    running.sell("o3", {"tea": 1})
+    running.stub.AdjustStock(pb.AdjustStockRequest(request_id="r1", sku="tea", delta=1, reason="found"))
 
 
 CASES: dict[str, tuple[str, Any, Refused]] = {
@@ -145,28 +145,28 @@ CASES: dict[str, tuple[str, Any, Refused]] = {
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_a_refusal_tells_its_code_its_reason_and_its_facts(door: Door, case: str) -> None:
-    set_up(door)
+def test_a_refusal_tells_its_code_its_reason_and_its_facts(running: RunningService, case: str) -> None:
+    set_up(running)
     rpc, request, answer = CASES[case]
 
-    refusal = refusal_of(getattr(door.stub, rpc), request)
+    refusal = refusal_of(getattr(running.stub, rpc), request)
 
     assert refusal.domain == "inventory"
     assert (refusal.code, refusal.reason, refusal.metadata, refusal.conditions) == answer
-    assert door.units("tea") == (5, 1)
-    assert door.differences() == []
+    assert running.units("tea") == (5, 1)
+    assert running.differences() == []
 
 
 def test_a_full_queue_is_told_at_once_as_stock_busy(tmp_path: Path, hold: Hold) -> None:
-    with open_door(tmp_path, {"queue": 1}, crash_hook=hold.crash_hook) as door:
-        door.stock_up(tea=5)
+    with running_service(tmp_path, {"queue": 1}, crash_hook=hold.crash_hook) as running:
+        running.stock_up(tea=5)
         hold.arm(CrashPoint.BATCH_TAKEN)
-        being_done = door.stub.Sell.future(sell_request("o1", {"tea": 1}), timeout=TIMEOUT_S)
+        being_done = running.stub.Sell.future(sell_request("o1", {"tea": 1}), timeout=TIMEOUT_S)
         hold.wait()
-        waiting = door.stub.Sell.future(sell_request("o2", {"tea": 1}), timeout=TIMEOUT_S)
-        wait_until(lambda: len(door.service.writer._queue) == 1, "the second sell is in the queue")
+        waiting = running.stub.Sell.future(sell_request("o2", {"tea": 1}), timeout=TIMEOUT_S)
+        wait_until(lambda: len(running.service.writer._queue) == 1, "the second sell is in the queue")
 
-        refusal = refusal_of(door.stub.Sell, sell_request("o3", {"tea": 1}))
+        refusal = refusal_of(running.stub.Sell, sell_request("o3", {"tea": 1}))
 
         hold.let_go()
         assert (refusal.code, refusal.reason) == (Code.RESOURCE_EXHAUSTED, "STOCK_BUSY")
@@ -175,19 +175,21 @@ def test_a_full_queue_is_told_at_once_as_stock_busy(tmp_path: Path, hold: Hold) 
 
 def test_told_to_refuse_a_lock_that_is_not_had_is_stock_busy(tmp_path: Path) -> None:
     lock = LocalLock()
-    with open_door(tmp_path, {"lock_outage": "refuse"}, lock=lock) as door:
-        door.stock_up(tea=5)
-        door.service.writer._lease._timeout = 0.05
+    with running_service(tmp_path, {"lock_outage": "refuse"}, lock=lock) as running:
+        running.stock_up(tea=5)
+        running.service.writer._lease._timeout = 0.05
         with lock.holding(["lock:stock:tea"], soon()):
-            refusal = refusal_of(door.stub.Sell, sell_request("o1", {"tea": 1}))
+            refusal = refusal_of(running.stub.Sell, sell_request("o1", {"tea": 1}))
 
         assert (refusal.code, refusal.reason) == (Code.ABORTED, "STOCK_BUSY")
-        assert door.units("tea") == (5, 0)
+        assert running.units("tea") == (5, 0)
 
 
 @pytest.mark.parametrize("rpc", ["Sell", "GetStock"])
-def test_a_database_out_of_reach_is_unavailable(door: Door, monkeypatch: pytest.MonkeyPatch, rpc: str) -> None:
-    door.stock_up(tea=5)
+def test_a_database_out_of_reach_is_unavailable(
+    running: RunningService, monkeypatch: pytest.MonkeyPatch, rpc: str
+) -> None:
+    running.stock_up(tea=5)
     request = sell_request("o1", {"tea": 1}) if rpc == "Sell" else pb.GetStockRequest(sku="mug")
 
     def down(*_: object, **__: object) -> None:
@@ -196,22 +198,22 @@ def test_a_database_out_of_reach_is_unavailable(door: Door, monkeypatch: pytest.
     with monkeypatch.context() as patch:
         patch.setattr("common.database.Database.write", down)
         patch.setattr("common.database.Database.reading", down)
-        refusal = refusal_of(getattr(door.stub, rpc), request)
+        refusal = refusal_of(getattr(running.stub, rpc), request)
 
     assert (refusal.code, refusal.reason) == (Code.UNAVAILABLE, "DATABASE_UNAVAILABLE")
-    assert door.sell("o1", {"tea": 1}).state == pb.SALE_STATE_SOLD
+    assert running.sell("o1", {"tea": 1}).state == pb.SALE_STATE_SOLD
 
 
 def test_pitfall_18_a_bug_is_told_as_an_id_that_the_log_has_too(
-    door: Door, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    running: RunningService, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    door.stock_up(tea=5)
+    running.stock_up(tea=5)
 
     def with_a_bug(*_: object) -> None:
         raise ZeroDivisionError("the secret text of a bug")
 
     monkeypatch.setattr(WorkingSet, "apply", with_a_bug)
-    refusal = refusal_of(door.stub.Sell, sell_request("o1", {"tea": 1}))
+    refusal = refusal_of(running.stub.Sell, sell_request("o1", {"tea": 1}))
 
     assert (refusal.code, refusal.reason) == (Code.INTERNAL, "INTERNAL")
     assert "secret" not in refusal.message
@@ -220,9 +222,9 @@ def test_pitfall_18_a_bug_is_told_as_an_id_that_the_log_has_too(
     assert "secret text of a bug" in logged
 
 
-def test_pitfall_18_a_refusal_with_a_hundred_long_skus_still_arrives_as_a_status(door: Door) -> None:
+def test_pitfall_18_a_refusal_with_a_hundred_long_skus_still_arrives_as_a_status(running: RunningService) -> None:
     skus = {f"{n:03}" + "茶" * 61: 1 for n in range(100)}
-    refusal = refusal_of(door.stub.Sell, sell_request("o1", skus))
+    refusal = refusal_of(running.stub.Sell, sell_request("o1", skus))
 
     assert (refusal.code, refusal.reason) == (Code.NOT_FOUND, "SKU_NOT_FOUND")
     assert refusal.conditions

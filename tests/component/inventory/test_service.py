@@ -14,46 +14,46 @@ from common.messaging.port import Broker, Message
 from inventory_srv.crash_points import CrashPoint
 from inventory_srv.entrypoints.consumers import GROUP, TOPIC
 from reback.inventory.v1 import inventory_pb2 as pb
-from tests.component.inventory.in_process import Door, open_door, sell_request
+from tests.component.inventory.in_process import RunningService, running_service, sell_request
 from tests.component.inventory.shop import Hold
 from tests.support.waiting import TIMEOUT_S, wait_until
 
 
-def test_set_and_adjust_answer_the_stock_and_repeats_the_first_answer(door: Door) -> None:
+def test_set_and_adjust_answer_the_stock_and_repeats_the_first_answer(running: RunningService) -> None:
     before = datetime.now(UTC)
     request = pb.SetStockRequest(request_id="r1", sku="tea", quantity=5, reason="counted")
 
-    stock = door.stub.SetStock(request)
-    adjusted = door.stub.AdjustStock(pb.AdjustStockRequest(request_id="r2", sku="tea", delta=-2, reason="broken"))
+    stock = running.stub.SetStock(request)
+    adjusted = running.stub.AdjustStock(pb.AdjustStockRequest(request_id="r2", sku="tea", delta=-2, reason="broken"))
 
     assert (stock.sku, stock.available, stock.sold, stock.version) == ("tea", 5, 0, 1)
     assert before <= stock.update_time.ToDatetime(tzinfo=UTC) <= datetime.now(UTC)
     assert (adjusted.available, adjusted.version) == (3, 2)
-    assert door.stub.SetStock(request) == stock
-    assert door.stub.GetStock(pb.GetStockRequest(sku="tea")) == adjusted
+    assert running.stub.SetStock(request) == stock
+    assert running.stub.GetStock(pb.GetStockRequest(sku="tea")) == adjusted
 
 
-def test_set_stock_without_a_request_id_is_a_new_change_each_time(door: Door) -> None:
+def test_set_stock_without_a_request_id_is_a_new_change_each_time(running: RunningService) -> None:
     for _ in range(2):
-        door.stub.SetStock(pb.SetStockRequest(sku="tea", quantity=5))
+        running.stub.SetStock(pb.SetStockRequest(sku="tea", quantity=5))
 
-    movements = door.stub.ListMovements(pb.ListMovementsRequest(sku="tea")).movements
+    movements = running.stub.ListMovements(pb.ListMovementsRequest(sku="tea")).movements
     assert [movement.delta for movement in movements] == [0, 5]
 
 
-def test_set_stock_at_the_expected_version_is_made(door: Door) -> None:
-    door.stub.SetStock(pb.SetStockRequest(sku="tea", quantity=5, expected_version=0))
+def test_set_stock_at_the_expected_version_is_made(running: RunningService) -> None:
+    running.stub.SetStock(pb.SetStockRequest(sku="tea", quantity=5, expected_version=0))
 
-    stock = door.stub.SetStock(pb.SetStockRequest(sku="tea", quantity=6, expected_version=1))
+    stock = running.stub.SetStock(pb.SetStockRequest(sku="tea", quantity=6, expected_version=1))
 
     assert (stock.available, stock.version) == (6, 2)
 
 
-def test_sell_answers_the_sale_and_reback_the_sale_as_it_is_then(door: Door) -> None:
-    door.stock_up(tea=5, mug=5)
+def test_sell_answers_the_sale_and_reback_the_sale_as_it_is_then(running: RunningService) -> None:
+    running.stock_up(tea=5, mug=5)
 
-    sold = door.sell("o1", {"tea": 2, "mug": 1})
-    returned = door.reback("o1", "close")
+    sold = running.sell("o1", {"tea": 2, "mug": 1})
+    returned = running.reback("o1", "close")
 
     assert (sold.order_sn, sold.state) == ("o1", pb.SALE_STATE_SOLD)
     assert [(line.sku, line.quantity) for line in sold.lines] == [("mug", 1), ("tea", 2)]
@@ -62,28 +62,28 @@ def test_sell_answers_the_sale_and_reback_the_sale_as_it_is_then(door: Door) -> 
     assert (returned.state, returned.return_reason) == (pb.SALE_STATE_RETURNED, "close")
     assert (returned.lines, returned.create_time) == (sold.lines, sold.create_time)
     assert returned.return_time.ToDatetime() >= returned.create_time.ToDatetime()
-    assert door.stub.GetSale(pb.GetSaleRequest(order_sn="o1")) == returned
+    assert running.stub.GetSale(pb.GetSaleRequest(order_sn="o1")) == returned
 
 
-def test_reback_without_a_sale_answers_the_tombstone(door: Door) -> None:
-    tombstone = door.reback("o1", "create")
+def test_reback_without_a_sale_answers_the_tombstone(running: RunningService) -> None:
+    tombstone = running.reback("o1", "create")
 
     assert (tombstone.state, list(tombstone.lines)) == (pb.SALE_STATE_RETURNED, [])
     assert tombstone.return_time == tombstone.create_time
-    assert door.stub.BatchGetSales(pb.BatchGetSalesRequest(order_sns=["who", "o1"])).sales == [tombstone]
+    assert running.stub.BatchGetSales(pb.BatchGetSalesRequest(order_sns=["who", "o1"])).sales == [tombstone]
 
 
-def test_lists_answer_what_is_there(door: Door) -> None:
-    door.stock_up(tea=5, teapot=1, mug=5)
-    door.sell("o1", {"tea": 2})
-    door.reback("o1", "refund")
-    door.sell("o2", {"mug": 1})
+def test_lists_answer_what_is_there(running: RunningService) -> None:
+    running.stock_up(tea=5, teapot=1, mug=5)
+    running.sell("o1", {"tea": 2})
+    running.reback("o1", "refund")
+    running.sell("o2", {"mug": 1})
 
-    stocks = door.stub.ListStocks(pb.ListStocksRequest(sku_prefix="tea")).stocks
-    both = door.stub.BatchGetStocks(pb.BatchGetStocksRequest(skus=["teapot", "tea"])).stocks
-    sold = door.stub.ListSales(pb.ListSalesRequest(state=pb.SALE_STATE_SOLD)).sales
-    moved = door.stub.ListMovements(pb.ListMovementsRequest(order_sn="o1")).movements
-    before = door.stub.ListSales(pb.ListSalesRequest(created_before=sold[0].create_time)).sales
+    stocks = running.stub.ListStocks(pb.ListStocksRequest(sku_prefix="tea")).stocks
+    both = running.stub.BatchGetStocks(pb.BatchGetStocksRequest(skus=["teapot", "tea"])).stocks
+    sold = running.stub.ListSales(pb.ListSalesRequest(state=pb.SALE_STATE_SOLD)).sales
+    moved = running.stub.ListMovements(pb.ListMovementsRequest(order_sn="o1")).movements
+    before = running.stub.ListSales(pb.ListSalesRequest(created_before=sold[0].create_time)).sales
 
     assert [stock.sku for stock in stocks] == ["tea", "teapot"]
     assert [stock.sku for stock in both] == ["teapot", "tea"]
@@ -94,26 +94,26 @@ def test_lists_answer_what_is_there(door: Door) -> None:
     assert {(movement.order_sn, movement.request_id) for movement in moved} == {("o1", "")}
 
 
-def test_the_audit_answers_what_differs(door: Door) -> None:
-    door.stock_up(tea=5, mug=5)
-    database = door.service.database
+def test_the_audit_answers_what_differs(running: RunningService) -> None:
+    running.stock_up(tea=5, mug=5)
+    database = running.service.database
     database.write(lambda: database.engine.execute_sql("UPDATE stock SET available = 4 WHERE sku = 'tea'"))
 
-    page = door.stub.AuditStock(pb.AuditStockRequest())
+    page = running.stub.AuditStock(pb.AuditStockRequest())
 
     assert page.skus_checked == 2
     assert page.differences == [pb.StockDifference(sku="tea", available=4, available_by_movements=5)]
 
 
 def test_what_was_accepted_is_finished_when_the_service_stops(tmp_path: Path, hold: Hold) -> None:
-    with open_door(tmp_path, crash_hook=hold.crash_hook) as door:
-        door.stock_up(tea=5)
+    with running_service(tmp_path, crash_hook=hold.crash_hook) as running:
+        running.stock_up(tea=5)
         hold.arm(CrashPoint.BATCH_TAKEN)
-        calls = [door.stub.Sell.future(sell_request("o0", {"tea": 1}), timeout=TIMEOUT_S)]
+        calls = [running.stub.Sell.future(sell_request("o0", {"tea": 1}), timeout=TIMEOUT_S)]
         hold.wait()
-        calls += [door.stub.Sell.future(sell_request(f"o{n}", {"tea": 1}), timeout=TIMEOUT_S) for n in (1, 2)]
-        wait_until(lambda: len(door.service.writer._queue) == 2, "both are in the queue")
-        stopping = threading.Thread(target=door.service.stop)
+        calls += [running.stub.Sell.future(sell_request(f"o{n}", {"tea": 1}), timeout=TIMEOUT_S) for n in (1, 2)]
+        wait_until(lambda: len(running.service.writer._queue) == 2, "both are in the queue")
+        stopping = threading.Thread(target=running.service.stop)
         stopping.start()
         hold.let_go()
 
@@ -121,13 +121,13 @@ def test_what_was_accepted_is_finished_when_the_service_stops(tmp_path: Path, ho
         stopping.join(TIMEOUT_S)
         assert not stopping.is_alive()
 
-    with open_door(tmp_path) as again:
+    with running_service(tmp_path) as again:
         assert again.units("tea") == (2, 3)
 
 
 @pytest.fixture
-def sender(door: Door) -> Broker:
-    return open_broker(f"embedded:///{door.folder}/broker.db", topic_prefix="", clock=SystemClock())
+def sender(running: RunningService) -> Broker:
+    return open_broker(f"embedded:///{running.folder}/broker.db", topic_prefix="", clock=SystemClock())
 
 
 def reback_message(order_sn: str, cause: str = "close") -> Message:
@@ -136,54 +136,56 @@ def reback_message(order_sn: str, cause: str = "close") -> Message:
 
 
 @pytest.mark.parametrize("cause", ["create", "close", "refund"])
-def test_a_message_gives_the_orders_stock_back_with_its_cause_as_reason(door: Door, sender: Broker, cause: str) -> None:
-    door.stock_up(tea=5)
-    door.sell("o1", {"tea": 2})
+def test_a_message_gives_the_orders_stock_back_with_its_cause_as_reason(
+    running: RunningService, sender: Broker, cause: str
+) -> None:
+    running.stock_up(tea=5)
+    running.sell("o1", {"tea": 2})
 
     sender.publish(reback_message("o1", cause))
 
-    wait_until(lambda: door.units("tea") == (5, 0), "the stock is back")
-    assert door.stub.GetSale(pb.GetSaleRequest(order_sn="o1")).return_reason == cause
+    wait_until(lambda: running.units("tea") == (5, 0), "the stock is back")
+    assert running.stub.GetSale(pb.GetSaleRequest(order_sn="o1")).return_reason == cause
     sender.close()
 
 
-def test_pitfall_06_one_message_delivered_100_times_returns_once(door: Door, sender: Broker) -> None:
-    door.stock_up(tea=5)
-    door.sell("o1", {"tea": 2})
+def test_pitfall_06_one_message_delivered_100_times_returns_once(running: RunningService, sender: Broker) -> None:
+    running.stock_up(tea=5)
+    running.sell("o1", {"tea": 2})
 
     for _ in range(100):
         sender.publish(reback_message("o1"))
     sender.publish(reback_message("last"))
 
-    wait_until(lambda: len(door.stub.ListSales(pb.ListSalesRequest()).sales) == 2, "the last message is handled")
-    wait_until(lambda: door.units("tea") == (5, 0), "the stock is back")
-    assert len(door.stub.ListMovements(pb.ListMovementsRequest(order_sn="o1")).movements) == 2
-    assert door.differences() == []
+    wait_until(lambda: len(running.stub.ListSales(pb.ListSalesRequest()).sales) == 2, "the last message is handled")
+    wait_until(lambda: running.units("tea") == (5, 0), "the stock is back")
+    assert len(running.stub.ListMovements(pb.ListMovementsRequest(order_sn="o1")).movements) == 2
+    assert running.differences() == []
     sender.close()
 
 
-def test_pitfall_06_a_message_before_its_sell_refuses_it(door: Door, sender: Broker) -> None:
-    door.stock_up(tea=5)
+def test_pitfall_06_a_message_before_its_sell_refuses_it(running: RunningService, sender: Broker) -> None:
+    running.stock_up(tea=5)
     sender.publish(reback_message("o1"))
-    wait_until(lambda: len(door.stub.ListSales(pb.ListSalesRequest()).sales) == 1, "the tombstone is written")
+    wait_until(lambda: len(running.stub.ListSales(pb.ListSalesRequest()).sales) == 1, "the tombstone is written")
 
     with pytest.raises(grpc.RpcError, match="given back"):
-        door.sell("o1", {"tea": 2})
+        running.sell("o1", {"tea": 2})
 
-    assert door.units("tea") == (5, 0)
+    assert running.units("tea") == (5, 0)
     sender.close()
 
 
 def test_a_message_that_cannot_be_read_becomes_a_dead_letter_and_stops_nobody(tmp_path: Path) -> None:
     url = f"embedded:///{tmp_path}/quick.db?tries=2&retry_after=0.01"
-    with open_door(tmp_path, {"broker_url": url}) as door:
+    with running_service(tmp_path, {"broker_url": url}) as running:
         sender = open_broker(url, topic_prefix="", clock=SystemClock())
-        door.stock_up(tea=5)
-        door.sell("o1", {"tea": 2})
+        running.stock_up(tea=5)
+        running.sell("o1", {"tea": 2})
         sender.publish(Message(TOPIC, "o1", b'{"order": "o1"}'))
         sender.publish(reback_message("o1"))
 
-        wait_until(lambda: door.units("tea") == (5, 0), "the next message is handled")
+        wait_until(lambda: running.units("tea") == (5, 0), "the next message is handled")
         wait_until(lambda: bool(sender.dead_letters(TOPIC, GROUP)), "the unreadable one is a dead letter")
         letter = sender.dead_letters(TOPIC, GROUP)[0]
         assert (letter.message.body, letter.attempts) == (b'{"order": "o1"}', 2)

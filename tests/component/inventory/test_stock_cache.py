@@ -25,7 +25,7 @@ from inventory_srv.domain.records import Sale
 from inventory_srv.use_cases.queries import Queries
 from inventory_srv.use_cases.stock_writer import StockWriter
 from reback.inventory.v1 import inventory_pb2 as pb
-from tests.component.inventory.in_process import Door, open_door
+from tests.component.inventory.in_process import RunningService, running_service
 from tests.component.inventory.shop import Hold, Shop, soon
 from tests.support.caches import DRIVERS, Caches, own_caches
 from tests.support.databases import url_of
@@ -243,15 +243,17 @@ def sell_and_read(replicas: list[Shop]) -> None:
 
 
 @pytest.fixture
-def doors(engine: str, tmp_path: Path) -> Iterator[list[Door]]:
+def services(engine: str, tmp_path: Path) -> Iterator[list[RunningService]]:
     """Two whole services, and a cache that they share; one service where nothing can be shared."""
     with ExitStack() as opened:
         url = f"{REDIS_URL}{HERE}&timeout=20&prefix={uuid4().hex}:" if REDIS_URL else f"local://{HERE}"
-        yield [opened.enter_context(open_door(tmp_path, {"cache_url": url})) for _ in range(2 if REDIS_URL else 1)]
+        yield [
+            opened.enter_context(running_service(tmp_path, {"cache_url": url})) for _ in range(2 if REDIS_URL else 1)
+        ]
 
 
-def test_after_an_answered_call_the_next_shows_it_whoever_is_asked(doors: list[Door]) -> None:
-    one, other = doors[0], doors[-1]
+def test_after_an_answered_call_the_next_shows_it_whichever_replica_answers(services: list[RunningService]) -> None:
+    one, other = services[0], services[-1]
     one.stock_up(tea=20, mug=20)
     for number in range(10):
         one.sell(f"o{number}", {"tea": 1, "mug": 2})
@@ -275,8 +277,8 @@ def test_the_cache_that_the_settings_name_is_used_and_none_is_one_too(
 
     monkeypatch.setattr(Queries, "_look_up", spied)
     for url, expected in (("none://", 3), (f"local://{HERE}", 0), ("", 0 if kept_by_default else 3)):
-        with open_door(tmp_path, {"cache_url": url}) as door:
-            door.stock_up(tea=5)
+        with running_service(tmp_path, {"cache_url": url}) as running:
+            running.stock_up(tea=5)
             looks.clear()
-            assert [door.units("tea") for _ in range(3)] == [(5, 0)] * 3
+            assert [running.units("tea") for _ in range(3)] == [(5, 0)] * 3
             assert len(looks) == expected
