@@ -3,8 +3,8 @@
 import base64
 import binascii
 import json
-from collections.abc import Callable, Sequence
-from itertools import accumulate
+from collections.abc import Callable, Iterable, Sequence
+from itertools import accumulate, takewhile
 from typing import TypeVar
 
 from common.errors import InvalidArgument, Violation
@@ -15,6 +15,9 @@ PAGE_BYTES = 3_000_000
 
 Key = tuple[str | int, ...]
 Row = TypeVar("Row")
+Raw = TypeVar("Raw")
+
+_LOADED_AT_ONCE = 100  # rows that may have a hundred lines each
 
 
 def page_size(asked: int) -> int:
@@ -47,6 +50,40 @@ def decode(token: str, *kinds: type) -> Key | None:
     return tuple(key)
 
 
+def fit(rows: Iterable[Row], size_of: Callable[[Row], int]) -> int:
+    """How many of the first rows fit into one answer, but at least one.
+
+    Args:
+        rows: In the order of the answer.
+        size_of: About how many bytes a row takes in it.
+    """
+    totals = accumulate(map(size_of, rows))
+    return max(1, sum(1 for _ in takewhile(lambda total: total <= PAGE_BYTES, totals)))
+
+
+def load_until_full(
+    keys: Sequence[Raw], load: Callable[[Sequence[Raw]], Sequence[Row]], size_of: Callable[[Row], int]
+) -> tuple[list[Row], Sequence[Raw]]:
+    """Load rows that may be large, some at a time, and stop once they are more than fit into one answer.
+
+    Args:
+        keys: What to load, in order.
+        load: Loads the rows of some of them, in that order.
+        size_of: About how many bytes a row takes in the answer.
+
+    Returns:
+        The rows, and the keys that were not loaded.
+    """
+    rows: list[Row] = []
+    used = done = 0
+    while done < len(keys) and used <= PAGE_BYTES:
+        loaded = load(keys[done : done + _LOADED_AT_ONCE])
+        done += _LOADED_AT_ONCE
+        rows += loaded
+        used += sum(map(size_of, loaded))
+    return rows, keys[done:]
+
+
 def paginate(
     rows: Sequence[Row], size: int, key: Callable[[Row], Key], size_of: Callable[[Row], int] | None = None
 ) -> tuple[list[Row], str]:
@@ -60,8 +97,7 @@ def paginate(
     """
     page = list(rows[:size])
     if size_of is not None:
-        weights = accumulate(map(size_of, page))
-        page = page[: max(1, sum(1 for weight in weights if weight <= PAGE_BYTES))]
+        page = page[: fit(page, size_of)]
     return page, encode(key(page[-1])) if len(rows) > len(page) else ""
 
 

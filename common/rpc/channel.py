@@ -20,7 +20,6 @@ from common.rpc.errors import ERROR_BYTES_KEY, LARGEST_MAX_BYTES
 
 _OPTIONS: Final = (
     ("grpc.enable_http_proxy", 0),
-    ("grpc.max_receive_message_length", 64 * 1024 * 1024),
     # Errors come whole: room for the details that are asked for below, and for what travels beside them.
     ("grpc.max_metadata_size", LARGEST_MAX_BYTES + 4 * 1024),
     ("grpc.absolute_max_metadata_size", 2 * LARGEST_MAX_BYTES),

@@ -31,7 +31,7 @@ _OPTIONS: Final = (
     # Two servers on one port would share its connections in silence.
     ("grpc.so_reuseport", 0),
     ("grpc.max_receive_message_length", 4 * _MEGABYTE),
-    ("grpc.max_send_message_length", 16 * _MEGABYTE),
+    ("grpc.max_send_message_length", 4 * _MEGABYTE),  # no answer is larger, for clients take no more by default
     # A client may ping this often, calls or none, and keep its connection; the default is five minutes.
     ("grpc.http2.min_ping_interval_without_data_ms", 5_000),
     ("grpc.keepalive_permit_without_calls", 1),

@@ -51,7 +51,8 @@ class InventoryServicer(inventory_pb2_grpc.InventoryServiceServicer):
         return to.sale_to(self._queries.get_sale(request.order_sn))
 
     def BatchGetSales(self, request: pb.BatchGetSalesRequest, context: Context) -> pb.BatchGetSalesResponse:
-        return pb.BatchGetSalesResponse(sales=map(to.sale_to, self._queries.batch_get_sales(request.order_sns)))
+        sales, unread = self._queries.batch_get_sales(request.order_sns)
+        return pb.BatchGetSalesResponse(sales=map(to.sale_to, sales), unread_order_sns=unread)
 
     def ListSales(self, request: pb.ListSalesRequest, context: Context) -> pb.ListSalesResponse:
         page = self._queries.list_sales(

@@ -66,19 +66,22 @@ class Queries:
 
     def get_sale(self, order_sn: str) -> Sale:
         """Raises SaleNotFound."""
-        sales = self.batch_get_sales([order_sn])
+        sales, _ = self.batch_get_sales([order_sn])
         if not sales:
             raise SaleNotFound(order_sn)
         return sales[0]
 
-    def batch_get_sales(self, order_sns: Sequence[str]) -> list[Sale]:
-        """Those sales that exist, in the order asked, each once."""
+    def batch_get_sales(self, order_sns: Sequence[str]) -> tuple[list[Sale], list[str]]:
+        """Those sales that exist, in the order asked, each once, as many as fit into one answer.
+
+        Returns:
+            The sales, and the order_sns that were not looked at.
+        """
         asked = list(dict.fromkeys(order_sns))
-        found = {
-            sale.order_sn: sale
-            for sale in self._sales(SaleTable.select(*rows.SALE).where(SaleTable.order_sn.in_(asked)))
-        }
-        return [found[order_sn] for order_sn in asked if order_sn in found]
+        with self._database.reading():
+            sales, unread = paging.load_until_full(asked, self._sales_of, bytes_of)
+        fitting = paging.fit(sales, bytes_of)
+        return sales[:fitting], [*(sale.order_sn for sale in sales[fitting:]), *unread]
 
     def list_sales(
         self, state: SaleState | None, created_before: datetime | None, page_size: int, page_token: str
@@ -97,7 +100,7 @@ class Queries:
             query = query.where(SaleTable.add_time <= added)
             query = query.where((SaleTable.add_time < added) | (SaleTable.order_sn < order_sn))
         sales = self._sales(query)
-        return Page(*paging.paginate(sales, size, lambda sale: (to_micros(sale.create_time), sale.order_sn), _bytes_of))
+        return Page(*paging.paginate(sales, size, lambda sale: (to_micros(sale.create_time), sale.order_sn), bytes_of))
 
     def list_movements(self, sku: str | None, order_sn: str | None, page_size: int, page_token: str) -> Page:
         """Movements of one sku or of one order, newest first."""
@@ -110,6 +113,14 @@ class Queries:
         with self._database.reading():
             movements = [rows.to_movement(row) for row in self._rows(query)]
         return Page(*paging.paginate(movements, size, lambda movement: (movement.id,)))
+
+    def _sales_of(self, order_sns: Sequence[str]) -> list[Sale]:
+        """Those that exist, in that order."""
+        found = {
+            sale.order_sn: sale
+            for sale in self._sales(SaleTable.select(*rows.SALE).where(SaleTable.order_sn.in_(order_sns)))
+        }
+        return [found[order_sn] for order_sn in order_sns if order_sn in found]
 
     def _look_up(self, skus: Sequence[str]) -> list[Stock]:
         with self._database.reading():
@@ -131,9 +142,10 @@ class Queries:
         return found
 
 
-def _bytes_of(sale: Sale) -> int:
-    """About how much room a sale takes in an answer: its texts, and 16 for the numbers and tags of a line."""
-    return sum(len(line.sku.encode()) + 16 for line in sale.lines) + 4 * len(sale.return_reason or "") + 200
+def bytes_of(sale: Sale) -> int:
+    """About how many bytes a sale takes in an answer, rather more: its texts, and numbers, times and tags."""
+    texts = [sale.order_sn, sale.return_reason, *(line.sku for line in sale.lines)]
+    return sum(len(text.encode()) for text in texts) + 16 * len(sale.lines) + 80
 
 
 def after_prefix(prefix: str) -> str | None:

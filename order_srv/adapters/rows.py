@@ -1,34 +1,90 @@
 """Rows as the values that the rules speak of."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from functools import cache
+from typing import Any
 
-from common.database import Database
+from common.database import Database, from_micros
 from order_srv.adapters.models import GoodsRow, OrderLineRow, OrderRow, PaymentRow
 from order_srv.domain.order import Line, Order, Recipient
 from order_srv.domain.order_state import CloseCause, State
-from order_srv.domain.payment import Outcome, Payment, RefundReason
+from order_srv.domain.payment import MAX_PAYMENTS, Outcome, Payment, RefundReason
 from order_srv.domain.pricing import Goods
 
 
 def load(database: Database, orders: Sequence[OrderRow]) -> list[Order]:
-    """Read what belongs to these orders: two reads, however many there are."""
+    """Read what belongs to these orders: two reads, and one more where an order has more payments than it shows."""
     if not orders:
         return []
     order_sns = [row.order_sn for row in orders]
-    line, payment = OrderLineRow, PaymentRow
+    line = OrderLineRow
     lines = line.select().where(line.order_sn.in_(order_sns)).order_by(line.order_sn, line.sku)
-    payments = payment.select().where(payment.order_sn.in_(order_sns)).order_by(payment.order_sn, payment.add_time)
-    return to_orders(orders, database.select(lines), database.select(payments))
+    return to_orders(orders, database.select(lines), _payments(database, order_sns))
 
 
-def to_orders(orders: Sequence[OrderRow], lines: Iterable[OrderLineRow], payments: Iterable[PaymentRow]) -> list[Order]:
+def _payments(database: Database, order_sns: Sequence[str]) -> dict[str, list[Payment]]:
+    """The payments of each order, oldest first: the newest, one more than an order may show, and the applied one."""
+    newest = database.execute(_newest_payments(len(order_sns)), order_sns).fetchall()
+    payments: dict[str, list[Payment]] = {}
+    for row in newest:
+        payment = _to_payment(row)
+        payments.setdefault(payment.order_sn, []).append(payment)
+    long = [order_sn for order_sn, some in payments.items() if len(some) > MAX_PAYMENTS]
+    if long:
+        applied = (PaymentRow.order_sn.in_(long)) & (PaymentRow.outcome == Outcome.APPLIED)
+        for row in database.select(PaymentRow.select().where(applied)):
+            some = payments[row.order_sn]
+            if not any(payment.payment_id == row.payment_id for payment in some):
+                some.append(to_payment(row))
+    for some in payments.values():
+        some.sort(key=lambda payment: (payment.create_time, payment.payment_id))
+    return payments
+
+
+@cache
+def _newest_payments(orders: int) -> str:
+    """Each order's in a SELECT of its own, for LIMIT then stops at its share: other forms read all that there are."""
+    columns = (
+        "payment_id, order_sn, amount_cents, currency, pay_type, paid_time, outcome, add_time,"
+        " refund_reason, refund_id, refund_time"
+    )
+    newest = f"SELECT {columns} FROM payment WHERE order_sn = ? ORDER BY add_time DESC, payment_id DESC"  # noqa: S608
+    return " UNION ALL ".join(f"SELECT * FROM ({newest} LIMIT {MAX_PAYMENTS + 1}) AS p{n}" for n in range(orders))  # noqa: S608
+
+
+def _to_payment(row: tuple[Any, ...]) -> Payment:
+    payment_id, order_sn, amount_cents, currency, pay_type, paid, outcome, added, reason, refund_id, refunded = row
+    return Payment(
+        payment_id,
+        order_sn,
+        amount_cents,
+        currency,
+        pay_type,
+        from_micros(paid),
+        Outcome(outcome),
+        from_micros(added),
+        RefundReason(reason) if reason else None,
+        refund_id,
+        None if refunded is None else from_micros(refunded),
+    )
+
+
+def _shown(payments: Sequence[Payment]) -> tuple[Payment, ...]:
+    """The applied one always, else the newest, as many as an order shows."""
+    left_out = len(payments) - MAX_PAYMENTS
+    if left_out <= 0:
+        return tuple(payments)
+    oldest = [payment for payment in payments if payment.outcome is not Outcome.APPLIED][:left_out]
+    return tuple(payment for payment in payments if payment not in oldest)
+
+
+def to_orders(
+    orders: Sequence[OrderRow], lines: Iterable[OrderLineRow], payments: Mapping[str, Sequence[Payment]]
+) -> list[Order]:
     """Put rows together, in the order of `orders`; lines by sku, payments oldest first, as they were read."""
     lines_of: dict[str, list[Line]] = {}
     for line in lines:
         lines_of.setdefault(line.order_sn, []).append(Line(line.sku, line.name, line.price_cents, line.quantity))
-    payments_of: dict[str, list[Payment]] = {}
-    for payment in payments:
-        payments_of.setdefault(payment.order_sn, []).append(to_payment(payment))
     return [
         Order(
             order_sn=row.order_sn,
@@ -46,7 +102,8 @@ def to_orders(orders: Sequence[OrderRow], lines: Iterable[OrderLineRow], payment
             close_cause=CloseCause(row.close_cause) if row.close_cause else None,
             close_reason=row.close_reason,
             failure_reason=row.failure_reason,
-            payments=tuple(payments_of.get(row.order_sn, ())),
+            payments=_shown(payments.get(row.order_sn, ())),
+            more_payments=len(payments.get(row.order_sn, ())) > MAX_PAYMENTS,
         )
         for row in orders
     ]

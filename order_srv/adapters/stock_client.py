@@ -27,9 +27,9 @@ from reback.inventory.v1.inventory_pb2_grpc import InventoryServiceStub
 SELL: Final = "/reback.inventory.v1.InventoryService/Sell"
 """Tried once, never repeated by the channel: a late repeat must not sell for an order that has failed by then."""
 
-_PATIENCE_S: Final = 5.0  # for calls that no caller waits for
+_TIMEOUT_S: Final = 5.0  # for calls that no caller waits for
 _SHORT_FOR_S: Final = 1.0  # how long a sku that was short is looked at before it is asked for
-_LOOK_PATIENCE_S: Final = 1.0
+_LOOK_TIMEOUT_S: Final = 1.0
 _MOST_LOOKED_AT: Final = 1000  # skus at once, inventory's own limit
 _LARGEST_QUANTITY: Final = 2**31 - 1  # of one line of a sell
 _REFUSALS: Final = (FailedPrecondition, NotFound, InvalidArgument, AlreadyExists)
@@ -90,8 +90,8 @@ class StockClient:
     def _looked_together(self, looks: Sequence["_Look"]) -> list[dict[str, int]]:
         """What inventory has, asked after the last of these callers came."""
         skus = list(dict.fromkeys(sku for look in looks for sku in look.skus))[:_MOST_LOOKED_AT]
-        patience = min(_LOOK_PATIENCE_S, max(look.deadline.remaining() for look in looks))
-        answer = self._stub.BatchGetStocks(pb.BatchGetStocksRequest(skus=skus), timeout=patience)
+        timeout = min(_LOOK_TIMEOUT_S, max(look.deadline.remaining() for look in looks))
+        answer = self._stub.BatchGetStocks(pb.BatchGetStocksRequest(skus=skus), timeout=timeout)
         available = {stock.sku: stock.available for stock in answer.stocks}
         return [available] * len(looks)
 
@@ -120,11 +120,16 @@ class StockClient:
         Raises:
             Unavailable: Inventory can't be asked.
         """
-        try:
-            answer = self._stub.BatchGetSales(pb.BatchGetSalesRequest(order_sns=order_sns), timeout=_PATIENCE_S)
-        except grpc.RpcError as failure:
-            raise Unavailable(str(to_domain_error(failure))) from failure
-        return {sale.order_sn for sale in answer.sales if sale.state == pb.SALE_STATE_RETURNED}
+        returned: set[str] = set()
+        unread = order_sns
+        while unread:  # each answer has a sale more at least
+            try:
+                answer = self._stub.BatchGetSales(pb.BatchGetSalesRequest(order_sns=unread), timeout=_TIMEOUT_S)
+            except grpc.RpcError as failure:
+                raise Unavailable(str(to_domain_error(failure))) from failure
+            returned |= {sale.order_sn for sale in answer.sales if sale.state == pb.SALE_STATE_RETURNED}
+            unread = answer.unread_order_sns
+        return returned
 
     def reback(self, order_sn: str, reason: str) -> None:
         """Give an order's stock back; when this returns, its sale is RETURNED.
@@ -133,7 +138,7 @@ class StockClient:
             StockUnclear: Inventory did not say so.
         """
         try:
-            sale = self._stub.Reback(pb.RebackRequest(order_sn=order_sn, reason=reason), timeout=_PATIENCE_S)
+            sale = self._stub.Reback(pb.RebackRequest(order_sn=order_sn, reason=reason), timeout=_TIMEOUT_S)
         except grpc.RpcError as failure:
             raise StockUnclear(str(to_domain_error(failure))) from failure
         if sale.state != pb.SALE_STATE_RETURNED:

@@ -51,6 +51,8 @@ class Order:
         lines: By sku ascending, each sku once.
         expire_time: Until when it has to be paid.
         failure_reason: A stable reason, when FAILED.
+        payments: Oldest first, the applied one and the newest, at most `MAX_PAYMENTS`.
+        more_payments: Whether there are more.
     """
 
     order_sn: str
@@ -69,6 +71,7 @@ class Order:
     close_reason: str = ""
     failure_reason: str = ""
     payments: tuple[Payment, ...] = ()
+    more_payments: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,8 +3,12 @@
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
+from typing import Final
 
 from order_srv.domain.order_state import State
+
+MAX_PAYMENTS: Final = 20
+"""How many of its payments an order is read with; anyone may pay it again and again."""
 
 
 class Outcome(StrEnum):

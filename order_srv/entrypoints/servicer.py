@@ -42,8 +42,8 @@ class OrderServicer(OrderServiceServicer):
         return to.to_goods(self._do.goods.put(to.from_goods(request.goods)))
 
     def BatchGetGoods(self, request: pb.BatchGetGoodsRequest, context: Context) -> pb.BatchGetGoodsResponse:
-        found = self._do.goods.batch_get(request.skus)
-        return pb.BatchGetGoodsResponse(goods=[to.to_goods(goods) for goods in found])
+        found, unread = self._do.goods.batch_get(request.skus)
+        return pb.BatchGetGoodsResponse(goods=[to.to_goods(goods) for goods in found], unread_skus=unread)
 
     def ListGoods(self, request: pb.ListGoodsRequest, context: Context) -> pb.ListGoodsResponse:
         page, token = self._do.goods.page(request.page_size, request.page_token)
@@ -91,7 +91,7 @@ class OrderServicer(OrderServiceServicer):
 
     def ListPayments(self, request: pb.ListPaymentsRequest, context: Context) -> pb.ListPaymentsResponse:
         outcome = to.from_outcome(request.outcome)
-        page, token = self._do.queries.payments(outcome, request.page_size, request.page_token)
+        page, token = self._do.queries.payments(request.order_sn, outcome, request.page_size, request.page_token)
         return pb.ListPaymentsResponse(payments=[to.to_payment(payment) for payment in page], next_page_token=token)
 
     def MarkRefunded(self, request: pb.MarkRefundedRequest, context: Context) -> pb.Payment:

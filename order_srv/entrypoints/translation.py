@@ -49,6 +49,7 @@ def to_order(order: Order) -> pb.Order:
         close_reason=order.close_reason,
         failure_reason=order.failure_reason,
         payments=[to_payment(payment) for payment in order.payments],
+        more_payments=order.more_payments,
     )
 
 

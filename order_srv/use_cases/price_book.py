@@ -20,8 +20,8 @@ class PriceBook:
         now = self._clock.now()
         return self._goods.put(replace(goods, create_time=now, update_time=now))
 
-    def batch_get(self, skus: Sequence[str]) -> list[Goods]:
-        """The entries of these skus, in that order.
+    def batch_get(self, skus: Sequence[str]) -> tuple[list[Goods], Sequence[str]]:
+        """The entries of these skus in that order, as many as fit into one answer, and the skus of the rest.
 
         Raises:
             SkuNotFound: Some are not in the book; it names each.
@@ -30,20 +30,22 @@ class PriceBook:
         missing = [sku for sku in dict.fromkeys(skus) if sku not in found]
         if missing:
             raise SkuNotFound(missing)
-        return [found[sku] for sku in skus]
+        goods = [found[sku] for sku in skus]
+        fitting = paging.fit(goods, bytes_of)
+        return goods[:fitting], skus[fitting:]
 
     def page(self, page_size: int, page_token: str) -> tuple[list[Goods], str]:
         """A page of entries by sku, and the token of the next one."""
         size = paging.page_size(page_size)
         after = paging.decode(page_token, str)
         rows = self._goods.page(str(after[0]) if after else None, size + 1)
-        return paging.paginate(rows, size, lambda goods: (goods.sku,), _bytes_of)
+        return paging.paginate(rows, size, lambda goods: (goods.sku,), bytes_of)
 
     def delete(self, sku: str) -> None:
         """Take an entry out of the book."""
         self._goods.delete(sku, self._clock.now())
 
 
-def _bytes_of(goods: Goods) -> int:
-    """About how much room an entry takes in an answer: its texts, and numbers, times and tags."""
+def bytes_of(goods: Goods) -> int:
+    """About how many bytes an entry takes in an answer, rather more: its texts, and numbers, times and tags."""
     return sum(len(text.encode()) for text in (goods.sku, goods.name, goods.image_url)) + 100

@@ -40,14 +40,25 @@ class Queries:
             page = page.where(OrderRow.order_sn < before[0])
         with self._database.snapshot():
             found = self._database.select(page.order_by(OrderRow.order_sn.desc()).limit(size + 1))
-            orders = rows.load(self._database, found)
-        return paging.paginate(orders, size, lambda order: (order.order_sn,), _bytes_of)
+            orders, _ = paging.load_until_full(found, lambda some: rows.load(self._database, some), bytes_of)
+        return paging.paginate(orders, size, lambda order: (order.order_sn,), bytes_of)
 
-    def payments(self, outcome: Outcome | None, page_size: int, page_token: str) -> tuple[list[Payment], str]:
-        """A page of payments, newest first, and the token of the next one."""
+    def payments(
+        self, order_sn: str, outcome: Outcome | None, page_size: int, page_token: str
+    ) -> tuple[list[Payment], str]:
+        """A page of payments, newest first, and the token of the next one.
+
+        Args:
+            order_sn: Only those of this order; empty: of any.
+            outcome: Only those that ended so; None: all.
+            page_size: How many; 0: the default.
+            page_token: Of the page before; empty: the first.
+        """
         size = paging.page_size(page_size)
         before = paging.decode(page_token, int, str)
         page = PaymentRow.select()
+        if order_sn:
+            page = page.where(PaymentRow.order_sn == order_sn)
         if outcome is not None:
             page = page.where(PaymentRow.outcome == outcome)
         if before is not None:
@@ -79,10 +90,12 @@ class Queries:
         return [Event(EventKind(row.kind), row.add_time, row.detail) for row in shown], token
 
 
-def _bytes_of(order: Order) -> int:
-    """About how much room an order takes in an answer."""
+def bytes_of(order: Order) -> int:
+    """About how many bytes an order takes in an answer, rather more: its texts, and numbers, times and tags."""
     who = order.recipient
-    texts = [who.name, who.mobile, who.address, order.note, order.close_reason]
-    texts += [text for line in order.lines for text in (line.sku, line.name)]
-    # Numbers, times, and what stands before each field.
-    return sum(len(text.encode()) for text in texts) + 24 * len(order.lines) + 400 * (len(order.payments) + 1)
+    texts = [order.order_sn, who.name, who.mobile, who.address, order.note, order.close_reason, order.failure_reason]
+    for line in order.lines:
+        texts += (line.sku, line.name)
+    for payment in order.payments:
+        texts += (payment.payment_id, payment.order_sn, payment.pay_type, payment.refund_id or "")
+    return sum(len(text.encode()) for text in texts) + 32 * len(order.lines) + 120 * len(order.payments) + 200

@@ -101,7 +101,8 @@ class PaymentRow(Model):
         table_name = "payment"
         constraints = [Check("amount_cents >= 0")]
         indexes = (
-            (("order_sn", "add_time"), False),
+            (("order_sn", "add_time", "payment_id"), False),
+            (("order_sn", "outcome", "add_time", "payment_id"), False),
             (("add_time", "payment_id"), False),
             (("outcome", "add_time", "payment_id"), False),
         )

@@ -100,6 +100,10 @@ def sales_of(shop: Shop, order_sns: Sequence[str]) -> dict[str, Sale]:
     """The sales of these orders, by order."""
     found: dict[str, Sale] = {}
     for at in range(0, len(order_sns), _PAGE):
-        request = BatchGetSalesRequest(order_sns=order_sns[at : at + _PAGE])
-        found |= {sale.order_sn: sale for sale in shop.inventory.BatchGetSales(request, timeout=_TIMEOUT_S).sales}
+        unread = order_sns[at : at + _PAGE]
+        while unread:
+            request = BatchGetSalesRequest(order_sns=unread)
+            answer = shop.inventory.BatchGetSales(request, timeout=_TIMEOUT_S)
+            found |= {sale.order_sn: sale for sale in answer.sales}
+            unread = answer.unread_order_sns
     return found

@@ -118,8 +118,8 @@ def test_those_sales_that_exist_come_in_the_order_asked(shop: Shop) -> None:
     first = shop.carry_out(sell("o1", ("tea", 1), ("mug", 2)))
     tombstone = shop.carry_out(reback("o2"))
 
-    assert shop.queries.batch_get_sales(["o2", "who", "o1", "o2"]) == [tombstone, first]
-    assert shop.queries.batch_get_sales(["who"]) == []
+    assert shop.queries.batch_get_sales(["o2", "who", "o1", "o2"]) == ([tombstone, first], [])
+    assert shop.queries.batch_get_sales(["who"]) == ([], [])
 
 
 def sold_one_a_minute(shop: Shop, clock: ManualClock) -> None:

@@ -124,6 +124,7 @@ READS: list[Case] = [
     ("ListOrders", pb.ListOrdersRequest(user_id=1, page_token=LONG_TOKEN), "page_token"),
     ("ListOrders", pb.ListOrdersRequest(user_id=1, page_token="page 2"), "page_token"),
     ("ListPayments", pb.ListPaymentsRequest(outcome=4), "outcome"),  # type: ignore[arg-type]
+    ("ListPayments", pb.ListPaymentsRequest(order_sn=LONG), "order_sn"),
     ("ListPayments", pb.ListPaymentsRequest(page_size=-1), "page_size"),
     ("ListPayments", pb.ListPaymentsRequest(page_size=1001), "page_size"),
     ("ListPayments", pb.ListPaymentsRequest(page_token=LONG_TOKEN), "page_token"),

@@ -55,8 +55,8 @@ def pages(page: Callable[[str], tuple[object, str]]) -> None:
 def lists(book: OrderBook) -> None:
     pages(lambda token: book.queries.orders(USER, None, 2, token))
     pages(lambda token: book.queries.orders(USER, State.UNPAID, 2, token))
-    pages(lambda token: book.queries.payments(None, 2, token))
-    pages(lambda token: book.queries.payments(Outcome.APPLIED, 2, token))
+    pages(lambda token: book.queries.payments("", None, 2, token))
+    pages(lambda token: book.queries.payments("", Outcome.APPLIED, 2, token))
     pages(lambda token: (rows := book.goods.page(token or None, 2), rows[-1].sku))
     book.queries.timeline(ORDER, 10, "")
 

@@ -11,9 +11,11 @@ from typing import Final
 
 import pytest
 
+from common.database import to_micros
 from order_srv.adapters.order_writer import Add, Close, Open
 from order_srv.domain.order_request import RequestKey
 from order_srv.domain.order_state import CloseCause, Closing, State
+from order_srv.domain.payment import MAX_PAYMENTS, Outcome
 from tests.support.order_book import NOW, OrderBook, order_book
 
 MANY: Final = 20_000
@@ -85,6 +87,41 @@ def test_the_life_of_an_order_reads_its_own_rows(engine: str, tmp_path: Path) ->
             assert book.orders.earlier_order(order.user_id, "none") is None
 
         assert rows_read(book, life) < 60
+
+
+def many_payments(book: OrderBook, order_sn: str) -> None:
+    """Let this order have so many payments that were too late."""
+    columns = (
+        "payment (payment_id, order_sn, amount_cents, currency, pay_type, paid_time, outcome, add_time, update_time)"
+    )
+    paid = to_micros(NOW)
+    payments = [(f"{order_sn}-{n}", order_sn, 1, "EUR", "", paid, "REFUND_DUE", paid + n, paid) for n in range(MANY)]
+    book.database.write(lambda: book.database.insert_many(columns, payments))
+
+
+def test_an_order_of_many_payments_reads_no_more_than_it_shows(engine: str, tmp_path: Path) -> None:
+    with order_book(tmp_path) as book:
+        order = book.unpaid()
+        book.pay(order)
+        many_payments(book, order.order_sn)
+        with book.connection() as connection, connection.cursor() as cursor:
+            cursor.execute("ANALYZE TABLE payment")
+            cursor.fetchall()
+
+        def life() -> None:
+            payment = book.pay(order)
+            assert book.orders.pay(payment) == payment
+            book.queries.order(order.user_id, order.order_sn)
+            book.queries.orders(order.user_id, None, 10, "")
+            book.queries.payments(order.order_sn, None, 10, "")
+            book.queries.payments(order.order_sn, Outcome.APPLIED, 10, "")
+            book.queries.timeline(order.order_sn, 10, "")
+            book.orders.refund(order.order_sn, Closing(CloseCause.REFUND), NOW)
+            closed = book.orders.get(order.order_sn)
+            assert closed is not None
+            assert (closed.state, closed.more_payments, len(closed.payments)) == (State.CLOSED, True, MAX_PAYMENTS)
+
+        assert rows_read(book, life) < 400
 
 
 def test_orders_written_together_read_their_own_rows(engine: str, tmp_path: Path) -> None:

@@ -68,8 +68,8 @@ class Inventory:
     def BatchGetSales(  # noqa: N802 - named by the proto
         self, request: pb.BatchGetSalesRequest, timeout: float
     ) -> pb.BatchGetSalesResponse:
-        sales = self._ask(lambda: self._queries.batch_get_sales(request.order_sns))
-        return pb.BatchGetSalesResponse(sales=map(to.sale_to, sales))
+        sales, unread = self._ask(lambda: self._queries.batch_get_sales(request.order_sns))
+        return pb.BatchGetSalesResponse(sales=map(to.sale_to, sales), unread_order_sns=unread)
 
     def BatchGetStocks(  # noqa: N802 - named by the proto
         self, request: pb.BatchGetStocksRequest, timeout: float

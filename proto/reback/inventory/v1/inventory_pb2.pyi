@@ -515,18 +515,24 @@ class BatchGetSalesResponse(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     SALES_FIELD_NUMBER: _builtins.int
+    UNREAD_ORDER_SNS_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def sales(self) -> _containers.RepeatedCompositeFieldContainer[Global___Sale]:
-        """Those that exist, in the order asked."""
+        """Those that exist, in the order asked, as many as fit."""
+
+    @_builtins.property
+    def unread_order_sns(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """The order numbers that were asked and not looked at, in that order; empty: all were."""
 
     def __init__(
         self,
         *,
         sales: _abc.Iterable[Global___Sale] | None = ...,
+        unread_order_sns: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["sales", b"sales"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["sales", b"sales", "unread_order_sns", b"unread_order_sns"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -42,7 +42,7 @@ class InventoryServiceStub:
     INTERNAL                      a bug; `error_id` in the metadata is in the server's log too
     A long list of violations is cut to what every client can take, and `violations_total` in the metadata tells how many
     there are; a client that takes more says so by the header `reback-error-bytes` (up to 60000).
-    A call without a deadline gets 10 s.
+    A call without a deadline gets 10 s. An answer is never larger than 4 MB, the default limit of gRPC's clients.
     """
 
     def __init__(self, channel):
@@ -130,7 +130,7 @@ class InventoryServiceServicer:
     INTERNAL                      a bug; `error_id` in the metadata is in the server's log too
     A long list of violations is cut to what every client can take, and `violations_total` in the metadata tells how many
     there are; a client that takes more says so by the header `reback-error-bytes` (up to 60000).
-    A call without a deadline gets 10 s.
+    A call without a deadline gets 10 s. An answer is never larger than 4 MB, the default limit of gRPC's clients.
     """
 
     def SetStock(self, request, context):
@@ -197,7 +197,8 @@ class InventoryServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def BatchGetSales(self, request, context):
-        """Gets the sales of many orders: those that exist, in the order asked.
+        """Gets the sales of many orders: those that exist, in the order asked. Where they do not all fit into one answer,
+        `unread_order_sns` names the orders that were not looked at: ask for those again.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -312,7 +313,7 @@ class InventoryService:
     INTERNAL                      a bug; `error_id` in the metadata is in the server's log too
     A long list of violations is cut to what every client can take, and `violations_total` in the metadata tells how many
     there are; a client that takes more says so by the header `reback-error-bytes` (up to 60000).
-    A call without a deadline gets 10 s.
+    A call without a deadline gets 10 s. An answer is never larger than 4 MB, the default limit of gRPC's clients.
     """
 
     @staticmethod

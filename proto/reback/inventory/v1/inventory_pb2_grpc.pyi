@@ -43,7 +43,7 @@ class InventoryServiceStub:
       INTERNAL                      a bug; `error_id` in the metadata is in the server's log too
     A long list of violations is cut to what every client can take, and `violations_total` in the metadata tells how many
     there are; a client that takes more says so by the header `reback-error-bytes` (up to 60000).
-    A call without a deadline gets 10 s.
+    A call without a deadline gets 10 s. An answer is never larger than 4 MB, the default limit of gRPC's clients.
     """
 
     @_typing.overload
@@ -76,7 +76,9 @@ class InventoryServiceStub:
     GetSale: _grpc.UnaryUnaryMultiCallable[_inventory_pb2.GetSaleRequest, _inventory_pb2.Sale]
     """Gets the sale of one order."""
     BatchGetSales: _grpc.UnaryUnaryMultiCallable[_inventory_pb2.BatchGetSalesRequest, _inventory_pb2.BatchGetSalesResponse]
-    """Gets the sales of many orders: those that exist, in the order asked."""
+    """Gets the sales of many orders: those that exist, in the order asked. Where they do not all fit into one answer,
+    `unread_order_sns` names the orders that were not looked at: ask for those again.
+    """
     ListSales: _grpc.UnaryUnaryMultiCallable[_inventory_pb2.ListSalesRequest, _inventory_pb2.ListSalesResponse]
     """Lists sales, newest first."""
     ListMovements: _grpc.UnaryUnaryMultiCallable[_inventory_pb2.ListMovementsRequest, _inventory_pb2.ListMovementsResponse]
@@ -102,7 +104,7 @@ class InventoryServiceAsyncStub(InventoryServiceStub):
       INTERNAL                      a bug; `error_id` in the metadata is in the server's log too
     A long list of violations is cut to what every client can take, and `violations_total` in the metadata tells how many
     there are; a client that takes more says so by the header `reback-error-bytes` (up to 60000).
-    A call without a deadline gets 10 s.
+    A call without a deadline gets 10 s. An answer is never larger than 4 MB, the default limit of gRPC's clients.
     """
 
     def __init__(self, channel: _aio.Channel) -> None: ...
@@ -132,7 +134,9 @@ class InventoryServiceAsyncStub(InventoryServiceStub):
     GetSale: _aio.UnaryUnaryMultiCallable[_inventory_pb2.GetSaleRequest, _inventory_pb2.Sale]  # type: ignore[assignment]
     """Gets the sale of one order."""
     BatchGetSales: _aio.UnaryUnaryMultiCallable[_inventory_pb2.BatchGetSalesRequest, _inventory_pb2.BatchGetSalesResponse]  # type: ignore[assignment]
-    """Gets the sales of many orders: those that exist, in the order asked."""
+    """Gets the sales of many orders: those that exist, in the order asked. Where they do not all fit into one answer,
+    `unread_order_sns` names the orders that were not looked at: ask for those again.
+    """
     ListSales: _aio.UnaryUnaryMultiCallable[_inventory_pb2.ListSalesRequest, _inventory_pb2.ListSalesResponse]  # type: ignore[assignment]
     """Lists sales, newest first."""
     ListMovements: _aio.UnaryUnaryMultiCallable[_inventory_pb2.ListMovementsRequest, _inventory_pb2.ListMovementsResponse]  # type: ignore[assignment]
@@ -157,7 +161,7 @@ class InventoryServiceServicer(metaclass=_abc_1.ABCMeta):
       INTERNAL                      a bug; `error_id` in the metadata is in the server's log too
     A long list of violations is cut to what every client can take, and `violations_total` in the metadata tells how many
     there are; a client that takes more says so by the header `reback-error-bytes` (up to 60000).
-    A call without a deadline gets 10 s.
+    A call without a deadline gets 10 s. An answer is never larger than 4 MB, the default limit of gRPC's clients.
     """
 
     @_abc_1.abstractmethod
@@ -239,7 +243,9 @@ class InventoryServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _inventory_pb2.BatchGetSalesRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_inventory_pb2.BatchGetSalesResponse, _abc.Awaitable[_inventory_pb2.BatchGetSalesResponse]]:
-        """Gets the sales of many orders: those that exist, in the order asked."""
+        """Gets the sales of many orders: those that exist, in the order asked. Where they do not all fit into one answer,
+        `unread_order_sns` names the orders that were not looked at: ask for those again.
+        """
 
     @_abc_1.abstractmethod
     def ListSales(

@@ -341,6 +341,7 @@ class Order(_message.Message):
     CLOSE_REASON_FIELD_NUMBER: _builtins.int
     FAILURE_REASON_FIELD_NUMBER: _builtins.int
     PAYMENTS_FIELD_NUMBER: _builtins.int
+    MORE_PAYMENTS_FIELD_NUMBER: _builtins.int
     order_sn: _builtins.str
     """Unique for ever, sorts by time."""
     user_id: _builtins.int
@@ -354,6 +355,8 @@ class Order(_message.Message):
     """The caller's words, when CLOSED by a cancel or a refund."""
     failure_reason: _builtins.str
     """Set when FAILED: a stable reason, e.g. `NO_STOCK`."""
+    more_payments: _builtins.bool
+    """Whether there are more; ListPayments with this order_sn has them all."""
     @_builtins.property
     def lines(self) -> _containers.RepeatedCompositeFieldContainer[Global___OrderLine]:
         """By sku ascending, each sku once, at the price of the moment."""
@@ -376,7 +379,7 @@ class Order(_message.Message):
 
     @_builtins.property
     def payments(self) -> _containers.RepeatedCompositeFieldContainer[Global___Payment]:
-        """Every payment made for it, oldest first."""
+        """The payments made for it, oldest first: the one that is applied and the newest, at most 20."""
 
     def __init__(
         self,
@@ -397,10 +400,11 @@ class Order(_message.Message):
         close_reason: _builtins.str = ...,
         failure_reason: _builtins.str = ...,
         payments: _abc.Iterable[Global___Payment] | None = ...,
+        more_payments: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["close_time", b"close_time", "create_time", b"create_time", "expire_time", b"expire_time", "pay_time", b"pay_time", "recipient", b"recipient"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["close_cause", b"close_cause", "close_reason", b"close_reason", "close_time", b"close_time", "create_time", b"create_time", "currency", b"currency", "expire_time", b"expire_time", "failure_reason", b"failure_reason", "lines", b"lines", "note", b"note", "order_sn", b"order_sn", "pay_time", b"pay_time", "payments", b"payments", "recipient", b"recipient", "state", b"state", "total_cents", b"total_cents", "user_id", b"user_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["close_cause", b"close_cause", "close_reason", b"close_reason", "close_time", b"close_time", "create_time", b"create_time", "currency", b"currency", "expire_time", b"expire_time", "failure_reason", b"failure_reason", "lines", b"lines", "more_payments", b"more_payments", "note", b"note", "order_sn", b"order_sn", "pay_time", b"pay_time", "payments", b"payments", "recipient", b"recipient", "state", b"state", "total_cents", b"total_cents", "user_id", b"user_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -569,18 +573,24 @@ class BatchGetGoodsResponse(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     GOODS_FIELD_NUMBER: _builtins.int
+    UNREAD_SKUS_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def goods(self) -> _containers.RepeatedCompositeFieldContainer[Global___Goods]:
-        """One for each sku asked, in that order."""
+        """One for each sku asked, in that order, as many as fit."""
+
+    @_builtins.property
+    def unread_skus(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """The skus that were asked and did not fit, in that order; empty: all were read."""
 
     def __init__(
         self,
         *,
         goods: _abc.Iterable[Global___Goods] | None = ...,
+        unread_skus: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["goods", b"goods"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["goods", b"goods", "unread_skus", b"unread_skus"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1074,22 +1084,26 @@ class ListPaymentsRequest(_message.Message):
     OUTCOME_FIELD_NUMBER: _builtins.int
     PAGE_SIZE_FIELD_NUMBER: _builtins.int
     PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    ORDER_SN_FIELD_NUMBER: _builtins.int
     outcome: Global___PaymentOutcome.ValueType
     """Only payments with this outcome; unspecified: all."""
     page_size: _builtins.int
     """Up to 1,000; 0: 50."""
     page_token: _builtins.str
     """`next_page_token` of the page before; empty: the first page."""
+    order_sn: _builtins.str
+    """Only payments made for this order; empty: for any."""
     def __init__(
         self,
         *,
         outcome: Global___PaymentOutcome.ValueType = ...,
         page_size: _builtins.int = ...,
         page_token: _builtins.str = ...,
+        order_sn: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["outcome", b"outcome", "page_size", b"page_size", "page_token", b"page_token"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["order_sn", b"order_sn", "outcome", b"outcome", "page_size", b"page_size", "page_token", b"page_token"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

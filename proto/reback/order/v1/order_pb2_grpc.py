@@ -44,7 +44,7 @@ class OrderServiceStub:
     INTERNAL                      a bug; `error_id` in the metadata is in the server's log too
     A long list of violations is cut to what every client can take, and `violations_total` in the metadata tells how many
     there are; a client that takes more says so by the header `reback-error-bytes` (up to 60000).
-    A call without a deadline gets 10 s. Money is in minor units (cents) with an ISO 4217 currency code.
+    A call without a deadline gets 10 s. An answer is never larger than 4 MB, the default limit of gRPC's clients. Money is in minor units (cents) with an ISO 4217 currency code.
     """
 
     def __init__(self, channel):
@@ -159,7 +159,7 @@ class OrderServiceServicer:
     INTERNAL                      a bug; `error_id` in the metadata is in the server's log too
     A long list of violations is cut to what every client can take, and `violations_total` in the metadata tells how many
     there are; a client that takes more says so by the header `reback-error-bytes` (up to 60000).
-    A call without a deadline gets 10 s. Money is in minor units (cents) with an ISO 4217 currency code.
+    A call without a deadline gets 10 s. An answer is never larger than 4 MB, the default limit of gRPC's clients. Money is in minor units (cents) with an ISO 4217 currency code.
     """
 
     def PutGoods(self, request, context):
@@ -170,7 +170,8 @@ class OrderServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def BatchGetGoods(self, request, context):
-        """Gets many entries of the price book, in the order asked. NOT_FOUND names every missing one.
+        """Gets many entries of the price book, in the order asked. NOT_FOUND names every missing one. Where they do not all fit
+        into one answer, `unread_skus` names the rest: ask for those again.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -266,7 +267,7 @@ class OrderServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def ListPayments(self, request, context):
-        """Lists payments, newest first: with outcome REFUND_DUE, the money that has to be sent back.
+        """Lists payments, newest first: those of one order, or with outcome REFUND_DUE the money that has to be sent back.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -401,7 +402,7 @@ class OrderService:
     INTERNAL                      a bug; `error_id` in the metadata is in the server's log too
     A long list of violations is cut to what every client can take, and `violations_total` in the metadata tells how many
     there are; a client that takes more says so by the header `reback-error-bytes` (up to 60000).
-    A call without a deadline gets 10 s. Money is in minor units (cents) with an ISO 4217 currency code.
+    A call without a deadline gets 10 s. An answer is never larger than 4 MB, the default limit of gRPC's clients. Money is in minor units (cents) with an ISO 4217 currency code.
     """
 
     @staticmethod

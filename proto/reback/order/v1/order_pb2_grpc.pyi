@@ -45,7 +45,7 @@ class OrderServiceStub:
       INTERNAL                      a bug; `error_id` in the metadata is in the server's log too
     A long list of violations is cut to what every client can take, and `violations_total` in the metadata tells how many
     there are; a client that takes more says so by the header `reback-error-bytes` (up to 60000).
-    A call without a deadline gets 10 s. Money is in minor units (cents) with an ISO 4217 currency code.
+    A call without a deadline gets 10 s. An answer is never larger than 4 MB, the default limit of gRPC's clients. Money is in minor units (cents) with an ISO 4217 currency code.
     """
 
     @_typing.overload
@@ -55,7 +55,9 @@ class OrderServiceStub:
     PutGoods: _grpc.UnaryUnaryMultiCallable[_order_pb2.PutGoodsRequest, _order_pb2.Goods]
     """Writes one entry of the price book: creates it, replaces it, or brings a deleted one back."""
     BatchGetGoods: _grpc.UnaryUnaryMultiCallable[_order_pb2.BatchGetGoodsRequest, _order_pb2.BatchGetGoodsResponse]
-    """Gets many entries of the price book, in the order asked. NOT_FOUND names every missing one."""
+    """Gets many entries of the price book, in the order asked. NOT_FOUND names every missing one. Where they do not all fit
+    into one answer, `unread_skus` names the rest: ask for those again.
+    """
     ListGoods: _grpc.UnaryUnaryMultiCallable[_order_pb2.ListGoodsRequest, _order_pb2.ListGoodsResponse]
     """Lists the price book by sku, byte by byte ascending."""
     DeleteGoods: _grpc.UnaryUnaryMultiCallable[_order_pb2.DeleteGoodsRequest, _order_pb2.DeleteGoodsResponse]
@@ -88,7 +90,7 @@ class OrderServiceStub:
     FinishOrder: _grpc.UnaryUnaryMultiCallable[_order_pb2.FinishOrderRequest, _order_pb2.Order]
     """Marks a paid order as delivered and done. Repeating it gives the order as it is."""
     ListPayments: _grpc.UnaryUnaryMultiCallable[_order_pb2.ListPaymentsRequest, _order_pb2.ListPaymentsResponse]
-    """Lists payments, newest first: with outcome REFUND_DUE, the money that has to be sent back."""
+    """Lists payments, newest first: those of one order, or with outcome REFUND_DUE the money that has to be sent back."""
     MarkRefunded: _grpc.UnaryUnaryMultiCallable[_order_pb2.MarkRefundedRequest, _order_pb2.Payment]
     """Records that the money of a REFUND_DUE payment was sent back."""
     GetOrderTimeline: _grpc.UnaryUnaryMultiCallable[_order_pb2.GetOrderTimelineRequest, _order_pb2.GetOrderTimelineResponse]
@@ -114,14 +116,16 @@ class OrderServiceAsyncStub(OrderServiceStub):
       INTERNAL                      a bug; `error_id` in the metadata is in the server's log too
     A long list of violations is cut to what every client can take, and `violations_total` in the metadata tells how many
     there are; a client that takes more says so by the header `reback-error-bytes` (up to 60000).
-    A call without a deadline gets 10 s. Money is in minor units (cents) with an ISO 4217 currency code.
+    A call without a deadline gets 10 s. An answer is never larger than 4 MB, the default limit of gRPC's clients. Money is in minor units (cents) with an ISO 4217 currency code.
     """
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     PutGoods: _aio.UnaryUnaryMultiCallable[_order_pb2.PutGoodsRequest, _order_pb2.Goods]  # type: ignore[assignment]
     """Writes one entry of the price book: creates it, replaces it, or brings a deleted one back."""
     BatchGetGoods: _aio.UnaryUnaryMultiCallable[_order_pb2.BatchGetGoodsRequest, _order_pb2.BatchGetGoodsResponse]  # type: ignore[assignment]
-    """Gets many entries of the price book, in the order asked. NOT_FOUND names every missing one."""
+    """Gets many entries of the price book, in the order asked. NOT_FOUND names every missing one. Where they do not all fit
+    into one answer, `unread_skus` names the rest: ask for those again.
+    """
     ListGoods: _aio.UnaryUnaryMultiCallable[_order_pb2.ListGoodsRequest, _order_pb2.ListGoodsResponse]  # type: ignore[assignment]
     """Lists the price book by sku, byte by byte ascending."""
     DeleteGoods: _aio.UnaryUnaryMultiCallable[_order_pb2.DeleteGoodsRequest, _order_pb2.DeleteGoodsResponse]  # type: ignore[assignment]
@@ -154,7 +158,7 @@ class OrderServiceAsyncStub(OrderServiceStub):
     FinishOrder: _aio.UnaryUnaryMultiCallable[_order_pb2.FinishOrderRequest, _order_pb2.Order]  # type: ignore[assignment]
     """Marks a paid order as delivered and done. Repeating it gives the order as it is."""
     ListPayments: _aio.UnaryUnaryMultiCallable[_order_pb2.ListPaymentsRequest, _order_pb2.ListPaymentsResponse]  # type: ignore[assignment]
-    """Lists payments, newest first: with outcome REFUND_DUE, the money that has to be sent back."""
+    """Lists payments, newest first: those of one order, or with outcome REFUND_DUE the money that has to be sent back."""
     MarkRefunded: _aio.UnaryUnaryMultiCallable[_order_pb2.MarkRefundedRequest, _order_pb2.Payment]  # type: ignore[assignment]
     """Records that the money of a REFUND_DUE payment was sent back."""
     GetOrderTimeline: _aio.UnaryUnaryMultiCallable[_order_pb2.GetOrderTimelineRequest, _order_pb2.GetOrderTimelineResponse]  # type: ignore[assignment]
@@ -179,7 +183,7 @@ class OrderServiceServicer(metaclass=_abc_1.ABCMeta):
       INTERNAL                      a bug; `error_id` in the metadata is in the server's log too
     A long list of violations is cut to what every client can take, and `violations_total` in the metadata tells how many
     there are; a client that takes more says so by the header `reback-error-bytes` (up to 60000).
-    A call without a deadline gets 10 s. Money is in minor units (cents) with an ISO 4217 currency code.
+    A call without a deadline gets 10 s. An answer is never larger than 4 MB, the default limit of gRPC's clients. Money is in minor units (cents) with an ISO 4217 currency code.
     """
 
     @_abc_1.abstractmethod
@@ -196,7 +200,9 @@ class OrderServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _order_pb2.BatchGetGoodsRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_order_pb2.BatchGetGoodsResponse, _abc.Awaitable[_order_pb2.BatchGetGoodsResponse]]:
-        """Gets many entries of the price book, in the order asked. NOT_FOUND names every missing one."""
+        """Gets many entries of the price book, in the order asked. NOT_FOUND names every missing one. Where they do not all fit
+        into one answer, `unread_skus` names the rest: ask for those again.
+        """
 
     @_abc_1.abstractmethod
     def ListGoods(
@@ -307,7 +313,7 @@ class OrderServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _order_pb2.ListPaymentsRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_order_pb2.ListPaymentsResponse, _abc.Awaitable[_order_pb2.ListPaymentsResponse]]:
-        """Lists payments, newest first: with outcome REFUND_DUE, the money that has to be sent back."""
+        """Lists payments, newest first: those of one order, or with outcome REFUND_DUE the money that has to be sent back."""
 
     @_abc_1.abstractmethod
     def MarkRefunded(
