@@ -60,7 +60,8 @@ def plan_of(database: Database, statement: str, values: Sequence[Any]) -> list[s
 
 
 def _step_of_server(row: dict[str, Any], is_page: bool) -> str:
-    whole = row["type"] == "ALL" or (row["type"] == "index" and not is_page)
+    is_table = not str(row["table"]).startswith("<")  # `<derived2>`: rows that a step of its own has found
+    whole = is_table and (row["type"] == "ALL" or (row["type"] == "index" and not is_page))
     is_sorted = is_page and "filesort" in (row["extra"] or "")
     return f"{'WHOLE' if whole else row['type']} {row['table']} by {row['key']}{' SORTED' if is_sorted else ''}"
 
