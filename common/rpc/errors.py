@@ -9,7 +9,6 @@ that, so a long list of violations is cut and its length told in the metadata (`
 more says so in the request header `reback-error-bytes`.
 """
 
-import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, Final
 
@@ -31,6 +30,7 @@ from common.errors import (
     Unavailable,
     Violation,
 )
+from common.plain_numbers import whole_number
 
 STATUS_KEY: Final = "grpc-status-details-bin"
 """The trailer that carries the status."""
@@ -48,7 +48,6 @@ TOTAL_KEY: Final = "violations_total"
 """The key in an error's metadata that tells how many violations there are when not all are listed."""
 
 _MESSAGE_BYTES: Final = 480  # bytes of text on the wire, where a byte beyond ASCII takes three
-_PLAIN_NUMBER: Final = re.compile(r"[0-9]{1,9}")  # what int() takes besides is no number here, or has no end
 _FRAMING: Final = 160  # bytes at most that the parts of a status need around them: type urls, tags, the total
 
 _CODES: Final[dict[type[DomainError], grpc.StatusCode]] = {
@@ -119,9 +118,11 @@ def to_domain_error(error: grpc.RpcError) -> DomainError:
 def max_bytes_of(headers: Iterable[tuple[str, str | bytes]] | None) -> int:
     """How many bytes of status the client takes that sent `headers`; a value that is no plain number is ignored."""
     asked = next((value for key, value in headers or () if key == ERROR_BYTES_KEY), "")
-    if not isinstance(asked, str) or not _PLAIN_NUMBER.fullmatch(asked):
+    try:
+        number = whole_number(str(asked))
+    except ValueError:
         return DEFAULT_MAX_BYTES
-    return min(max(int(asked), DEFAULT_MAX_BYTES), LARGEST_MAX_BYTES)
+    return min(max(number, DEFAULT_MAX_BYTES), LARGEST_MAX_BYTES)
 
 
 def _cut_message(message: str) -> str:

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import pytest
 
 from reback.order.v1 import order_pb2 as pb
-from tests.component.order.lives import refund, unpaid
+from tests.component.order.resting_orders import refund, unpaid
 from tests.support.services import Services
 
 SHOWN = 20
