@@ -28,7 +28,7 @@ def bench(  # noqa: PLR0917 the options of a program
     world: Annotated[WorldName, typer.Option(help="On what.")] = EMBEDDED,
     only: Annotated[list[str] | None, typer.Option(help=f"A part, of {', '.join(_NAMES)}; again for more.")] = None,
     seconds: Annotated[float, typer.Option(min=0.5, help="How long each load is measured.")] = 2.0,
-    rounds: Annotated[int, typer.Option(min=1, help="How often the loads are repeated, in turns.")] = 5,
+    rounds: Annotated[int, typer.Option(min=1, help="How often the loads are repeated.")] = 5,
     callers: Annotated[int, typer.Option(min=1, help="How many sell at once.")] = 64,
     create_callers: Annotated[int, typer.Option(min=1, help="How many create orders at once.")] = 32,
     connections: Annotated[int, typer.Option(min=1, help="Over how many connections they call.")] = 4,
@@ -39,15 +39,16 @@ def bench(  # noqa: PLR0917 the options of a program
     calls: Annotated[int, typer.Option(min=400, help="How many calls each service gets for `memory`.")] = 2_000_000,
     largest: Annotated[int, typer.Option(min=1000, help="How far the curves of growth go.")] = 1_000_000,
     client: Annotated[ClientName, typer.Option(help="RocketMQ's client.")] = OFFICIAL,
-    against: Annotated[str, typer.Option(metavar="REF", help="Compare with this commit, in turns.")] = "",
-    against_python: Annotated[Path | None, typer.Option(help="The other commit's Python: instead of its own.")] = None,
+    against: Annotated[str, typer.Option(metavar="REF", help="Compare this checkout with that commit, in turns.")] = "",
+    against_python: Annotated[Path | None, typer.Option(help="A Python that can run that commit.")] = None,
     *,
-    every: Annotated[bool, typer.Option("--all", help="Every part, those too that else have to be named.")] = False,
-    publish: Annotated[bool, typer.Option(help=f"Write to {_PUBLISHED}, the measured parts anew.")] = False,
+    every: Annotated[bool, typer.Option("--all", help="Every part, also those not run by default.")] = False,
+    publish: Annotated[bool, typer.Option(help=f"Write to {_PUBLISHED}; replaces the measured parts.")] = False,
 ) -> None:
-    """Measure. Exits with 1 when the books do not balance; a missed target is told and is no failure.
+    """Measure rates, latencies and processor time on services that this starts, and check their books.
 
-    What was measured is written after each part, and stays when the run is ended early.
+    Results are written after each part, and stay when the run is ended early. The exit code is 1 when a part fails or
+    its books do not balance, and 2 when the options are wrong. A missed target is reported and is no failure.
     """
     chosen = _chosen(world, only or [], every=every, takes_turns=bool(against))
     _check(world, replicas, against, against_python, publish=publish)
@@ -78,7 +79,7 @@ def bench(  # noqa: PLR0917 the options of a program
         checkouts = ()
         output = Output(console, name, _PUBLISHED if publish else RUNS / now, _NAMES)
     code = Run(console, options, world, client, checkouts).measure(chosen, output)
-    sys.exit(code if output.tell() or code else NOT_ALL_IS_WELL)
+    sys.exit(code if output.report() or code else NOT_ALL_IS_WELL)
 
 
 def _chosen(world: str, only: Sequence[str], *, every: bool, takes_turns: bool) -> list[Part]:

@@ -165,10 +165,10 @@ def compare(
             for name, figures in found.items():
                 keys = [f"lock:bench:{secrets.token_hex(4)}:{n}" for n in range(wanted)]
                 figures.append(measure(name, url, keys, seconds))
-        _tell(title, found)
+        _report(title, found)
 
 
-def _tell(title: str, found: dict[str, list[_Figures]]) -> None:
+def _report(title: str, found: dict[str, list[_Figures]]) -> None:
     table = Table(title=title, title_justify="left")
     for heading in ("lock", "cycles a second", "range", "median ms", "p99 ms", "longest ms"):
         table.add_column(heading, justify="left" if heading == "lock" else "right")

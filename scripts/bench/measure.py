@@ -54,7 +54,7 @@ class Run:
     """How a run measures.
 
     Attributes:
-        console: Where to tell how it goes.
+        console: For progress.
         options: What was chosen.
         world: On what: `embedded` or `cluster`.
         client: Of RocketMQ.
@@ -70,7 +70,7 @@ class Run:
     def measure(self, chosen: Sequence[Part], output: Output) -> int:
         """Put each part's report into `output` when it is done; the exit code: 0 when all of them are.
 
-        What is wrong is told. A part that fails does not keep the others from being measured; a signal does.
+        Errors are printed. After a part that fails the next one is measured; a signal ends the run.
         """
         RUNS.mkdir(parents=True, exist_ok=True)
         folder = Path(tempfile.mkdtemp(prefix="data-", dir=RUNS)).absolute()  # on a disk: /tmp may be memory

@@ -236,7 +236,7 @@ def simulate(
     *,
     publish: Annotated[bool, typer.Option(help=f"Draw the curve in {PUBLISHED}.")] = False,
 ) -> None:
-    """Tell what 300 to 100,000 orders a second need."""
+    """Compute what 300 to 100,000 orders a second need, from the measured cost of a call."""
     try:
         known = read_existing(report)
         costs = read_costs(known)

@@ -92,10 +92,10 @@ def test_a_side_that_does_not_start_is_named_with_the_last_lines_of_its_log(clon
     ended = bench(clone, "--against", "HEAD~1", "--against-python", sys.executable, *SHORT)
     assert ended.returncode == 1
     commit = git(clone, "rev-parse", "HEAD~1")[:12]
-    told = " ".join(ended.stdout.split())
-    assert f"old ({commit}): inventory_srv did not start" in told
-    assert "planted: it does not start" in told
-    assert "not measured: alone" in told
+    printed = " ".join(ended.stdout.split())
+    assert f"old ({commit}): inventory_srv did not start" in printed
+    assert "planted: it does not start" in printed
+    assert "not measured: alone" in printed
 
 
 def test_a_commit_that_git_does_not_know_is_one_line(clone: Path) -> None:

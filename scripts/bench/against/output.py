@@ -17,7 +17,7 @@ class ComparisonOutput:
         measured: The parts that were written, by name.
 
     Args:
-        console: Where to tell what was found.
+        console: For what was found.
         world: Where it is measured; with RocketMQ's client where that is not the usual one.
         folder: A new one, where the files go.
         sides: What each side is, by its name.
@@ -38,8 +38,8 @@ class ComparisonOutput:
         write(file, report)
         file.with_suffix(".md").write_text(page(report), encoding="utf-8")
 
-    def tell(self) -> bool:
-        """Tell what is wrong and where all of it is; whether the books balance."""
+    def report(self) -> bool:
+        """Print what is wrong and where the files are; True when the books balance."""
         faults = [fault for part in self.measured.values() for fault in part["compared"]["faults"]]
         for fault in faults:
             self._console.print(fault, style="red", markup=False)

@@ -68,7 +68,7 @@ def measure_in_turns(
         world: The engines of all of them; each side has databases and topics of its own.
         folder: Where data and logs go.
         loaders: The load processes, which load all of them.
-        console: Where to tell how it goes.
+        console: For progress.
         options: What was chosen.
 
     Returns:
@@ -116,7 +116,7 @@ def in_turn(sides: Sequence[Any], turn: int) -> list[Any]:
 
 @contextmanager
 def _blaming(checkout: Checkout, testbed: Testbed | None = None) -> Iterator[None]:
-    """Say whose fault it is. A service that died is told before what came of it."""
+    """Put the name of the side before an error. A service that died is reported rather than what followed from it."""
     try:
         yield
     except ServiceFailed as error:

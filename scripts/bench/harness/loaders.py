@@ -59,7 +59,7 @@ class Loaders:
         """Have each plan carried out by a process of its own; there are at most as many as processes."""
         used = self._connections[: len(plans)]
         for connection, plan in zip(used, plans, strict=True):
-            with suppress(OSError):  # it died: who waits for its answer is told
+            with suppress(OSError):  # it died: whoever waits for its answer gets an error
                 connection.send(plan)
         return Loading(used, _TIMEOUT_S)
 
@@ -99,7 +99,7 @@ class Loading:
 
 
 def _carry_out(connection: Connection) -> None:
-    """Tell that this process is ready, then carry out plans until nobody is at the other end."""
+    """Send that this process is ready, then carry out plans until the other end closes."""
     be_quiet_on_ctrl_c()
     connection.send(Measured())
     while True:
@@ -109,5 +109,5 @@ def _carry_out(connection: Connection) -> None:
             return
         try:
             connection.send(drive(plan))
-        except Exception as error:  # noqa: BLE001 whatever it is, who waits for the answer has to be told
+        except Exception as error:  # noqa: BLE001 whatever it is, the other end waits for an answer
             connection.send(f"{type(error).__name__}: {error}")

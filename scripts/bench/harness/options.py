@@ -18,7 +18,7 @@ class Options:
         skus: How many skus there are beside the hot one.
         due_orders: How many orders are due at once.
         slow_rounds: How often a part is repeated that otherwise happens once.
-        calls: How many each service gets until memory is told.
+        calls: How many calls each service gets in `memory`.
         largest: How many skus, orders or movements the curves of growth go up to.
     """
 

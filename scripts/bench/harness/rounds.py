@@ -65,11 +65,11 @@ class Rounds:
         """Note any other value of this round, and from how many measurements it comes."""
         self.recorder.note(name, value, samples)
 
-    def tell(self) -> list[Load]:
+    def report(self) -> list[Load]:
         """Put every load among the results."""
-        told = [self.recorder.load(self._testbed.part, name) for name in self.recorder.loads]
-        self._testbed.results.loads += told
-        return told
+        loads = [self.recorder.load(self._testbed.part, name) for name in self.recorder.loads]
+        self._testbed.results.loads += loads
+        return loads
 
     def rate(self, name: str, target: Target | None = None) -> Figure:
         """Put a load's calls a second among the figures."""

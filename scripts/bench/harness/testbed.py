@@ -73,7 +73,7 @@ class Testbed:
         world: See above.
         folder: Where data and logs go; a new one is made in it for all databases that are new.
         loaders: The load processes.
-        console: Where to tell how it goes.
+        console: For progress.
         options: See above.
         checkout: Whose code the services run.
         agreed: What this testbed and those that it is compared with do alike; see `agree`.
@@ -125,7 +125,7 @@ class Testbed:
             self._replicas.kill()
 
     def say(self, text: str) -> None:
-        """Tell how it goes."""
+        """Print progress."""
         self._console.print(f"{self._side:>5}{text}" if self._side else text, markup=False)
 
     def figure(

@@ -80,7 +80,7 @@ class Embedded:
     def database_url(self, folder: Path, service: str) -> str:
         return f"sqlite:///{folder}/{service}.db"
 
-    def finds(self, module: str, address: str) -> bool:  # noqa: ARG002 order is told where inventory is
+    def finds(self, module: str, address: str) -> bool:  # noqa: ARG002 order is configured with the address of inventory
         return True
 
     def engines(self) -> Mapping[str, psutil.Process]:
@@ -100,8 +100,8 @@ class Servers:
     Args:
         cluster: It runs, without services.
         client: See above.
-        registry: Whether services find each other by Consul; else each order service is told its inventories, so that
-            two sets of services on the same engines do not find each other.
+        registry: Whether services find each other by Consul; else each order service is configured with its
+            inventories, so that two sets of services on the same engines do not find each other.
     """
 
     name = CLUSTER

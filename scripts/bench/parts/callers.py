@@ -29,7 +29,7 @@ def callers(testbed: Testbed) -> Iterator[None]:
         yield
         for count in _CALLERS:
             rounds.loads({_name(name, count): _plan(testbed, *load, count) for name, load in loads.items()})
-    rounds.tell()
+    rounds.report()
     series = tuple(
         Series(name, tuple(Point.of(count, rounds.recorder.spread(_name(name, count))) for count in _CALLERS))
         for name in loads

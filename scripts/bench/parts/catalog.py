@@ -28,7 +28,7 @@ class Part:
 
     Attributes:
         name: By which it is chosen; letters and digits alone: databases and topics are named after it.
-        run: Measures, and notes what was found; the first line of its docstring is told to who watches. One that yields
+        run: Measures, and notes what was found; the first line of its docstring is printed. One that yields
             before each of its rounds can be measured in turns with another commit.
         worlds: Where it can be measured.
         by_default: Whether it runs when no part is chosen.

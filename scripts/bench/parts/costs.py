@@ -34,7 +34,7 @@ def costs(testbed: Testbed) -> Iterator[None]:
         for name, kind in kinds.items():
             _note(testbed, rounds, name, kind, idle)
             rounds.load(name, testbed.full_speed(kind, testbed.skus))
-    rounds.tell()
+    rounds.report()
     for name in kinds:
         rounds.rate(name)
         for program in (*_programs(testbed), LOAD):

@@ -29,7 +29,7 @@ def create(testbed: Testbed) -> Iterator[None]:
         half = testbed.agree(f"{_AT_HALF} {rounds.number}", rounds.recorder.spread(CREATE).values[-1] * _HALF)
         paced = testbed.paced(Kind.CREATE, testbed.skus, half)
         rounds.load(_AT_HALF, replace(paced, seconds=_LONGER * paced.seconds))
-    rounds.tell()
+    rounds.report()
     rounds.rate(CREATE)
     rounds.ratio("CreateOrder ÷ empty call", CREATE, EMPTY)
     rounds.p99("CreateOrder at half of its most, p99", _AT_HALF, Target(at_most=60, aim=30))

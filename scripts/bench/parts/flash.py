@@ -38,7 +38,7 @@ def flash(testbed: Testbed) -> Iterator[None]:
         rounds.note("told neither", measured.calls - measured.answered - refused)
         rounds.note("all were told after", measured.seconds)
         testbed.say(f"  round {number}: {measured.answered} sold, {refused:,} refused after {measured.seconds:.1f} s")
-    rounds.tell()
+    rounds.report()
     rounds.value("units sold", "", Target(at_least=UNITS, at_most=UNITS))
     rounds.value("told neither", "calls", Target(at_most=0))
     rounds.value("all were told after", "s", Target(at_most=30, aim=10))

@@ -40,9 +40,9 @@ def growth_skus(testbed: Testbed) -> None:
             skus = _some_of(count, number)
             growth.measure(recorder, f"Sell over {count:,} skus", place, _full_speed(testbed, Kind.SELL, skus))
             growth.measure(recorder, f"GetStock over {count:,} skus", place, _full_speed(testbed, Kind.GET, skus))
-        _tell(testbed, recorder)
+        _report(testbed, recorder)
         for call in ("Sell", "GetStock"):
-            _tell_ratio(
+            _report_ratio(
                 testbed, recorder, f"{call} over {{:,}} skus", counts, _NOTHING_LOST if call == "Sell" else None
             )
         series = [_series(recorder, f"{call} over {{:,}} skus", call, counts) for call in ("Sell", "GetStock")]
@@ -61,8 +61,8 @@ def growth_waiting(testbed: Testbed) -> None:
         recorder, name = Recorder(), "CreateOrder, {:,} others waiting"
         for _, (count, place) in _in_turns(testbed, places):
             growth.measure(recorder, name.format(count), place, _full_speed(testbed, Kind.CREATE, sku_names(_FEW_SKUS)))
-        _tell(testbed, recorder)
-        _tell_ratio(testbed, recorder, name, counts[1:] or counts, _NOTHING_LOST)  # from ten thousand on
+        _report(testbed, recorder)
+        _report_ratio(testbed, recorder, name, counts[1:] or counts, _NOTHING_LOST)  # from ten thousand on
         series = [_series(recorder, name, "CreateOrder", counts)]
         testbed.plot(_plot("growth-waiting", "Orders a second by how many others wait", "orders that wait", series))
         time_sweeps(testbed, places)
@@ -79,7 +79,7 @@ def growth_lines(testbed: Testbed) -> None:
             for call, kind in calls.items():
                 plan = _full_speed(testbed, kind, sku_names(_FEW_SKUS), lines)
                 growth.measure(recorder, name.format(call, lines), place, plan)
-        _tell(testbed, recorder)
+        _report(testbed, recorder)
         series = [_series(recorder, name.replace("{}", call, 1), call, LINES) for call in calls]
         testbed.plot(_plot("growth-lines", "Calls a second by lines an order", "lines an order", series))
 
@@ -97,9 +97,9 @@ def growth_replicas(testbed: Testbed) -> None:
                 growth.measure(
                     recorder, name.format(call, count), place, _full_speed(testbed, kind, sku_names(_FEW_SKUS))
                 )
-        _tell(testbed, recorder)
+        _report(testbed, recorder)
         for call in calls:
-            _tell_ratio(testbed, recorder, name.replace("{}", call, 1), REPLICAS, None)
+            _report_ratio(testbed, recorder, name.replace("{}", call, 1), REPLICAS, None)
         series = [_series(recorder, name.replace("{}", call, 1), call, REPLICAS) for call in calls]
         testbed.plot(_plot("growth-replicas", "Calls a second by replicas", "replicas", series, log=False))
 
@@ -142,14 +142,16 @@ def _full_speed(testbed: Testbed, kind: Kind, skus: Sequence[str], lines: int = 
     return Plan(kind, tuple(skus), range(1, 101), callers, _CONNECTIONS, _WARM_UP_S, seconds, lines=lines)
 
 
-def _tell(testbed: Testbed, recorder: Recorder) -> None:
+def _report(testbed: Testbed, recorder: Recorder) -> None:
     testbed.results.loads.extend(recorder.load(testbed.part, name) for name in recorder.loads)
     for name in recorder.loads:
         spread = recorder.spread(name)
         testbed.figure(name, spread, "a second", len(spread.values))
 
 
-def _tell_ratio(testbed: Testbed, recorder: Recorder, name: str, counts: Sequence[int], target: Target | None) -> None:
+def _report_ratio(
+    testbed: Testbed, recorder: Recorder, name: str, counts: Sequence[int], target: Target | None
+) -> None:
     """Of the largest to the smallest; nothing where the curve is cut so short that it has one point."""
     if len(counts) == 1:
         return

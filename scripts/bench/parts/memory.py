@@ -33,8 +33,8 @@ def memory(testbed: Testbed) -> None:
             done[f"{service}_srv"] += sum(testbed.load(plan).calls for plan in plans)
         for name, size in testbed.resident().items():
             held.setdefault(name, []).append((done[name], size / _MEGABYTE))
-        told = ", ".join(f"{name} {seen[-1][1]:.0f} MB after {done[name]:,} calls" for name, seen in held.items())
-        testbed.say(f"  {told}")
+        line = ", ".join(f"{name} {seen[-1][1]:.0f} MB after {done[name]:,} calls" for name, seen in held.items())
+        testbed.say(f"  {line}")
     for name, seen in held.items():
         sizes = [size for _, size in seen]
         testbed.figure(f"{name}, resident, most in {done[name]:,} calls", max(sizes), "MB", len(sizes), _LARGEST)

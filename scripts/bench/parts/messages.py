@@ -60,7 +60,7 @@ def messages(testbed: Testbed) -> Iterator[None]:
             yield
             for measure in (send, create) if number % 2 else (create, send):
                 measure()
-    rounds.tell()
+    rounds.report()
     rounds.value(_BARE, "a second")
     rounds.value(_CLIENT_TIME, "µs")
     rounds.value(_ENGINES_TIME, "µs")

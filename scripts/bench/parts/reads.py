@@ -33,7 +33,7 @@ def reads(testbed: Testbed) -> Iterator[None]:
         for _ in rounds:
             yield
             rounds.loads({EMPTY: testbed.full_speed(Kind.EMPTY)} | _at_each(plans, addresses))
-    rounds.tell()
+    rounds.report()
     for what in plans:
         rounds.ratio(f"{what}: cache ÷ none", f"{what}, cache", f"{what}, no cache")
         rounds.ratio(f"{what}, cache ÷ empty call", f"{what}, cache", EMPTY)
@@ -52,5 +52,5 @@ def _url(testbed: Testbed, parameters: str) -> str:
         return "none://"
     if isinstance(testbed.world, Servers):
         return f"{testbed.world.cluster.redis_url}?{parameters.format(testbed.folder.name)}"
-    _, _, local = parameters.partition("&")  # within one process there is nobody to be told apart from
+    _, _, local = parameters.partition("&")  # within one process no prefix is needed
     return f"local://?{local}"

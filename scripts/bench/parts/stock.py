@@ -47,7 +47,7 @@ def stock(testbed: Testbed) -> Iterator[None]:
         )
         half = testbed.agree(f"{AT_HALF} {rounds.number}", rounds.recorder.spread(SELL_HOT).values[-1] * _HALF)
         rounds.load(AT_HALF, testbed.paced(Kind.SELL, (HOT,), half))
-    rounds.tell()
+    rounds.report()
     rounds.ratio("Sell of one hot sku ÷ empty call", SELL_HOT, EMPTY, Target(at_least=0.5, aim=0.7))
     rounds.ratio(f"Sell over {len(testbed.skus):,} skus ÷ empty call", many, EMPTY, Target(at_least=0.45, aim=0.65))
     rounds.ratio("refused for lack of stock ÷ empty call", REFUSED, EMPTY, Target(at_least=0.65, aim=0.85))
@@ -67,7 +67,7 @@ def alone(testbed: Testbed) -> Iterator[None]:
             yield
             one = testbed.full_speed(Kind.SELL, testbed.skus, callers=1)
             rounds.loads({_ALONE: _at(one, testbed.inventories[0]), _ALONE_UNMERGED: _at(one, unmerged)})
-    rounds.tell()
+    rounds.report()
     target = Target(at_most=1.1, aim=1)
     rounds.latency_ratio("lone Sell: merging ÷ INVENTORY_BATCH=1, p50", _ALONE, _ALONE_UNMERGED, target)
 
@@ -91,7 +91,7 @@ def replicas(testbed: Testbed) -> Iterator[None]:
                     f"{many}, two replicas": _at(wide, *both),
                 }
             )
-    rounds.tell()
+    rounds.report()
     rounds.ratio("two replicas together ÷ one, hot sku", _TWO, _ONE, Target(at_least=0.9, aim=1.1))
     rounds.ratio("two replicas, a sku each ÷ one replica, hot sku", _APART, _ONE)
     rounds.ratio("two replicas together, hot sku ÷ a sku each", _TWO, _APART)

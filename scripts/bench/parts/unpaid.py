@@ -63,7 +63,7 @@ def lateness(testbed: Testbed) -> Iterator[None]:
             rounds.note(f"{name}, earliest", late[0], len(late))
             rounds.note(f"{name}, p50", percentile(late, 0.5), len(late))
             rounds.note(f"{name}, p99", percentile(late, 0.99), len(late))
-    rounds.tell()
+    rounds.report()
     for name in (_CLOSED, _BACK):
         rounds.value(f"{name}, earliest", "ms", Target(at_least=0))
         rounds.value(f"{name}, p50", "ms")

@@ -19,10 +19,10 @@ class Output:
         measured: The parts that this run has written, by name.
 
     Args:
-        console: Where to tell what was found.
+        console: For what was found.
         name: Of the files and in the page's title: where it is measured.
         folder: Where the files go; parts of an earlier run that are there stay until they are measured anew.
-        order: The names of all parts, in the order in which they are told.
+        order: The names of all parts, in the order of the report.
     """
 
     def __init__(self, console: Console, name: str, folder: Path, order: Sequence[str]) -> None:
@@ -40,8 +40,8 @@ class Output:
         write(file, report)
         file.with_suffix(".md").write_text(markdown(report, self._draw(file, report, name)), encoding="utf-8")
 
-    def tell(self) -> bool:
-        """Tell what is wrong and where all of it is; whether the books balance."""
+    def report(self) -> bool:
+        """Print what is wrong and where the files are; True when the books balance."""
         if not self.measured:
             self._console.print("nothing was measured")
             return True

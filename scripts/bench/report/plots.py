@@ -91,14 +91,14 @@ def draw(plot: Mapping[str, Any], footer: str, folder: Path) -> None:
             place = (0, -below / (figure.get_figheight() * _POINTS_AN_INCH * axes.get_position().height))
             axes.legend(loc="upper left", bbox_to_anchor=place, ncols=_COLUMNS, borderaxespad=0, borderpad=0)
             below += _LEGEND_ROW * -(-len(plot["series"]) // _COLUMNS)
-        told_on = fill(footer, _FOOTER_SIGNS)  # else the picture is as wide as it
+        wrapped = fill(footer, _FOOTER_SIGNS)  # else the picture is as wide as it
         axes.annotate(
-            told_on, (0, 0), (0, -below), "axes fraction", "offset points", fontsize=6.5, color="#666666", va="top"
+            wrapped, (0, 0), (0, -below), "axes fraction", "offset points", fontsize=6.5, color="#666666", va="top"
         )
         for ending in ("svg", "png"):
-            told = {"Date": None} if ending == "svg" else {}  # else no two files are the same
+            metadata = {"Date": None} if ending == "svg" else {}  # else no two files are the same
             file = folder / f"{plot['name']}.{ending}"
-            figure.savefig(file, dpi=_DOTS, bbox_inches="tight", pad_inches=0.15, metadata=told)
+            figure.savefig(file, dpi=_DOTS, bbox_inches="tight", pad_inches=0.15, metadata=metadata)
 
 
 def _lines(axes: Axes, plot: Mapping[str, Any]) -> None:
@@ -150,7 +150,7 @@ def _bars(axes: Axes, plot: Mapping[str, Any]) -> None:
     axes.set_yticks(range(len(bars)), labels)
     axes.invert_yaxis()
     axes.grid(visible=False, axis="y")
-    axes.set_xlabel(_told(plot["y"]))
+    axes.set_xlabel(_axis_label(plot["y"]))
     if plot["y"]["log"]:
         axes.set_xscale("log")
     axes.xaxis.set_major_formatter(FuncFormatter(_number))
@@ -175,8 +175,8 @@ def _coloured(plot: Mapping[str, Any]) -> list[tuple[str, Mapping[str, Any]]]:
 
 
 def _label(axes: Axes, plot: Mapping[str, Any]) -> None:
-    axes.set_xlabel(_told(plot["x"]))
-    axes.set_ylabel(_told(plot["y"]))
+    axes.set_xlabel(_axis_label(plot["x"]))
+    axes.set_ylabel(_axis_label(plot["y"]))
 
 
 def _scale_y(axes: Axes, plot: Mapping[str, Any]) -> None:
@@ -187,7 +187,7 @@ def _scale_y(axes: Axes, plot: Mapping[str, Any]) -> None:
     axes.yaxis.set_major_formatter(FuncFormatter(_number))
 
 
-def _told(axis: Mapping[str, Any]) -> str:
+def _axis_label(axis: Mapping[str, Any]) -> str:
     return f"{axis['label']} ({axis['unit']})" if axis["unit"] else str(axis["label"])
 
 

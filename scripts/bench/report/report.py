@@ -75,9 +75,9 @@ def in_words(facts: Mapping[str, Any]) -> str:
     names = {"python": "Python", "grpcio": "grpcio", "sqlite": "SQLite", "mariadb": "MariaDB", "redis_server": "Redis"}
     names |= {"rocketmq": "RocketMQ", "consul": "Consul"}
     versions = ", ".join(f"{name} {facts[key]}" for key, name in names.items() if key in facts)
-    told = f"{facts['processor']}, {facts['cores']} cores, {facts['memory_gb']} GB; {versions}"
-    told += f"; {facts['cpu_policy']}" if "cpu_policy" in facts else ""
-    return f"{told}; commit {facts['commit']}" if facts.get("commit") else told
+    text = f"{facts['processor']}, {facts['cores']} cores, {facts['memory_gb']} GB; {versions}"
+    text += f"; {facts['cpu_policy']}" if "cpu_policy" in facts else ""
+    return f"{text}; commit {facts['commit']}" if facts.get("commit") else text
 
 
 def of_part(facts: Mapping[str, Any], options: Options, took: float, results: Results) -> dict[str, Any]:
@@ -107,7 +107,7 @@ def merged(before: Mapping[str, Any], name: str, parts: Mapping[str, Any], order
         before: The report that there is; empty: none.
         name: Where they were measured: the world, and the client where it is not the usual one.
         parts: By name.
-        order: The names of all parts, in the order in which they are told.
+        order: The names of all parts, in the order of the report.
 
     Raises:
         ValueError: The report is of another world.

@@ -36,7 +36,7 @@ def strategies_hot(testbed: Testbed) -> None:
     """Each strategy of selling alone with one hot sku; then callers fight for the last 200 units."""
     with _fixtures(testbed, replicas=1) as fixtures:
         recorder = _compare(testbed, fixtures, testbed.full_speed(Kind.SELL, (HOT,)))
-        _tell(testbed, recorder, _TARGETS)
+        _report(testbed, recorder, _TARGETS)
         oversold = _fight(testbed, fixtures)
         _plot(testbed, recorder, "ways-hot", "One hot sku: the ways of selling side by side", oversold)
 
@@ -45,7 +45,7 @@ def strategies_many(testbed: Testbed) -> None:
     """Each strategy of selling over many skus."""
     with _fixtures(testbed, replicas=1) as fixtures:
         recorder = _compare(testbed, fixtures, testbed.full_speed(Kind.SELL, testbed.skus))
-        _tell(testbed, recorder, {})
+        _report(testbed, recorder, {})
         _plot(testbed, recorder, "ways-many", f"{len(testbed.skus):,} skus: the ways of selling side by side", {})
 
 
@@ -53,7 +53,7 @@ def strategies_two(testbed: Testbed) -> None:
     """Two processes of each strategy with one hot sku; then callers fight for the last 200 units."""
     with _fixtures(testbed, replicas=2) as fixtures:
         recorder = _compare(testbed, fixtures, testbed.full_speed(Kind.SELL, (HOT,)))
-        _tell(testbed, recorder, {})
+        _report(testbed, recorder, {})
         oversold = _fight(testbed, fixtures)
         _plot(
             testbed, recorder, "ways-two", "One hot sku, two processes each: the ways of selling side by side", oversold
@@ -61,7 +61,7 @@ def strategies_two(testbed: Testbed) -> None:
 
 
 def strategies_killed(testbed: Testbed) -> None:
-    """Each strategy of selling, killed while it sells: what callers were told and the tables do not know."""
+    """Each strategy of selling, killed while it sells: which confirmed sales are not in the tables."""
     for name in TITLES:
         with _fixture(testbed, name, 1) as fixture:
             before = fixture.books().written
@@ -71,13 +71,13 @@ def strategies_killed(testbed: Testbed) -> None:
             running = testbed.start_load(plan)
             time.sleep(_KILLED_AFTER_S)
             fixture.kill()
-            told = running.result().answered
+            confirmed = running.result().answered
             written = fixture.books().written - before
-            lost = max(0, told - written)
+            lost = max(0, confirmed - written)
             if name == REBACK:
-                testbed.sold(plan, written - told)  # what was committed, and not told any more
-            testbed.say(f"  {TITLES[name]}: {told:,} sold when it was killed, {lost:,} of them lost")
-            testbed.figure(f"{TITLES[name]}: sold and lost when killed", lost, "sales", told)
+                testbed.sold(plan, written - confirmed)  # committed, but no longer confirmed
+            testbed.say(f"  {TITLES[name]}: {confirmed:,} sold when it was killed, {lost:,} of them lost")
+            testbed.figure(f"{TITLES[name]}: sold and lost when killed", lost, "sales", confirmed)
             if lost and name != "redis-stock":
                 testbed.results.faults.append(f"{testbed.part}: {TITLES[name]} lost {lost} sales")
 
@@ -133,7 +133,9 @@ def _load(testbed: Testbed, fixture: Fixture, plan: Plan) -> Measured:
         measured.cpu = {who: seconds * measured.calls / measured.answered for who, seconds in measured.cpu.items()}
     if books.written - before < measured.answered:
         lost = measured.answered - (books.written - before)
-        testbed.results.faults.append(f"{testbed.part}: {TITLES[fixture.name]} told {lost} sales that are not written")
+        testbed.results.faults.append(
+            f"{testbed.part}: {TITLES[fixture.name]} confirmed {lost} sales that are not written"
+        )
     if _keeps(fixture) and not books.balance:
         testbed.results.faults.append(f"{testbed.part}: the books of {TITLES[fixture.name]} do not balance: {books}")
     return measured
@@ -162,7 +164,7 @@ def _fight(testbed: Testbed, fixtures: Sequence[Fixture]) -> Mapping[str, int]:
     return oversold
 
 
-def _tell(testbed: Testbed, recorder: Recorder, targets: Mapping[str, Target]) -> None:
+def _report(testbed: Testbed, recorder: Recorder, targets: Mapping[str, Target]) -> None:
     reback = TITLES[REBACK]
     testbed.results.loads += [recorder.load(testbed.part, title) for title in TITLES.values()]
     for name, title in TITLES.items():

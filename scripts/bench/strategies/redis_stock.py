@@ -1,4 +1,4 @@
-"""7. Redis as the stock itself: a Lua script takes the units, and the caller is told; the database is written later.
+"""7. Redis as the stock itself: a Lua script takes the units, which answers the caller; the database is written later.
 
 What was sold and not yet written is in this process's memory alone: when it is killed, Redis knows that those units are
 gone, and nobody knows to whom.

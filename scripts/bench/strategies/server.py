@@ -1,6 +1,6 @@
 """`python -m scripts.bench.strategies.server`: one strategy of selling behind the real `Sell`, server and interceptor.
 
-What to serve is said by `STRATEGY_…` variables, as Reback's services are told theirs.
+`STRATEGY_…` variables configure it, as Reback's services have theirs.
 """
 
 from collections import Counter

@@ -13,7 +13,7 @@ from common.database import Database
 from inventory_srv.domain.errors import SkuNotFound
 
 Lines = Mapping[str, int]
-"""Units by sku, the skus ascending: who takes many takes them in one order, and no two wait for each other."""
+"""Units by sku, in ascending order: everybody locks skus in the same order, so no two wait for each other."""
 
 Hook = Callable[[], None]
 """Called between the reading of a stock and the writing of it: where a test lets another caller in."""

@@ -158,7 +158,7 @@ def test_each_part_is_written_when_it_is_done(tmp_path: Path, capsys: pytest.Cap
     assert list(read(tmp_path / "new" / "cluster.json")["parts"]) == ["stock", "ways"]
     assert (tmp_path / "new" / "cluster.md").read_text().count("![") == 2
     assert sorted(path.name for path in (tmp_path / "new").iterdir()) == ["cluster", "cluster.json", "cluster.md"]
-    assert written.tell()
+    assert written.report()
     answer = capsys.readouterr().out
     assert "missed: Sell ÷ empty call" in answer
     assert "written: stock, ways" in answer
@@ -177,11 +177,11 @@ def test_a_part_of_an_earlier_run_stays_until_it_is_measured_anew(tmp_path: Path
 def test_books_that_do_not_balance_are_told_and_so_is_that_nothing_was_measured(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert output(tmp_path).tell()
+    assert output(tmp_path).report()
     assert "nothing was measured" in capsys.readouterr().out
     written = output(tmp_path)
     written.add("stock", part(faults=("one unit is gone",)))
-    assert not written.tell()
+    assert not written.report()
     answer = capsys.readouterr().out
     assert "one unit is gone" in answer
     assert "the books do NOT balance" in answer
