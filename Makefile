@@ -1,7 +1,7 @@
 # One verb each; `make` alone lists them. Each verb is a program of scripts/, which can be called by itself too.
 
 .DEFAULT_GOAL := help
-.PHONY: setup run demo test test-cluster long lint types proto bench bench-cluster clean help
+.PHONY: setup run demo test test-cluster long lint types docs proto bench bench-cluster clean help
 .PHONY: cluster-install cluster-up cluster-status cluster-logs cluster-down
 
 # What is given goes to the programs by the environment, exactly as it was typed: text pasted into a recipe would be code,
@@ -49,6 +49,9 @@ lint: setup ## style, import contracts, stubs that match their protos
 
 types: setup ## mypy, strict
 	@.venv/bin/mypy
+
+docs: setup ## write docs/settings.md from the settings classes
+	@.venv/bin/python -m scripts.settings_page
 
 proto: setup ## generate the stubs and their types from proto/
 	@scripts/proto

@@ -40,7 +40,7 @@ def decode(token: str, *kinds: type) -> Key | None:
         return None
     try:
         key = json.loads(base64.b64decode(token, altchars=b"-_", validate=True))
-    except (binascii.Error, ValueError):
+    except (binascii.Error, ValueError, RecursionError):  # the last: of brackets in brackets
         key = None
     if not isinstance(key, list) or [type(part) for part in key] != list(kinds) or not all(map(_is_kept, key)):
         raise InvalidArgument(
