@@ -10,14 +10,12 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Final, TypeVar
+from typing import Any, Final
 
 from reback.inventory.v1 import inventory_pb2 as stock_pb
 from reback.inventory.v1.inventory_pb2_grpc import InventoryServiceStub
 from reback.order.v1 import order_pb2 as pb
 from reback.order.v1.order_pb2_grpc import OrderServiceStub
-
-Item = TypeVar("Item")
 
 _PAGE: Final = 1000
 _TIMEOUT_S: Final = 30.0  # for one call; the machine may be busy
@@ -188,63 +186,36 @@ def _quantities(lines: Iterable[stock_pb.SaleLine] | Iterable[pb.OrderLine]) -> 
 
 
 def _orders_of(orders: OrderServiceStub, user: int) -> Iterator[pb.Order]:
-    def page(token: str) -> tuple[Iterable[pb.Order], str]:
-        request = pb.ListOrdersRequest(user_id=user, page_size=_PAGE, page_token=token)
-        answer = orders.ListOrders(request, timeout=_TIMEOUT_S)
-        return answer.orders, answer.next_page_token
-
-    yield from _every(page)
+    return _every(orders.ListOrders, pb.ListOrdersRequest(user_id=user), "orders")
 
 
 def _times_returned(orders: OrderServiceStub, order_sn: str) -> int:
-    def page(token: str) -> tuple[Iterable[pb.OrderEvent], str]:
-        request = pb.GetOrderTimelineRequest(order_sn=order_sn, page_size=_PAGE, page_token=token)
-        answer = orders.GetOrderTimeline(request, timeout=_TIMEOUT_S)
-        return answer.events, answer.next_page_token
-
-    return sum(event.kind == pb.ORDER_EVENT_KIND_STOCK_RETURNED for event in _every(page))
+    events = _every(orders.GetOrderTimeline, pb.GetOrderTimelineRequest(order_sn=order_sn), "events")
+    return sum(event.kind == pb.ORDER_EVENT_KIND_STOCK_RETURNED for event in events)
 
 
 def _stocks(inventory: InventoryServiceStub) -> Iterator[stock_pb.Stock]:
-    def page(token: str) -> tuple[Iterable[stock_pb.Stock], str]:
-        request = stock_pb.ListStocksRequest(page_size=_PAGE, page_token=token)
-        answer = inventory.ListStocks(request, timeout=_TIMEOUT_S)
-        return answer.stocks, answer.next_page_token
-
-    yield from _every(page)
+    return _every(inventory.ListStocks, stock_pb.ListStocksRequest(), "stocks")
 
 
 def _movements(inventory: InventoryServiceStub, sku: str) -> Iterator[stock_pb.Movement]:
-    def page(token: str) -> tuple[Iterable[stock_pb.Movement], str]:
-        request = stock_pb.ListMovementsRequest(sku=sku, page_size=_PAGE, page_token=token)
-        answer = inventory.ListMovements(request, timeout=_TIMEOUT_S)
-        return answer.movements, answer.next_page_token
-
-    yield from _every(page)
+    return _every(inventory.ListMovements, stock_pb.ListMovementsRequest(sku=sku), "movements")
 
 
 def _sales(inventory: InventoryServiceStub) -> Iterator[stock_pb.Sale]:
-    def page(token: str) -> tuple[Iterable[stock_pb.Sale], str]:
-        request = stock_pb.ListSalesRequest(page_size=_PAGE, page_token=token)
-        answer = inventory.ListSales(request, timeout=_TIMEOUT_S)
-        return answer.sales, answer.next_page_token
-
-    yield from _every(page)
+    return _every(inventory.ListSales, stock_pb.ListSalesRequest(), "sales")
 
 
 def _differences(inventory: InventoryServiceStub) -> Iterator[stock_pb.StockDifference]:
-    def page(token: str) -> tuple[Iterable[stock_pb.StockDifference], str]:
-        request = stock_pb.AuditStockRequest(page_size=_PAGE, page_token=token)
-        answer = inventory.AuditStock(request, timeout=_TIMEOUT_S)
-        return answer.differences, answer.next_page_token
-
-    yield from _every(page)
+    return _every(inventory.AuditStock, stock_pb.AuditStockRequest(), "differences")
 
 
-def _every(page: Callable[[str], tuple[Iterable[Item], str]]) -> Iterator[Item]:
-    token = ""
+def _every(call: Callable[..., Any], request: Any, items: str) -> Iterator[Any]:
+    """Every item of a list, page after page; `items` is the field of the answer that has them."""
+    request.page_size = _PAGE
     while True:
-        items, token = page(token)
-        yield from items
-        if not token:
+        answer = call(request, timeout=_TIMEOUT_S)
+        yield from getattr(answer, items)
+        if not answer.next_page_token:
             return
+        request.page_token = answer.next_page_token
