@@ -31,3 +31,8 @@ def decimal_number(text: str) -> float:
     if not _DECIMAL.fullmatch(text):
         raise ValueError("not a number in plain digits")
     return float(text)
+
+
+def whole_number_or(text: str, otherwise: int) -> int:
+    """As `whole_number`, for text that others wrote and that must not stop the work: `otherwise` where it is none."""
+    return int(text) if _WHOLE.fullmatch(text) else otherwise

@@ -33,6 +33,7 @@ from common.messaging.port import (
     Resolution,
 )
 from common.messaging.retries import GiveUp, Handled, RetryAfter, RetryPolicy
+from common.plain_numbers import whole_number_or
 from common.sqlite_file import prepare_file
 
 log = structlog.get_logger(__name__)
@@ -197,9 +198,8 @@ class EmbeddedBroker(Broker):
         ]
 
     def replay(self, topic: str, group: str, dead_letter_id: str) -> None:
-        found = dead_letter_id.isdecimal() and self._writer.write(
-            Store.replay, (self._now(), self._prefix + topic, group, int(dead_letter_id))
-        )
+        number = whole_number_or(dead_letter_id, 0)  # the first one is 1
+        found = number and self._writer.write(Store.replay, (self._now(), self._prefix + topic, group, number))
         if not found:
             raise KeyError(f"no dead letter {dead_letter_id!r} of {group!r} in {topic!r}")
 

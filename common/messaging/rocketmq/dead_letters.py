@@ -15,6 +15,7 @@ from typing import Final
 from common.messaging.port import DeadLetter, Message
 from common.messaging.rocketmq.messages import BASE64, EMPTY, KEY, TRY, restored
 from common.messaging.rocketmq.remoting import StoredMessage, TopicMissing, connected, make_topic, queues, read_queue
+from common.plain_numbers import whole_number_or
 
 ATTEMPTS: Final = "reback_attempts"
 """The property with the number of attempts."""
@@ -113,14 +114,20 @@ class DeadLetters:
                 yield from read_queue(broker, topic, place.number)
 
 
+def attempts_of(properties: Mapping[str, str]) -> int:
+    """How often a dead letter was tried, by its own word or the broker's; 1 where neither is a number."""
+    return whole_number_or(properties.get(ATTEMPTS, ""), 0) or (
+        whole_number_or(properties.get(_TRIES_OF_THE_BROKER, ""), 0) + 1
+    )
+
+
 def _letter(topic: str, group: str, letter_id: str, stored: StoredMessage) -> StoredDeadLetter:
     properties = stored.properties
-    attempts = properties.get(ATTEMPTS) or str(int(properties.get(_TRIES_OF_THE_BROKER, "0")) + 1)
     letter = DeadLetter(
         id=letter_id,
         message=restored(topic, properties.get(_KEYS, ""), stored.body, properties),
         group=group,
-        attempts=int(attempts),
+        attempts=attempts_of(properties),
         error=properties.get(ERROR, GIVEN_UP_BY_BROKER),
         dead_time=stored.stored,
     )

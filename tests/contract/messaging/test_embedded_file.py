@@ -251,3 +251,9 @@ def test_asking_again_finds_out_a_checker_that_contradicts_its_sender(open_broke
     broker.in_transaction(Message("topic", "order-1", b""), lambda: Resolution.ROLLBACK)
 
     received.wait_for("order-1")
+
+
+@pytest.mark.parametrize("dead_letter_id", ["", "0", "-1", "1_0", "٣", "one", "1" * 30, "1" * 4301])
+def test_replay_of_what_is_no_dead_letters_id_is_a_key_error(open_broker: Open, dead_letter_id: str) -> None:
+    with pytest.raises(KeyError, match="no dead letter"):
+        open_broker().replay("topic", "inventory", dead_letter_id)

@@ -14,6 +14,7 @@ from urllib.parse import quote
 from common.messaging.long_delays import DUE, FOR_GROUP, HOP_ENDS
 from common.messaging.port import Message
 from common.messaging.rocketmq.messages import A_KEY, BASE64, EMPTY, EMPTY_BODY, ID, KEY, TRY, restored
+from common.plain_numbers import whole_number_or
 
 _KEYS: Final = "KEYS"
 _READ: Final = (KEY, EMPTY, BASE64, DUE, HOP_ENDS, FOR_GROUP, ID, TRY)
@@ -82,6 +83,6 @@ def received_message(topic: str, received: Any) -> ReceivedMessage:
     return ReceivedMessage(
         message=restored(topic, key, received.body or b"", properties),
         message_id=message_id,
-        attempt=int(attempt) if attempt.isdecimal() else 1,
+        attempt=whole_number_or(attempt, 1),
         properties=sent_on,
     )
