@@ -1,4 +1,4 @@
-"""The life of a service's process: start, say so, serve until told to stop, end in order."""
+"""The life of a service's process: start, say so, serve until a signal, end in order."""
 
 import gc
 import sys

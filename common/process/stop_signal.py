@@ -1,4 +1,4 @@
-"""How a process is told to stop: SIGTERM or SIGINT, and what they do before it is ready for them."""
+"""Signals that stop a process, SIGTERM and SIGINT, and what they do before it is ready for them."""
 
 import os
 import select
@@ -48,7 +48,7 @@ class StopSignal:
             signal.signal(number, self._note)
 
     def wait(self, seconds: float | None = None) -> bool:
-        """Wait until told to stop; whether that was so within `seconds`, which another signal starts anew."""
+        """Wait for a signal; whether one came within `seconds`, which an unrelated signal starts anew."""
         while not self.number:
             readable, _, _ = select.select([self._numbers], [], [], seconds)
             if not readable:

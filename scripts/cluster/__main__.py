@@ -28,7 +28,7 @@ _NOTE: Final = "ports"  # the file with the base
 app = make_app(__doc__)
 console = make_console()
 
-Folder = Annotated[Path, typer.Option(help="Where everything of the cluster is.")]
+Folder = Annotated[Path, typer.Option(help="The cluster's folder.")]
 Base = Annotated[
     int | None,
     typer.Option(
@@ -37,15 +37,15 @@ Base = Annotated[
 ]
 EnginesOnly = Annotated[bool, typer.Option("--engines-only", help="Without the services.")]
 Broker = Annotated[list[str] | None, typer.Option("--broker", help="NAME=VALUE for RocketMQ's broker; repeatable.")]
-Purge = Annotated[bool, typer.Option("--purge", help="Take away its data and logs too.")]
-Follow = Annotated[bool, typer.Option("--follow", "-f", help="Go on until Ctrl-C.")]
+Purge = Annotated[bool, typer.Option("--purge", help="Remove its data and logs too.")]
+Follow = Annotated[bool, typer.Option("--follow", "-f", help="Follow them until Ctrl-C.")]
 Names = Annotated[list[str] | None, typer.Argument(help="Which programs; none: all.")]
 Lines = Annotated[int, typer.Option("--lines", "-n", help="How many of the last lines.")]
 
 
 @app.command()
 def install() -> None:
-    """Bring what the cluster runs; what is there already is left as it is."""
+    """Install the engines that are missing."""
     install_all(_say)
 
 
@@ -53,7 +53,7 @@ def install() -> None:
 def up(
     folder: Folder = _FOLDER, base: Base = None, broker: Broker = None, *, engines_only: EnginesOnly = False
 ) -> None:
-    """Start what does not run, wait until all is healthy, print the addresses."""
+    """Start everything that does not run, wait until it is healthy, and print the addresses."""
     began = time.monotonic()
     install_all(_say)
     cluster = _cluster(folder, base, dict(each.partition("=")[::2] for each in broker or []))
@@ -68,7 +68,7 @@ def up(
 
 @app.command()
 def status(folder: Folder = _FOLDER, base: Base = None) -> None:
-    """Ask every program whether it can do its work; exit with 1 when one can't."""
+    """Show whether each program is healthy; exit with 1 when one is not."""
     if not _print_status(_cluster(folder, base)):
         sys.exit(1)
 
@@ -82,7 +82,7 @@ def down(folder: Folder = _FOLDER, base: Base = None, *, purge: Purge = False) -
 
 @app.command()
 def logs(names: Names = None, folder: Folder = _FOLDER, *, follow: Follow = False, lines: Lines = _SHORT) -> None:
-    """Show the last lines that the programs printed."""
+    """Show the last lines of the programs' logs."""
     files = [log_of(folder, name) for name in names] if names else sorted(folder.glob("logs/*.log"))
     missing = [str(file) for file in files if not file.is_file()]
     if missing or not files:
@@ -116,13 +116,13 @@ def _cluster(folder: Path, base: int | None, broker: Mapping[str, str] | None = 
 
 
 def _base_before(folder: Path) -> int:
-    """Where the block of the cluster in this folder begins, so that only `up` has to be told."""
+    """Where the block of the cluster in this folder begins, so that only `up` needs the option."""
     noted = folder / _NOTE
     return int(noted.read_text(encoding="utf-8")) if noted.is_file() else DEFAULT_BASE
 
 
 def _print_status(cluster: Cluster, *, of_all: bool = True) -> bool:
-    """Print how every program is, or every one that runs, and tell whether these are healthy."""
+    """Print the state of every program, or of those that run; whether all of them are healthy."""
     table = Table("program", "address", "pid", "is", box=None)
     told = [each for each in cluster.status() if of_all or each.pid]
     for each in told:

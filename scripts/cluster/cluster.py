@@ -60,7 +60,7 @@ class Cluster:
         settings: Variables for the services (`ORDER_PAY_WITHIN`), over those by which they find the engines.
         topic_prefix: Of the topics that are made.
         broker: Settings of RocketMQ's broker (`transactionTimeOut`), over the cluster's own.
-        say: Told what is being done, a line each.
+        say: Called with each step, a line each.
     """
 
     def __init__(
@@ -120,7 +120,7 @@ class Cluster:
         """Stop services, then engines, and leave no process behind, whatever happened before. Again is harmless.
 
         Args:
-            purge: Take away its data and logs too.
+            purge: Remove its data and logs too.
         """
         if self._supervisor.running():
             for group in _STOP_ORDER:

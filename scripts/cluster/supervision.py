@@ -1,4 +1,4 @@
-"""The supervisor that runs the programs: its configuration, its start and its end, and how it is told what to do."""
+"""The supervisor that runs the programs: its configuration, its start and its end, and the calls to it."""
 
 import hashlib
 import os

@@ -25,7 +25,7 @@ def make_topics(ports: Ports, prefix: str = "") -> None:
         prefix: Of the topics' names (`…_TOPIC_PREFIX`).
 
     Raises:
-        CannotRun: RocketMQ refused, or told no routes in time.
+        CannotRun: RocketMQ refused, or announced no routes in time.
     """
     try:
         _make_topics(ports, prefix)

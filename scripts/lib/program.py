@@ -28,7 +28,7 @@ def run_program(
     end: Callable[[], None],
     farewell: Callable[[int, signal.Signals | None], None],
 ) -> NoReturn:
-    """Do the work of a program until it is done, fails or a signal comes, and exit; a failure is told in one line.
+    """Do the work of a program until it is done, fails or a signal comes, and exit; a failure is one line.
 
     Args:
         console: Where that line goes.

@@ -8,7 +8,7 @@ from typing import Final
 from reback.inventory.v1.inventory_pb2 import ListStocksRequest, Stock
 from reback.order.v1.order_pb2 import Goods, ListGoodsRequest
 from scripts.lib.goods_file import Entry
-from scripts.lib.shop import PATIENCE_S, Shop
+from scripts.lib.shop import CALL_TIMEOUT_S, Shop
 
 _AT_ONCE: Final = 16
 _PAGE: Final = 1000
@@ -16,31 +16,31 @@ _PAGE: Final = 1000
 
 @dataclass(frozen=True)
 class Seeded:
-    """What seeding did: how many skus it put in, and how many were there already and left alone."""
+    """How many skus seeding added, and how many it found there and left alone."""
 
     put: int
     left_alone: int
 
 
 def seed(shop: Shop, entries: Sequence[Entry], on_progress: Callable[[int], None] = lambda _done: None) -> Seeded:
-    """Put in what is missing: a price where the price book has none, stock where inventory has none.
+    """Add what is missing: a price where the price book has none, stock where inventory has none.
 
-    What is there already is left alone. It can be stopped anywhere and started again, and two may run at once: a stock
-    is set only where there is none.
+    Existing prices and stock are left alone. It can be stopped anywhere and started again, and two may run at once:
+    stock is set only where there is none.
 
     Args:
-        shop: Where to.
-        entries: What should be there.
-        on_progress: Told after each sku how many are done.
+        shop: The shop to fill.
+        entries: The goods that it should have.
+        on_progress: Called after each sku with how many are done.
     """
     priced = {goods.sku for goods in all_goods(shop)}
     stocked = {stock.sku for stock in all_stocks(shop)}
 
     def put(entry: Entry) -> bool:
         if entry.sku not in priced:
-            shop.order.PutGoods(entry.put_goods, timeout=PATIENCE_S)
+            shop.order.PutGoods(entry.put_goods, timeout=CALL_TIMEOUT_S)
         if entry.sku not in stocked:
-            shop.inventory.SetStock(entry.set_stock, timeout=PATIENCE_S)
+            shop.inventory.SetStock(entry.set_stock, timeout=CALL_TIMEOUT_S)
         return entry.sku not in priced or entry.sku not in stocked
 
     count = 0
@@ -55,7 +55,7 @@ def all_goods(shop: Shop) -> Iterator[Goods]:
     """The whole price book."""
     token = ""
     while True:
-        page = shop.order.ListGoods(ListGoodsRequest(page_size=_PAGE, page_token=token), timeout=PATIENCE_S)
+        page = shop.order.ListGoods(ListGoodsRequest(page_size=_PAGE, page_token=token), timeout=CALL_TIMEOUT_S)
         yield from page.goods
         token = page.next_page_token
         if not token:
@@ -66,7 +66,7 @@ def all_stocks(shop: Shop) -> Iterator[Stock]:
     """The stock of every sku."""
     token = ""
     while True:
-        page = shop.inventory.ListStocks(ListStocksRequest(page_size=_PAGE, page_token=token), timeout=PATIENCE_S)
+        page = shop.inventory.ListStocks(ListStocksRequest(page_size=_PAGE, page_token=token), timeout=CALL_TIMEOUT_S)
         yield from page.stocks
         token = page.next_page_token
         if not token:

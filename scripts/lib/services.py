@@ -47,7 +47,7 @@ class Closed(Exception):
 class Service:
     """One service as a process; it has started when it says that it is ready.
 
-    It gets a session of its own, so that Ctrl-C reaches only who started it, and that one decides.
+    It runs in a session of its own: Ctrl-C reaches only the program that started it, which decides when it stops.
 
     Attributes:
         address: The `host:port` that it serves; known once started.
@@ -153,7 +153,7 @@ class Service:
             raise self._failed(f"died (exit code {code})")
 
     def stop(self) -> None:
-        """Ask it to stop, wait until it has, and see that it did so in order. Two threads may do so at once.
+        """Stop it in order: send SIGTERM and wait until it has ended. Two threads may do so at once.
 
         Raises:
             ServiceFailed: It had to be killed, or its exit code is not 0.
@@ -288,7 +288,7 @@ class Services:
 
 
 def forget_settings() -> None:
-    """Take the services' settings out of this process's environment: what follows must not depend on them."""
+    """Remove the services' settings from this process's environment, so that what follows does not depend on them."""
     for name in list(os.environ):
         if name.upper().startswith(_PREFIXES):
             del os.environ[name]

@@ -8,8 +8,8 @@ import grpc
 from reback.inventory.v1.inventory_pb2_grpc import InventoryServiceStub
 from reback.order.v1.order_pb2_grpc import OrderServiceStub
 
-PATIENCE_S: Final = 10.0
-"""How long a script waits for one answer."""
+CALL_TIMEOUT_S: Final = 10.0
+"""How long a script waits for an answer, in seconds."""
 
 _TAKES_TURNS: Final = (("grpc.lb_policy_name", "round_robin"),)
 

@@ -1,4 +1,4 @@
-"""Ending a program that has started others: by which signals, and at which moments not."""
+"""How signals end a program that has started other processes, so that none is left behind."""
 
 import signal
 import threading

@@ -5,7 +5,7 @@ from typing import Final
 
 from reback.inventory.v1.inventory_pb2 import SetStockRequest, Stock
 from reback.order.v1.order_pb2 import Goods, PutGoodsRequest
-from scripts.lib.shop import PATIENCE_S, Shop
+from scripts.lib.shop import CALL_TIMEOUT_S, Shop
 
 
 @dataclass(frozen=True)
@@ -34,10 +34,10 @@ def stock_up_for_story(shop: Shop) -> list[Stock]:
     """
     for each in _GOODS:
         goods = Goods(sku=each.sku, name=each.name, price_cents=each.price_cents, currency="EUR", on_sale=True)
-        shop.order.PutGoods(PutGoodsRequest(goods=goods), timeout=PATIENCE_S)
+        shop.order.PutGoods(PutGoodsRequest(goods=goods), timeout=CALL_TIMEOUT_S)
     return [
         shop.inventory.SetStock(
-            SetStockRequest(sku=each.sku, quantity=each.stock, reason="the story begins"), timeout=PATIENCE_S
+            SetStockRequest(sku=each.sku, quantity=each.stock, reason="the story begins"), timeout=CALL_TIMEOUT_S
         )
         for each in _GOODS
     ]

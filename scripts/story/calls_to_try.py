@@ -14,7 +14,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from reback.inventory.v1.inventory_pb2 import GetStockRequest, ListMovementsRequest
 from reback.order.v1 import order_pb2 as pb
 from scripts.lib.services import Services
-from scripts.lib.shop import PATIENCE_S, Shop
+from scripts.lib.shop import CALL_TIMEOUT_S, Shop
 from scripts.story.story import USER_ID
 
 _INVENTORY: Final = "reback.inventory.v1.InventoryService"
@@ -49,7 +49,7 @@ class WaitingOrder:
 def waiting_order(shop: Shop, sku: str) -> WaitingOrder:
     """Create an order of one unit, so that every call that is printed works at once."""
     request = _create(sku)
-    return WaitingOrder(request, shop.order.CreateOrder(request, timeout=PATIENCE_S))
+    return WaitingOrder(request, shop.order.CreateOrder(request, timeout=CALL_TIMEOUT_S))
 
 
 def _create(sku: str) -> pb.CreateOrderRequest:

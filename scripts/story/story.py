@@ -22,11 +22,11 @@ from reback.inventory.v1.inventory_pb2 import (
     Movement,
 )
 from reback.order.v1 import order_pb2 as pb
-from scripts.lib.shop import PATIENCE_S, Shop
+from scripts.lib.shop import CALL_TIMEOUT_S, Shop
 from scripts.lib.story_goods import stock_up_for_story
 
 SETTINGS: Final = {"ORDER_PAY_WITHIN": "3", "ORDER_SWEEP_EVERY": "0.25", "ORDER_RETURN_AFTER": "0.25"}
-"""What the order service is told for the story: little patience, so that a person can watch."""
+"""Settings of the order service during the story: short times, so that a person can watch."""
 
 USER_ID: Final = 1
 _RECIPIENT: Final = pb.Recipient(name="Ada Byron", mobile="+44 20 7946 0000", address="12 St James's Square, London")
@@ -46,7 +46,7 @@ class Progress(Enum):
 
 @dataclass
 class Claim:
-    """Something that the story says, and whether it is so."""
+    """Something that the story claims, and whether it holds."""
 
     text: str
     holds: bool
@@ -167,7 +167,7 @@ class Story:
         quantity = _QUANTITY
         request = self._request(stock, quantity)
         with ThreadPoolExecutor(2) as senders:
-            calls = [senders.submit(self._shop.order.CreateOrder, request, timeout=PATIENCE_S) for _ in range(2)]
+            calls = [senders.submit(self._shop.order.CreateOrder, request, timeout=CALL_TIMEOUT_S) for _ in range(2)]
             first, second = (call.result() for call in calls)
         act.order_sn, act.state = first.order_sn, _state(first)
         self._claim(act, "both calls got the same order", first.order_sn == second.order_sn)
@@ -184,7 +184,7 @@ class Story:
         )
 
     def _create(self, act: Act, stock: StockSeen, *quantities: int) -> pb.Order:
-        order = self._shop.order.CreateOrder(self._request(stock, *quantities), timeout=PATIENCE_S)
+        order = self._shop.order.CreateOrder(self._request(stock, *quantities), timeout=CALL_TIMEOUT_S)
         act.order_sn, act.state = order.order_sn, _state(order)
         self._look(act)
         return order
@@ -201,7 +201,7 @@ class Story:
                 pay_type="card",
                 paid_time=now,
             ),
-            timeout=PATIENCE_S,
+            timeout=CALL_TIMEOUT_S,
         )
         act.state = _state(paid.order)
         applied = paid.payment.outcome == pb.PAYMENT_OUTCOME_APPLIED and paid.order.state == pb.ORDER_STATE_PAID
@@ -218,7 +218,7 @@ class Story:
             act.state = f"{_state(order)}, {max(left, 0):.1f} s left"
             self._tell(self)
             time.sleep(_POLL_S)
-            order = self._shop.order.GetOrder(request, timeout=PATIENCE_S)
+            order = self._shop.order.GetOrder(request, timeout=CALL_TIMEOUT_S)
         act.state = _state(order)
         self._look(act)
         return order
@@ -238,9 +238,9 @@ class Story:
         """Bring what is shown up to date."""
         if act.order_sn:
             request = pb.GetOrderTimelineRequest(order_sn=act.order_sn)
-            act.timeline = list(self._shop.order.GetOrderTimeline(request, timeout=PATIENCE_S).events)
+            act.timeline = list(self._shop.order.GetOrderTimeline(request, timeout=CALL_TIMEOUT_S).events)
         asked = BatchGetStocksRequest(skus=[stock.sku for stock in self.stocks])
-        answer = self._shop.inventory.BatchGetStocks(asked, timeout=PATIENCE_S)
+        answer = self._shop.inventory.BatchGetStocks(asked, timeout=CALL_TIMEOUT_S)
         for seen, stock in zip(self.stocks, answer.stocks, strict=True):
             seen.available, seen.sold = stock.available, stock.sold
         self._tell(self)
@@ -248,10 +248,10 @@ class Story:
     def _movements(self, act: Act) -> list[Movement]:
         """What the order did to the stock, newest first."""
         request = ListMovementsRequest(order_sn=act.order_sn)
-        return list(self._shop.inventory.ListMovements(request, timeout=PATIENCE_S).movements)
+        return list(self._shop.inventory.ListMovements(request, timeout=CALL_TIMEOUT_S).movements)
 
     def _sale_state(self, act: Act) -> int:
-        return self._shop.inventory.GetSale(GetSaleRequest(order_sn=act.order_sn), timeout=PATIENCE_S).state
+        return self._shop.inventory.GetSale(GetSaleRequest(order_sn=act.order_sn), timeout=CALL_TIMEOUT_S).state
 
     def _has_step(self, act: Act, kind: pb.OrderEventKind.ValueType) -> bool:
         self._look(act)

@@ -11,7 +11,7 @@ from reback.inventory.v1.inventory_pb2 import RebackRequest
 from scripts.bench.harness.figures import Axis, Plot, Point, Series, Spread
 from scripts.bench.harness.testbed import Testbed
 from scripts.bench.parts.growth_testbed import Place
-from scripts.lib.shop import PATIENCE_S
+from scripts.lib.shop import CALL_TIMEOUT_S
 
 _PAGE: Final = 200  # as the sweeper's
 _PAGES: Final = 5
@@ -61,6 +61,6 @@ def _page(place: Place, orders: OrderRepository) -> float:
     closed = orders.close_overdue(now, now, _PAGE)
     took = time.perf_counter() - began
     for order_sn in closed:
-        place.shop.inventory.Reback(RebackRequest(order_sn=order_sn, reason="bench"), timeout=PATIENCE_S)
+        place.shop.inventory.Reback(RebackRequest(order_sn=order_sn, reason="bench"), timeout=CALL_TIMEOUT_S)
     orders.stock_returned(closed, now)
     return took * _MS

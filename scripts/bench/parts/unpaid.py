@@ -17,7 +17,7 @@ from scripts.bench.harness.rounds import Rounds
 from scripts.bench.harness.testbed import Testbed
 from scripts.bench.harness.worlds import CLUSTER, EMBEDDED, NATIVE, Servers
 from scripts.bench.parts.create import CREATE
-from scripts.lib.shop import PATIENCE_S
+from scripts.lib.shop import CALL_TIMEOUT_S
 
 _POLL_S: Final = 0.5
 _ASKED_AT_ONCE: Final = 1000
@@ -190,7 +190,7 @@ def _all_closed(testbed: Testbed, users: range) -> bool:
         for user in users
         for state in (pb.ORDER_STATE_UNPAID, pb.ORDER_STATE_CREATING)
     )
-    return not any(testbed.shop.order.ListOrders(request, timeout=PATIENCE_S).orders for request in asked)
+    return not any(testbed.shop.order.ListOrders(request, timeout=CALL_TIMEOUT_S).orders for request in asked)
 
 
 def _since(start: Timestamp, end: Timestamp) -> float:

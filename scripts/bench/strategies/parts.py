@@ -18,7 +18,7 @@ from scripts.bench.harness.testbed import HOT, Testbed
 from scripts.bench.harness.worlds import Servers
 from scripts.bench.strategies.choice import CHOICES, REBACK, TITLES
 from scripts.bench.strategies.fixture import OF_REBACK, Fixture, small_fixture
-from scripts.lib.shop import PATIENCE_S
+from scripts.lib.shop import CALL_TIMEOUT_S
 
 _PLENTY: Final = 1_000_000_000
 _FEW: Final = "last-200"
@@ -96,7 +96,9 @@ def _fixture(testbed: Testbed, name: str, replicas: int) -> Iterator[Fixture]:
         with small_fixture(name, _servers(testbed), units, replicas) as fixture:
             yield fixture
         return
-    testbed.shop.inventory.SetStock(SetStockRequest(sku=_FEW, quantity=_FEW_UNITS, reason="bench"), timeout=PATIENCE_S)
+    testbed.shop.inventory.SetStock(
+        SetStockRequest(sku=_FEW, quantity=_FEW_UNITS, reason="bench"), timeout=CALL_TIMEOUT_S
+    )
     with ExitStack() as opened:  # hidden ones: the testbed's own is not used, and can't be killed
         settings = [{"INVENTORY_CPU": cpu_of(number)} for number in range(replicas)]  # as the other strategies
         more = [opened.enter_context(testbed.replica("inventory", each)) for each in settings]

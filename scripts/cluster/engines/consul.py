@@ -19,7 +19,7 @@ _OFF: Final = -1
 def consul_server(folder: Path, http: int, serf: int, raft: int) -> Program:
     """A single server; it elects itself, and asks nobody outside this machine for anything."""
     if not consul_program().is_file():
-        raise CannotRun("Consul is not installed: `make cluster-install` brings it")
+        raise CannotRun("Consul is not installed: `make cluster-install` installs it")
     configuration = {
         "server": True,
         "bootstrap_expect": 1,

@@ -190,7 +190,7 @@ def _java(folder: Path, size: Sequence[str], main: str, *arguments: str) -> Sequ
     """A command that runs a class, and keeps it on the loopback address."""
     program = of_java("java")
     if program is None or not all(each.is_dir() for each in (rocketmq_folder(), launcher_folder())):
-        raise CannotRun("RocketMQ or its Java is not installed: `make cluster-install` brings both")
+        raise CannotRun("RocketMQ or its Java is not installed: `make cluster-install` installs both")
     return [
         program,
         *size,

@@ -1,4 +1,4 @@
-"""Where the engines that no package manager brings are kept, and how the others are found."""
+"""Where the engines that no package manager installs are kept, and how the others are found."""
 
 import hashlib
 import os
@@ -56,7 +56,7 @@ def program(*names: str) -> str:
     """
     found = find_program(*names)
     if found is None:
-        raise CannotRun(f"{names[0]} is not installed: `make cluster-install` brings it")
+        raise CannotRun(f"{names[0]} is not installed: `make cluster-install` installs it")
     return found
 
 

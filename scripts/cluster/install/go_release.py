@@ -1,4 +1,4 @@
-"""Finds a Go that can build Consul, or lets an older Go bring one.
+"""Finds a Go that can build Consul, or lets an older Go download one.
 
 Debian 12 has Go 1.19, too old for Consul. Newer releases of Go are modules of Go as well (`golang.org/toolchain`):
 that is how Go 1.21 and later bring themselves the release that a project wants. An older Go can download that module
@@ -48,7 +48,7 @@ def go_package() -> str:
 
 
 def newer_go(old: str, folder: Path) -> str:
-    """Let an older Go bring a newer one.
+    """Let an older Go download a newer one.
 
     Args:
         old: The program of the older one.
@@ -74,7 +74,7 @@ def newer_go(old: str, folder: Path) -> str:
     )
     if brought.returncode != 0:
         raise CannotInstall(
-            f"Go {'.'.join(map(str, GO))} or newer has to build Consul, and the older one at {old} could not bring "
+            f"Go {'.'.join(map(str, GO))} or newer has to build Consul, and the older one at {old} could not download "
             f"{module}:\n{brought.stdout}{brought.stderr}\n"
             "Put a newer one on PATH or into /usr/local/go (https://go.dev/doc/install), then call this again."
         )

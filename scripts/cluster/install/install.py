@@ -33,7 +33,7 @@ def install_all(say: Say) -> None:
     """Bring everything that is not there yet. Again is harmless, and takes no time.
 
     Raises:
-        CannotInstall: Something can't be brought here; the text says what to do.
+        CannotInstall: Something can't be installed here; the text says what to do.
     """
     wants_rocketmq, wants_consul = not rocketmq_folder().is_dir(), not consul_program().is_file()
     install([*always_needed(), *([maven()] if wants_rocketmq else [])], say)
@@ -100,7 +100,7 @@ def _new_enough_go(say: Say) -> Iterator[str]:
         yield program
         return
     with tempfile.TemporaryDirectory(prefix="reback-go-") as folder:
-        say(f"this Go is older than {'.'.join(map(str, GO))}: it brings itself Go {NEWER_GO}, for this build alone")
+        say(f"this Go is older than {'.'.join(map(str, GO))}: it downloads Go {NEWER_GO}, for this build alone")
         yield newer_go(program, Path(folder))
 
 

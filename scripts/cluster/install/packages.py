@@ -1,4 +1,4 @@
-"""Which packages of the system the cluster needs, and how they are brought: by apt, and without starting anything.
+"""Which packages of the system the cluster needs, and how they are installed: by apt, and without starting anything.
 
 A package of a database usually starts a server of its own, now and after each boot. Here neither happens: Debian's
 `policy-rc.d` forbids it while they are installed, and their units are disabled afterwards.
@@ -27,7 +27,7 @@ _UNITS: Final = ("mariadb.service", "redis-server.service", "redis-sentinel.serv
 
 
 class CannotInstall(Exception):
-    """Something can't be brought here; the text says what it is and what to do."""
+    """Something can't be installed here; the text says what it is and what to do."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +36,7 @@ class Need:
 
     Attributes:
         what: As people call it.
-        package: Debian's name of what brings it.
+        package: The Debian package that has it.
         there: Whether it is there, and new enough.
     """
 
@@ -58,7 +58,7 @@ def always_needed() -> Sequence[Need]:
 
 
 def maven() -> Need:
-    """What brings RocketMQ."""
+    """The packages that RocketMQ needs."""
     return Need("Maven", "maven", lambda: _all_there("mvn"))
 
 
@@ -76,7 +76,7 @@ def install(needs: Sequence[Need], say: Callable[[str], None]) -> None:
     still = [each for each in missing if not each.there()]
     if still:
         raise CannotInstall(
-            f"{', '.join(each.package for each in still)} did not bring {', '.join(each.what for each in still)}: "
+            f"{', '.join(each.package for each in still)} did not install {', '.join(each.what for each in still)}: "
             "an older one seems to come first on PATH, or in JAVA_HOME"
         )
 
@@ -85,7 +85,7 @@ def apt_install(packages: Sequence[str], wanted: Sequence[str]) -> None:
     """Install packages; `wanted` says, for people, what for."""
     if find_program("apt-get") is None:
         raise CannotInstall(
-            f"{', '.join(wanted)}: not here, and there is no apt-get to bring it (packages {', '.join(packages)}). "
+            f"{', '.join(wanted)}: not here, and there is no apt-get to install it (packages {', '.join(packages)}). "
             "Install it with this system's own package manager, then call this again."
         )
     root = _become_root(wanted, packages)

@@ -1,4 +1,4 @@
-"""What the cluster's programs are told: where to listen, what to keep, how to find each other."""
+"""The configuration of the cluster's programs: where to listen, what to keep, how to find each other."""
 
 import configparser
 import json

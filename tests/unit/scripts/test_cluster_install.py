@@ -37,7 +37,7 @@ def test_only_what_is_missing_is_asked_of_apt(machine: Machine) -> None:
 
 def test_a_machine_without_anything_needs_these_packages(machine: Machine) -> None:
     machine.has_apt()
-    with pytest.raises(CannotInstall, match="did not bring MariaDB"):
+    with pytest.raises(CannotInstall, match="did not install MariaDB"):
         install_all(lambda _line: None)
     engines = ["mariadb-server-core", "mariadb-client-core", "redis-server", "redis-sentinel"]
     assert machine.asked_apt_for == [[*engines, "default-jdk-headless", "maven"]]
@@ -98,7 +98,7 @@ def test_units_of_new_packages_are_disabled(machine: Machine, tmp_path: Path, pr
 
 
 def test_a_system_without_apt_is_told_so(machine: Machine) -> None:
-    with pytest.raises(CannotInstall, match=r"there is no apt-get to bring it \(packages mariadb-server-core, maria"):
+    with pytest.raises(CannotInstall, match=r"there is no apt-get to install it \(packages mariadb-server-core, maria"):
         install_all(lambda _line: None)
 
 
