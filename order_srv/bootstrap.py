@@ -135,7 +135,7 @@ def build(
         crash_hook=crash_hook,
     )
     server = _server(settings, use_cases)
-    _tell_health(broker, server)
+    _report_health(broker, server)
     return OrderService(
         server=server,
         database=database,
@@ -194,8 +194,8 @@ def _server(settings: OrderSettings, use_cases: UseCases) -> Server:
     return server
 
 
-def _tell_health(broker: Broker, server: Server) -> None:
-    """Without the broker no order can be created; who asks for the service's health is told to try another replica.
+def _report_health(broker: Broker, server: Server) -> None:
+    """Report the service as unhealthy while the broker is out of reach: another replica may be able to create orders.
 
     Orders can still be read, paid and finished: the health of the whole server, by which it is called, is not touched.
     """

@@ -47,7 +47,7 @@ class CrashPoint(StrEnum):
     TIMEOUT_PUT_OFF = "timeout_put_off"
     """A timeout that came too early is published again; the first one is not acknowledged."""
     CHECK_BACK_MOVED = "check_back_moved"
-    """The order is moved if the broker's question asks for it; the broker is not answered."""
+    """The order is moved if the check-back calls for it; the broker has no answer yet."""
     SWEEP_CLOSED = "sweep_closed"
     """The sweeper moved orders; it did not ask inventory about them."""
     SWEEP_REBACKED = "sweep_rebacked"

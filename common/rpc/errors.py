@@ -4,9 +4,9 @@
     InvalidArgument       INVALID_ARGUMENT      ErrorInfo, BadRequest with each violation
     any other             the code of its name  ErrorInfo, PreconditionFailure with each violation
 
-A status travels in the trailers. A client that was not told otherwise takes 8 KB of those and breaks the call above
-that, so a long list of violations is cut and its length told in the metadata (`violations_total`). A client that takes
-more says so in the request header `reback-error-bytes`.
+A status travels in the trailers. By default a client accepts 8 KB of trailers and fails the call
+above that, so a long list of violations is cut and its length given in the metadata (`violations_total`). A client that
+accepts more says so in the request header `reback-error-bytes`.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -64,7 +64,7 @@ _CLASSES: Final = {code: kind for kind, code in _CODES.items()}
 
 
 def code_of(error: DomainError) -> grpc.StatusCode | None:
-    """The code of the nearest class that has one. None: the error has no business at a door; it is a bug."""
+    """The code of the nearest class that has one. None: the error should not reach a caller; it is a bug."""
     return next((_CODES[kind] for kind in type(error).__mro__ if kind in _CODES), None)
 
 
@@ -74,7 +74,7 @@ def to_status(
     """Write a domain error as a status.
 
     Args:
-        error: What is to be told.
+        error: The error.
         domain: Whose error it is: `inventory` or `order`.
         max_bytes: How many bytes the status may have. What does not fit is left out, the last violations first.
         code: Instead of the code of the error's class.
@@ -109,9 +109,9 @@ def to_domain_error(error: grpc.RpcError) -> DomainError:
     code = error.code() if answered else grpc.StatusCode.UNKNOWN
     text = (error.details() if answered else str(error)) or code.name
     status, info = _read_status(error), ErrorInfo()
-    told = any(_unpack(detail, info) for detail in status.details)
+    has_info = any(_unpack(detail, info) for detail in status.details)
     kind = _CLASSES.get(code, Unavailable)
-    reason = info.reason if told else None if code in _CLASSES else code.name
+    reason = info.reason if has_info else None if code in _CLASSES else code.name
     return kind(text, reason=reason, metadata=info.metadata, violations=tuple(_read_violations(status)))
 
 

@@ -13,11 +13,11 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from common.addresses import split_address
 
-_PATIENCE: Final = timedelta(seconds=3)
+_TIMEOUT: Final = timedelta(seconds=3)
 _THIS_MACHINE: Final = {"0.0.0.0": "127.0.0.1", "[::]": "[::1]"}  # noqa: S104 nothing listens here
 
 
-def ask(address: str, patience: timedelta = _PATIENCE) -> str:
+def ask(address: str, timeout: timedelta = _TIMEOUT) -> str:
     """The server's answer, `SERVING` or `NOT_SERVING`; or why there is none, such as `UNAVAILABLE`.
 
     Raises:
@@ -27,7 +27,7 @@ def ask(address: str, patience: timedelta = _PATIENCE) -> str:
     with grpc.insecure_channel(f"{_THIS_MACHINE.get(host, host)}:{port}") as channel:
         stub = health_pb2_grpc.HealthStub(channel)
         try:
-            answer = stub.Check(health_pb2.HealthCheckRequest(), timeout=patience.total_seconds())
+            answer = stub.Check(health_pb2.HealthCheckRequest(), timeout=timeout.total_seconds())
         except grpc.RpcError as error:
             return str(error.code().name)
         return str(health_pb2.HealthCheckResponse.ServingStatus.Name(answer.status))

@@ -17,7 +17,7 @@ MAX_WAITING: Final = 1024
 """How many calls may wait for a thread; the next one gets RESOURCE_EXHAUSTED at once."""
 
 MAX_STREAMS: Final = 256
-"""How many clients may watch health. One more is told that it is not watched here, and calls all the same."""
+"""How many clients may watch health. One more gets UNIMPLEMENTED, and calls all the same."""
 
 BROKER: Final = "broker"
 """The name to ask health checking for: whether this process reaches its message broker."""
@@ -44,20 +44,20 @@ _OPTIONS: Final = (
 # sending waits for gRPC's serving thread, which waits for that lock when a watcher leaves: the server stands still.
 _WATCHERS: Final = ThreadPoolExecutor(MAX_STREAMS + 16, thread_name_prefix="health-watch")
 
-# A server whose threads are all busy is not dead: were it told so, its calls would go to the next, and bury that.
+# A server whose threads are all busy is not dead: if it were reported so, its calls would overload the next one.
 _CHECKS: Final = ThreadPoolExecutor(4, thread_name_prefix="health-check")
 
 _log = structlog.get_logger(__name__)
 
 
 class _Health(health.HealthServicer):  # type: ignore[misc]  # the library has no types
-    """The library's, whose questions do not stand in line with the calls."""
+    """The library's; health checks bypass the request queue."""
 
     def Check(self, request: Any, context: Any) -> Any:  # noqa: N802 the RPC's name
         return super().Check(request, context)
 
 
-_Health.Check.experimental_thread_pool = _CHECKS  # type: ignore[attr-defined]  # how grpc wants to be told
+_Health.Check.experimental_thread_pool = _CHECKS  # type: ignore[attr-defined]  # how grpc takes it
 
 
 class CannotListen(Exception):

@@ -69,7 +69,7 @@ class OrderRepository:
     Args:
         database: Where they are.
         return_after: How long after an order died the sweeper asks whether its stock is back.
-        crash_hook: Told when a crash point is reached.
+        crash_hook: Called at each crash point.
 
     Attributes:
         writer: Merges what many threads write at the same moment; here for tests.
@@ -130,12 +130,12 @@ class OrderRepository:
         """Move CREATING to UNPAID, and what was bought from the cart out of it.
 
         Returns:
-            The state that the row is in after it; None: it can't be told.
+            The state that the row is in after it; None: it is not known.
         """
         return self._move_merged(order.order_sn, Open(order, steps, now, from_cart))
 
     def fail(self, order_sn: str, reason: str, now: datetime, steps: Sequence[Event] = ()) -> State | None:
-        """Move CREATING to FAILED after `steps`, owing its stock; the state after it, None when it can't be told."""
+        """Move CREATING to FAILED after `steps`, owing its stock; the state after it, None when it is not known."""
         return_due = now + self._return_after
         return self._settle(order_sn, lambda: self._statements.fail_order(order_sn, reason, now, return_due, steps))
 
@@ -143,8 +143,8 @@ class OrderRepository:
         """Move CREATING to FAILED, owing nothing: inventory took nothing and never will.
 
         Returns:
-            The state after it, None when it can't be told; and whether the order failed by this refusal. Where another
-            was first, it owes its stock as any failed order does, and the broker may have been told so.
+            The state after it, None when it is not known; and whether the order failed by this refusal. Where another
+            was first, it owes its stock as any failed order does, and the broker may know that already.
         """
 
         def told() -> tuple[State | None, bool]:
@@ -156,11 +156,11 @@ class OrderRepository:
     # Close
 
     def close(self, order_sn: str, closing: Closing, now: datetime) -> State | None:
-        """Move UNPAID to CLOSED; the state after it, None when it can't be told."""
+        """Move UNPAID to CLOSED; the state after it, None when it is not known."""
         return self._move_merged(order_sn, Close(order_sn, closing, now))
 
     def refund(self, order_sn: str, closing: Closing, now: datetime) -> State | None:
-        """Move PAID to CLOSED and its payment to REFUND_DUE; the state after it, None when it can't be told."""
+        """Move PAID to CLOSED and its payment to REFUND_DUE; the state after it, None when it is not known."""
         return self._settle(
             order_sn, lambda: self._statements.refund_order(order_sn, closing, now, now + self._return_after)
         )
@@ -190,7 +190,7 @@ class OrderRepository:
             row = do.order(order_sn)
             if row is None:
                 return None
-            do.note_question(order_sn, cause.value, now)
+            do.note_check_back(order_sn, cause.value, now)
             past_grace = row.add_time + creating_grace < now
             match move_for_check_back(State(row.state), cause, past_creating_grace=past_grace):
                 case Move.FAIL:
@@ -229,7 +229,7 @@ class OrderRepository:
         return self._write_once(work, repeat_on=(peewee.IntegrityError,))
 
     def finish(self, order_sn: str, now: datetime) -> State | None:
-        """Move PAID to FINISHED; the state after it, None when it can't be told."""
+        """Move PAID to FINISHED; the state after it, None when it is not known."""
         return self._settle(order_sn, lambda: self._statements.finish_order(order_sn, now))
 
     def mark_refunded(self, payment_id: str, refund_id: str, now: datetime) -> Payment | None:

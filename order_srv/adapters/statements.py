@@ -83,7 +83,7 @@ class Statements:
 
     def close_orders(self, order_sns: Sequence[str], closing: Closing, now: datetime, return_due: datetime) -> bool:
         """Move these orders from UNPAID to CLOSED; whether each of them was moved by this."""
-        step = Event(EventKind.CLOSED, now, _told(closing))
+        step = Event(EventKind.CLOSED, now, _detail(closing))
         return self._move_all({sn: [step] for sn in order_sns}, State.UNPAID, _closed(closing, now, return_due), now)
 
     def leave_cart(self, order: Order) -> None:
@@ -99,7 +99,7 @@ class Statements:
         return self._move(order_sn, State.CREATING, changes, [*steps, Event(EventKind.FAILED, now, reason)], now)
 
     def refuse_order(self, order_sn: str, refusal: DomainError, now: datetime) -> bool:
-        """Inventory took nothing and never will: the order owes nothing; a reason of business is told again."""
+        """Inventory took nothing and never will, so the order owes nothing. A business refusal is kept for repeats."""
         changes: dict[str, Any] = {"state": State.FAILED, "failure_reason": refusal.reason}
         if refusal_codec.is_business(refusal):
             changes["failure"] = refusal_codec.dump(refusal)
@@ -156,7 +156,7 @@ class Statements:
             self._note([(payment.order_sn, Event(EventKind.REFUNDED, now, payment_id))])
         return payment
 
-    def note_question(self, order_sn: str, detail: str, now: datetime) -> None:
+    def note_check_back(self, order_sn: str, detail: str, now: datetime) -> None:
         self._note([(order_sn, Event(EventKind.ASKED_BY_BROKER, now, detail))])
 
     def note_returned(self, order_sns: Sequence[str], now: datetime) -> None:
@@ -217,7 +217,7 @@ class Statements:
 
     def _close(self, order_sn: str, state: State, closing: Closing, now: datetime, return_due: datetime) -> bool:
         changes = _closed(closing, now, return_due)
-        return self._move(order_sn, state, changes, [Event(EventKind.CLOSED, now, _told(closing))], now)
+        return self._move(order_sn, state, changes, [Event(EventKind.CLOSED, now, _detail(closing))], now)
 
     def _move(
         self, order_sn: str, state: State, changes: dict[str, Any], steps: Sequence[Event], now: datetime
@@ -286,7 +286,7 @@ def _plain(value: object) -> object:
     return value.value if isinstance(value, StrEnum) else value
 
 
-def _told(closing: Closing) -> str:
+def _detail(closing: Closing) -> str:
     return f"{closing.cause}: {closing.reason}" if closing.reason else closing.cause.value
 
 

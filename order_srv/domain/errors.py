@@ -1,4 +1,4 @@
-"""What callers of the order service can be told."""
+"""The errors that callers of the order service can get."""
 
 from common.errors import (
     Aborted,
@@ -81,7 +81,7 @@ def state_forbids(order_sn: str, state: State) -> DomainError:
 
 
 def outcome_unknown(order_sn: str) -> Unavailable:
-    """The error for a request whose outcome can't be told yet."""
+    """The error for a request whose outcome is not known yet."""
     return Unavailable(
         f"the outcome for order {order_sn} is not known yet, repeat the call",
         reason="OUTCOME_UNKNOWN",

@@ -1,4 +1,4 @@
-"""The rules of an order's life: its states, who may move it, and what the broker is told. Pure: no engine in sight.
+"""The rules of an order's life: its states, who may move it, how check-backs are answered. Pure: no engine in sight.
 
 The order row is the decision. Whoever moves it wins; everyone else reads it and follows.
 
@@ -58,7 +58,7 @@ class Move(StrEnum):
 
 
 def move_for_check_back(state: State, cause: Cause, *, past_creating_grace: bool) -> Move | None:
-    """What has to be moved before the broker's question can be answered; None: nothing."""
+    """What has to be moved before a check-back can be answered; None: nothing."""
     if state is State.CREATING and past_creating_grace:
         return Move.FAIL
     if state is State.UNPAID and cause is Cause.CLOSE:

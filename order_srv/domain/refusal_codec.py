@@ -1,4 +1,4 @@
-"""Refusals by inventory that a repeated request is told again, kept with the failed order as JSON."""
+"""Inventory's refusals as JSON, kept with the failed order so that a repeated request gets the same error."""
 
 import json
 

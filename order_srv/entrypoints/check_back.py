@@ -1,4 +1,4 @@
-"""Door: the broker's question what became of a half message. The row decides, always the same way."""
+"""Entrypoint: check-backs, in which the broker asks what became of a half message. The order's row decides."""
 
 from datetime import timedelta
 
@@ -21,8 +21,8 @@ class CheckBack:
     Args:
         orders: Orders and payments; the primary.
         clock: The one clock.
-        creating_grace: How long an order may be CREATING before the question fails it.
-        crash_hook: Told when a crash point is reached.
+        creating_grace: How long an order may be CREATING before a check-back fails it.
+        crash_hook: Called at each crash point.
     """
 
     def __init__(
@@ -34,7 +34,7 @@ class CheckBack:
         self._crash_hook = crash_hook
 
     def answer(self, message: Message) -> Resolution:
-        """Make the move that the question asks for, if any, and answer by the row.
+        """Make the move that the check-back calls for, if any, and answer by the row.
 
         Raises:
             DatabaseUnavailable: Counts as UNKNOWN; the broker asks again.
@@ -46,6 +46,6 @@ class CheckBack:
         )
         self._crash_hook(CrashPoint.CHECK_BACK_MOVED)
         if state is None:
-            # The row is written before the message: this is another database, or a restored one.
+            # An order is written before its half message: this is another database, or a restored one.
             _log.error("half message without an order", order_sn=reback.order_sn, cause=reback.cause)
         return resolution(state, reback.cause)

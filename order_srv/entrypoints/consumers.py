@@ -1,4 +1,4 @@
-"""Door: the topic `order_timeout`."""
+"""Entrypoint: the topic `order_timeout`."""
 
 from typing import Final
 

@@ -1,4 +1,4 @@
-"""Door: gRPC. It translates and calls one use case."""
+"""Entrypoint: gRPC. Each method translates and calls one use case."""
 
 from dataclasses import dataclass
 

@@ -1,4 +1,4 @@
-"""Door: the clock. Closes what a lost message left open, and asks for stock that dead orders owe."""
+"""Entrypoint: the clock. Closes orders whose messages were lost, and returns the stock that dead orders owe."""
 
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -38,7 +38,7 @@ class Sweeper:
         every: The pause between rounds.
         grace: How long past its expire_time an UNPAID order is left to its timeout message.
         creating_grace: How long an order may be CREATING.
-        crash_hook: Told when a crash point is reached.
+        crash_hook: Called at each crash point.
     """
 
     def __init__(

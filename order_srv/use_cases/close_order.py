@@ -22,7 +22,7 @@ class CloseOrder:
         broker: Carries the half message, and a timeout that has to come again.
         clock: The one clock.
         creating_grace: How long an order may be CREATING.
-        crash_hook: Told when a crash point is reached.
+        crash_hook: Called at each crash point.
     """
 
     def __init__(
@@ -35,10 +35,10 @@ class CloseOrder:
         self._crash_hook = crash_hook
 
     def time_out(self, timeout: Timeout) -> None:
-        """Close an UNPAID order whose time is over; put the timeout off when it came too early.
+        """Close an UNPAID order whose time is over; publish the timeout again when it came too early.
 
         Raises:
-            Unavailable: The outcome is not known; the timeout has to come again.
+            Unavailable: The outcome is not known; the timeout has to be delivered again.
         """
         order_sn = timeout.order_sn
         order = self._orders.standing(order_sn)
@@ -56,7 +56,7 @@ class CloseOrder:
             raise outcome_unknown(order_sn)
 
     def cancel(self, user_id: int, order_sn: str, reason: str) -> Order:
-        """Close an UNPAID order at its user's wish; one that is dead already is given as it is.
+        """Close an UNPAID order that its user cancels; one that is dead already is returned as it is.
 
         Raises:
             OrderNotFound: There is none, or it is not this user's.
@@ -72,7 +72,7 @@ class CloseOrder:
         return self._closed(order_sn, state, {State.CLOSED, State.FAILED}, tried=State.UNPAID)
 
     def refund(self, order_sn: str, reason: str) -> Order:
-        """Close a PAID order, its payment REFUND_DUE; one that was refunded before is given as it is.
+        """Close a PAID order, its payment REFUND_DUE; one that was refunded before is returned as it is.
 
         Raises:
             OrderNotFound: There is none.

@@ -26,7 +26,7 @@ from order_srv.domain.order_sn import new_order_sn
 from order_srv.domain.order_state import Cause, State, resolution
 from order_srv.domain.pricing import MAX_LINES, NothingSelected, TooManyLines, price, summed
 
-_AFTER_SELL_S: Final = 1.0  # kept back of the caller's time for what follows the sell
+_AFTER_SELL_S: Final = 1.0  # of the deadline, reserved for the steps after the sell
 _NEAR_DEADLINE_S: Final = 0.2
 _FIRST_LOOK_S: Final = 0.01
 _LONGEST_PAUSE_S: Final = 0.2
@@ -43,8 +43,8 @@ class CreateOrder:
         broker: Carries the half message and the timeout.
         clock: The one clock.
         pay_within: How long an order may stay UNPAID.
-        waiters: How many callers may wait for another's CREATING order; the rest is told at once.
-        crash_hook: Told when a crash point is reached.
+        waiters: How many callers may wait for another's CREATING order; others get UNAVAILABLE at once.
+        crash_hook: Called at each crash point.
     """
 
     def __init__(
@@ -71,7 +71,7 @@ class CreateOrder:
         self._waiters = BoundedSemaphore(max(1, waiters))
 
     def execute(self, request: OrderRequest, deadline: Deadline) -> Order:
-        """Create the order, or give the one that this request made before.
+        """Create the order, or return the one that this request created before.
 
         Raises:
             DifferentContent: The request_id was used for something else.
@@ -196,7 +196,7 @@ class _CreateTransaction:
         return resolution(self._state, Cause.CREATE)
 
     def outcome(self) -> Order:
-        """What the caller is told."""
+        """The order for the caller, or the error."""
         order_sn = self._order.order_sn
         match self._state:
             case State.UNPAID:
@@ -230,7 +230,7 @@ class _CreateTransaction:
         return create.orders.open(order, self._steps, now, from_cart=self._from_cart)
 
     def _refused(self, refusal: DomainError) -> Resolution:
-        """Nothing was taken: nothing has to go back, unless the broker or the sweeper has failed the order before."""
+        """Inventory took nothing, so nothing is owed, unless someone else had already failed the order."""
         create = self._create
         self._refusal, self._failure_reason = refusal, refusal.reason
         self._state, by_this = create.orders.refuse(self._order.order_sn, refusal, create.clock.now())

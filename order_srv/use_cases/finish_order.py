@@ -13,7 +13,7 @@ class FinishOrder:
         self._clock = clock
 
     def execute(self, order_sn: str) -> Order:
-        """Move PAID to FINISHED; one that is finished already is given as it is.
+        """Move PAID to FINISHED; one that is finished already is returned as it is.
 
         Raises:
             OrderNotFound: There is none.

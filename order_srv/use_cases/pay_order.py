@@ -23,7 +23,7 @@ class PayOrder:
         self._crash_hook = crash_hook
 
     def pay(self, notice: PaymentNotice) -> tuple[Order, Payment]:
-        """Record a payment: APPLIED, or REFUND_DUE with its reason; a repeat gives it as it stands now.
+        """Record a payment: APPLIED, or REFUND_DUE with its reason; a repeat returns it as it is now.
 
         Raises:
             OrderNotFound: There is no such order.
@@ -38,7 +38,7 @@ class PayOrder:
                 currency=notice.currency,
                 pay_type=notice.pay_type,
                 paid_time=notice.paid_time,
-                outcome=Outcome.REFUND_DUE,  # decided with the order's row in hand
+                outcome=Outcome.REFUND_DUE,  # decided once the order's row is locked
                 create_time=self._clock.now(),
             )
         )
@@ -49,7 +49,7 @@ class PayOrder:
         return order, payment
 
     def mark_refunded(self, payment_id: str, refund_id: str) -> Payment:
-        """Record that a payment's money was sent back; a repeat gives it as it is.
+        """Record that a payment's money was sent back; a repeat returns it as it is.
 
         Raises:
             PaymentNotFound: There is no such payment.

@@ -1,4 +1,4 @@
-"""What one whole CreateOrder asks of both databases, door to door: growth is to be noticed."""
+"""What one whole CreateOrder asks of both databases, end to end: growth is to be noticed."""
 
 import logging
 import re

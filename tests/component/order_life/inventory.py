@@ -121,5 +121,5 @@ def _perhaps_never(fate: Call) -> None:
 
 def _told(refusal: DomainError) -> CallFailed:
     code = code_of(refusal)
-    assert code is not None, f"{refusal!r} has no business at a door"
+    assert code is not None, f"{refusal!r} should not reach a caller"
     return CallFailed(code, refusal)

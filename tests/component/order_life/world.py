@@ -144,7 +144,7 @@ class World:
         self._about = ""
 
     def deadline(self, user_id: int, request_id: str) -> Deadline:
-        """A caller's patience: none for another's create, which goes on only when this call is over."""
+        """A caller's deadline: no time for another's create, which goes on only when this call is over."""
         earlier = self._orders.earlier_order(user_id, request_id)
         return Deadline.after(_IMPATIENT_S if earlier and earlier.state is State.CREATING else TIMEOUT_S)
 

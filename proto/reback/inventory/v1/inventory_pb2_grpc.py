@@ -28,7 +28,7 @@ if _version_not_supported:
 class InventoryServiceStub:
     """Sells stock and gives it back, never more than there is, and each order's exactly once.
 
-    Every change carries a key (order_sn or request_id): repeating a call with the same key and content is safe and gives
+    Every change carries a key (order_sn or request_id): repeating a call with the same key and content is safe and returns
     the first result; the same key with another content is ALREADY_EXISTS `DIFFERENT_CONTENT`.
 
     Errors are a `google.rpc.Status` with an `ErrorInfo` (domain `inventory`, a stable reason):
@@ -36,7 +36,7 @@ class InventoryServiceStub:
     NOT_FOUND                     `SKU_NOT_FOUND`, `SALE_NOT_FOUND`
     FAILED_PRECONDITION           `NO_STOCK`, `SALE_RETURNED`, `STOCK_LIMIT`; `PreconditionFailure` says about what
     ALREADY_EXISTS                `DIFFERENT_CONTENT`
-    ABORTED                       `VERSION_MISMATCH`, `STOCK_BUSY` (the lock was not had by the deadline)
+    ABORTED                       `VERSION_MISMATCH`, `STOCK_BUSY` (the lock could not be acquired by the deadline)
     RESOURCE_EXHAUSTED            `STOCK_BUSY` (the queue is full; come back later)
     UNAVAILABLE                   an engine is down or the outcome is not known yet: repeat the same call
     INTERNAL                      a bug; `error_id` in the metadata is in the server's log too
@@ -116,7 +116,7 @@ class InventoryServiceStub:
 class InventoryServiceServicer:
     """Sells stock and gives it back, never more than there is, and each order's exactly once.
 
-    Every change carries a key (order_sn or request_id): repeating a call with the same key and content is safe and gives
+    Every change carries a key (order_sn or request_id): repeating a call with the same key and content is safe and returns
     the first result; the same key with another content is ALREADY_EXISTS `DIFFERENT_CONTENT`.
 
     Errors are a `google.rpc.Status` with an `ErrorInfo` (domain `inventory`, a stable reason):
@@ -124,7 +124,7 @@ class InventoryServiceServicer:
     NOT_FOUND                     `SKU_NOT_FOUND`, `SALE_NOT_FOUND`
     FAILED_PRECONDITION           `NO_STOCK`, `SALE_RETURNED`, `STOCK_LIMIT`; `PreconditionFailure` says about what
     ALREADY_EXISTS                `DIFFERENT_CONTENT`
-    ABORTED                       `VERSION_MISMATCH`, `STOCK_BUSY` (the lock was not had by the deadline)
+    ABORTED                       `VERSION_MISMATCH`, `STOCK_BUSY` (the lock could not be acquired by the deadline)
     RESOURCE_EXHAUSTED            `STOCK_BUSY` (the queue is full; come back later)
     UNAVAILABLE                   an engine is down or the outcome is not known yet: repeat the same call
     INTERNAL                      a bug; `error_id` in the metadata is in the server's log too
@@ -299,7 +299,7 @@ def add_InventoryServiceServicer_to_server(servicer, server):
 class InventoryService:
     """Sells stock and gives it back, never more than there is, and each order's exactly once.
 
-    Every change carries a key (order_sn or request_id): repeating a call with the same key and content is safe and gives
+    Every change carries a key (order_sn or request_id): repeating a call with the same key and content is safe and returns
     the first result; the same key with another content is ALREADY_EXISTS `DIFFERENT_CONTENT`.
 
     Errors are a `google.rpc.Status` with an `ErrorInfo` (domain `inventory`, a stable reason):
@@ -307,7 +307,7 @@ class InventoryService:
     NOT_FOUND                     `SKU_NOT_FOUND`, `SALE_NOT_FOUND`
     FAILED_PRECONDITION           `NO_STOCK`, `SALE_RETURNED`, `STOCK_LIMIT`; `PreconditionFailure` says about what
     ALREADY_EXISTS                `DIFFERENT_CONTENT`
-    ABORTED                       `VERSION_MISMATCH`, `STOCK_BUSY` (the lock was not had by the deadline)
+    ABORTED                       `VERSION_MISMATCH`, `STOCK_BUSY` (the lock could not be acquired by the deadline)
     RESOURCE_EXHAUSTED            `STOCK_BUSY` (the queue is full; come back later)
     UNAVAILABLE                   an engine is down or the outcome is not known yet: repeat the same call
     INTERNAL                      a bug; `error_id` in the metadata is in the server's log too

@@ -29,7 +29,7 @@ GRPC_VERSION: str
 class InventoryServiceStub:
     """Sells stock and gives it back, never more than there is, and each order's exactly once.
 
-    Every change carries a key (order_sn or request_id): repeating a call with the same key and content is safe and gives
+    Every change carries a key (order_sn or request_id): repeating a call with the same key and content is safe and returns
     the first result; the same key with another content is ALREADY_EXISTS `DIFFERENT_CONTENT`.
 
     Errors are a `google.rpc.Status` with an `ErrorInfo` (domain `inventory`, a stable reason):
@@ -37,7 +37,7 @@ class InventoryServiceStub:
       NOT_FOUND                     `SKU_NOT_FOUND`, `SALE_NOT_FOUND`
       FAILED_PRECONDITION           `NO_STOCK`, `SALE_RETURNED`, `STOCK_LIMIT`; `PreconditionFailure` says about what
       ALREADY_EXISTS                `DIFFERENT_CONTENT`
-      ABORTED                       `VERSION_MISMATCH`, `STOCK_BUSY` (the lock was not had by the deadline)
+      ABORTED                       `VERSION_MISMATCH`, `STOCK_BUSY` (the lock could not be acquired by the deadline)
       RESOURCE_EXHAUSTED            `STOCK_BUSY` (the queue is full; come back later)
       UNAVAILABLE                   an engine is down or the outcome is not known yet: repeat the same call
       INTERNAL                      a bug; `error_id` in the metadata is in the server's log too
@@ -90,7 +90,7 @@ class InventoryServiceStub:
 class InventoryServiceAsyncStub(InventoryServiceStub):
     """Sells stock and gives it back, never more than there is, and each order's exactly once.
 
-    Every change carries a key (order_sn or request_id): repeating a call with the same key and content is safe and gives
+    Every change carries a key (order_sn or request_id): repeating a call with the same key and content is safe and returns
     the first result; the same key with another content is ALREADY_EXISTS `DIFFERENT_CONTENT`.
 
     Errors are a `google.rpc.Status` with an `ErrorInfo` (domain `inventory`, a stable reason):
@@ -98,7 +98,7 @@ class InventoryServiceAsyncStub(InventoryServiceStub):
       NOT_FOUND                     `SKU_NOT_FOUND`, `SALE_NOT_FOUND`
       FAILED_PRECONDITION           `NO_STOCK`, `SALE_RETURNED`, `STOCK_LIMIT`; `PreconditionFailure` says about what
       ALREADY_EXISTS                `DIFFERENT_CONTENT`
-      ABORTED                       `VERSION_MISMATCH`, `STOCK_BUSY` (the lock was not had by the deadline)
+      ABORTED                       `VERSION_MISMATCH`, `STOCK_BUSY` (the lock could not be acquired by the deadline)
       RESOURCE_EXHAUSTED            `STOCK_BUSY` (the queue is full; come back later)
       UNAVAILABLE                   an engine is down or the outcome is not known yet: repeat the same call
       INTERNAL                      a bug; `error_id` in the metadata is in the server's log too
@@ -147,7 +147,7 @@ class InventoryServiceAsyncStub(InventoryServiceStub):
 class InventoryServiceServicer(metaclass=_abc_1.ABCMeta):
     """Sells stock and gives it back, never more than there is, and each order's exactly once.
 
-    Every change carries a key (order_sn or request_id): repeating a call with the same key and content is safe and gives
+    Every change carries a key (order_sn or request_id): repeating a call with the same key and content is safe and returns
     the first result; the same key with another content is ALREADY_EXISTS `DIFFERENT_CONTENT`.
 
     Errors are a `google.rpc.Status` with an `ErrorInfo` (domain `inventory`, a stable reason):
@@ -155,7 +155,7 @@ class InventoryServiceServicer(metaclass=_abc_1.ABCMeta):
       NOT_FOUND                     `SKU_NOT_FOUND`, `SALE_NOT_FOUND`
       FAILED_PRECONDITION           `NO_STOCK`, `SALE_RETURNED`, `STOCK_LIMIT`; `PreconditionFailure` says about what
       ALREADY_EXISTS                `DIFFERENT_CONTENT`
-      ABORTED                       `VERSION_MISMATCH`, `STOCK_BUSY` (the lock was not had by the deadline)
+      ABORTED                       `VERSION_MISMATCH`, `STOCK_BUSY` (the lock could not be acquired by the deadline)
       RESOURCE_EXHAUSTED            `STOCK_BUSY` (the queue is full; come back later)
       UNAVAILABLE                   an engine is down or the outcome is not known yet: repeat the same call
       INTERNAL                      a bug; `error_id` in the metadata is in the server's log too

@@ -168,7 +168,7 @@ class _OrderEventKindEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_OrderE
     ORDER_EVENT_KIND_FAILED: _OrderEventKind.ValueType  # 9
     """It failed; the detail is the reason."""
     ORDER_EVENT_KIND_ASKED_BY_BROKER: _OrderEventKind.ValueType  # 10
-    """The broker asked what became of a half message; the detail is the cause of the message."""
+    """A check-back: the broker asked what became of a half message; the detail is the cause of the message."""
     ORDER_EVENT_KIND_STOCK_RETURNED: _OrderEventKind.ValueType  # 11
     """Inventory confirmed that its stock went back."""
 
@@ -195,7 +195,7 @@ ORDER_EVENT_KIND_CLOSED: OrderEventKind.ValueType  # 8
 ORDER_EVENT_KIND_FAILED: OrderEventKind.ValueType  # 9
 """It failed; the detail is the reason."""
 ORDER_EVENT_KIND_ASKED_BY_BROKER: OrderEventKind.ValueType  # 10
-"""The broker asked what became of a half message; the detail is the cause of the message."""
+"""A check-back: the broker asked what became of a half message; the detail is the cause of the message."""
 ORDER_EVENT_KIND_STOCK_RETURNED: OrderEventKind.ValueType  # 11
 """Inventory confirmed that its stock went back."""
 Global___OrderEventKind: _TypeAlias = OrderEventKind  # noqa: Y015

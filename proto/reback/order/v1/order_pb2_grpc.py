@@ -215,7 +215,7 @@ class OrderServiceServicer:
     def CreateOrder(self, request, context):
         """Creates an order and sells its stock, all or nothing. The order is UNPAID until `expire_time`.
 
-        A repeat with the same request_id gives the first order. `NO_STOCK` names every sku that is short. Without lines it
+        A repeat with the same request_id returns the first order. `NO_STOCK` names every sku that is short. Without lines it
         buys the selected items of the cart: exactly those leave the cart with the order, and when the call fails, the cart
         stays as it was.
         """
@@ -245,7 +245,7 @@ class OrderServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def CancelOrder(self, request, context):
-        """Closes an unpaid order at the user's wish; its stock goes back. `ORDER_PAID` once it is paid. Repeating it gives the
+        """Closes an unpaid order that its user cancels; its stock goes back. `ORDER_PAID` once it is paid. Repeating it returns the
         order as it is.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
@@ -253,14 +253,14 @@ class OrderServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def RefundOrder(self, request, context):
-        """Closes a paid order: its payment becomes REFUND_DUE and its stock goes back. Repeating it gives the order as it is.
+        """Closes a paid order: its payment becomes REFUND_DUE and its stock goes back. Repeating it returns the order as it is.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def FinishOrder(self, request, context):
-        """Marks a paid order as delivered and done. Repeating it gives the order as it is.
+        """Marks a paid order as delivered and done. Repeating it returns the order as it is.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -71,7 +71,7 @@ class OrderServiceStub:
     CreateOrder: _grpc.UnaryUnaryMultiCallable[_order_pb2.CreateOrderRequest, _order_pb2.Order]
     """Creates an order and sells its stock, all or nothing. The order is UNPAID until `expire_time`.
 
-    A repeat with the same request_id gives the first order. `NO_STOCK` names every sku that is short. Without lines it
+    A repeat with the same request_id returns the first order. `NO_STOCK` names every sku that is short. Without lines it
     buys the selected items of the cart: exactly those leave the cart with the order, and when the call fails, the cart
     stays as it was.
     """
@@ -82,13 +82,13 @@ class OrderServiceStub:
     PayOrder: _grpc.UnaryUnaryMultiCallable[_order_pb2.PayOrderRequest, _order_pb2.PayOrderResponse]
     """Records a payment that was made. Money is never dropped: a payment that can't be applied is REFUND_DUE."""
     CancelOrder: _grpc.UnaryUnaryMultiCallable[_order_pb2.CancelOrderRequest, _order_pb2.Order]
-    """Closes an unpaid order at the user's wish; its stock goes back. `ORDER_PAID` once it is paid. Repeating it gives the
+    """Closes an unpaid order that its user cancels; its stock goes back. `ORDER_PAID` once it is paid. Repeating it returns the
     order as it is.
     """
     RefundOrder: _grpc.UnaryUnaryMultiCallable[_order_pb2.RefundOrderRequest, _order_pb2.Order]
-    """Closes a paid order: its payment becomes REFUND_DUE and its stock goes back. Repeating it gives the order as it is."""
+    """Closes a paid order: its payment becomes REFUND_DUE and its stock goes back. Repeating it returns the order as it is."""
     FinishOrder: _grpc.UnaryUnaryMultiCallable[_order_pb2.FinishOrderRequest, _order_pb2.Order]
-    """Marks a paid order as delivered and done. Repeating it gives the order as it is."""
+    """Marks a paid order as delivered and done. Repeating it returns the order as it is."""
     ListPayments: _grpc.UnaryUnaryMultiCallable[_order_pb2.ListPaymentsRequest, _order_pb2.ListPaymentsResponse]
     """Lists payments, newest first: those of one order, or with outcome REFUND_DUE the money that has to be sent back."""
     MarkRefunded: _grpc.UnaryUnaryMultiCallable[_order_pb2.MarkRefundedRequest, _order_pb2.Payment]
@@ -139,7 +139,7 @@ class OrderServiceAsyncStub(OrderServiceStub):
     CreateOrder: _aio.UnaryUnaryMultiCallable[_order_pb2.CreateOrderRequest, _order_pb2.Order]  # type: ignore[assignment]
     """Creates an order and sells its stock, all or nothing. The order is UNPAID until `expire_time`.
 
-    A repeat with the same request_id gives the first order. `NO_STOCK` names every sku that is short. Without lines it
+    A repeat with the same request_id returns the first order. `NO_STOCK` names every sku that is short. Without lines it
     buys the selected items of the cart: exactly those leave the cart with the order, and when the call fails, the cart
     stays as it was.
     """
@@ -150,13 +150,13 @@ class OrderServiceAsyncStub(OrderServiceStub):
     PayOrder: _aio.UnaryUnaryMultiCallable[_order_pb2.PayOrderRequest, _order_pb2.PayOrderResponse]  # type: ignore[assignment]
     """Records a payment that was made. Money is never dropped: a payment that can't be applied is REFUND_DUE."""
     CancelOrder: _aio.UnaryUnaryMultiCallable[_order_pb2.CancelOrderRequest, _order_pb2.Order]  # type: ignore[assignment]
-    """Closes an unpaid order at the user's wish; its stock goes back. `ORDER_PAID` once it is paid. Repeating it gives the
+    """Closes an unpaid order that its user cancels; its stock goes back. `ORDER_PAID` once it is paid. Repeating it returns the
     order as it is.
     """
     RefundOrder: _aio.UnaryUnaryMultiCallable[_order_pb2.RefundOrderRequest, _order_pb2.Order]  # type: ignore[assignment]
-    """Closes a paid order: its payment becomes REFUND_DUE and its stock goes back. Repeating it gives the order as it is."""
+    """Closes a paid order: its payment becomes REFUND_DUE and its stock goes back. Repeating it returns the order as it is."""
     FinishOrder: _aio.UnaryUnaryMultiCallable[_order_pb2.FinishOrderRequest, _order_pb2.Order]  # type: ignore[assignment]
-    """Marks a paid order as delivered and done. Repeating it gives the order as it is."""
+    """Marks a paid order as delivered and done. Repeating it returns the order as it is."""
     ListPayments: _aio.UnaryUnaryMultiCallable[_order_pb2.ListPaymentsRequest, _order_pb2.ListPaymentsResponse]  # type: ignore[assignment]
     """Lists payments, newest first: those of one order, or with outcome REFUND_DUE the money that has to be sent back."""
     MarkRefunded: _aio.UnaryUnaryMultiCallable[_order_pb2.MarkRefundedRequest, _order_pb2.Payment]  # type: ignore[assignment]
@@ -252,7 +252,7 @@ class OrderServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_order_pb2.Order, _abc.Awaitable[_order_pb2.Order]]:
         """Creates an order and sells its stock, all or nothing. The order is UNPAID until `expire_time`.
 
-        A repeat with the same request_id gives the first order. `NO_STOCK` names every sku that is short. Without lines it
+        A repeat with the same request_id returns the first order. `NO_STOCK` names every sku that is short. Without lines it
         buys the selected items of the cart: exactly those leave the cart with the order, and when the call fails, the cart
         stays as it was.
         """
@@ -287,7 +287,7 @@ class OrderServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _order_pb2.CancelOrderRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_order_pb2.Order, _abc.Awaitable[_order_pb2.Order]]:
-        """Closes an unpaid order at the user's wish; its stock goes back. `ORDER_PAID` once it is paid. Repeating it gives the
+        """Closes an unpaid order that its user cancels; its stock goes back. `ORDER_PAID` once it is paid. Repeating it returns the
         order as it is.
         """
 
@@ -297,7 +297,7 @@ class OrderServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _order_pb2.RefundOrderRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_order_pb2.Order, _abc.Awaitable[_order_pb2.Order]]:
-        """Closes a paid order: its payment becomes REFUND_DUE and its stock goes back. Repeating it gives the order as it is."""
+        """Closes a paid order: its payment becomes REFUND_DUE and its stock goes back. Repeating it returns the order as it is."""
 
     @_abc_1.abstractmethod
     def FinishOrder(
@@ -305,7 +305,7 @@ class OrderServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _order_pb2.FinishOrderRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_order_pb2.Order, _abc.Awaitable[_order_pb2.Order]]:
-        """Marks a paid order as delivered and done. Repeating it gives the order as it is."""
+        """Marks a paid order as delivered and done. Repeating it returns the order as it is."""
 
     @_abc_1.abstractmethod
     def ListPayments(
