@@ -10,6 +10,7 @@ import psutil
 import pymysql
 import redis
 
+from common.driver_url import file_url
 from inventory_srv.bootstrap import SERVICE as INVENTORY_SERVICE
 from order_srv.bootstrap import SERVICE as ORDER_SERVICE
 from scripts.cluster.cluster import Cluster
@@ -75,10 +76,11 @@ class Embedded:
 
     def settings(self, folder: Path) -> Mapping[str, str]:
         urls = {f"{service.upper()}_DATABASE_URL": self.database_url(folder, service) for service in _SERVICES}
-        return urls | {f"{service.upper()}_BROKER_URL": f"embedded:///{folder}/broker.db" for service in _SERVICES}
+        broker = file_url("embedded", folder / "broker.db")
+        return urls | {f"{service.upper()}_BROKER_URL": broker for service in _SERVICES}
 
     def database_url(self, folder: Path, service: str) -> str:
-        return f"sqlite:///{folder}/{service}.db"
+        return file_url("sqlite", folder / f"{service}.db")
 
     def finds(self, module: str, address: str) -> bool:  # noqa: ARG002 order is configured with the address of inventory
         return True

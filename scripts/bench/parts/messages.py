@@ -10,6 +10,7 @@ from multiprocessing import get_context
 from typing import Final
 
 from common.clock import SystemClock
+from common.driver_url import file_url
 from common.messaging.drivers import open_broker
 from common.messaging.port import Broker, Message, Resolution
 from common.process.cpu_affinity import keep_to_one_cpu
@@ -74,7 +75,7 @@ def _url_of(testbed: Testbed) -> str:
     if isinstance(testbed.world, Servers):
         make_topics(testbed.world.cluster.ports, _PREFIX)
         return testbed.world.broker_url
-    return f"embedded:///{testbed.folder}/bare.db"
+    return file_url("embedded", testbed.folder / "bare.db")
 
 
 @dataclass(frozen=True)

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Self
 
+from common.database.sqlite import SqliteUrl
 from order_srv.domain.order_state import CloseCause, State
 from order_srv.domain.payment import Outcome, RefundReason
 from tests.component.order_life.environment import Urls
@@ -68,7 +69,7 @@ class _Eyes:
     def __init__(self, url: str) -> None:
         in_a_file = url.startswith("sqlite:")
         self.connection: Any = (
-            sqlite3.connect(url.removeprefix("sqlite:///"), isolation_level=None) if in_a_file else connect(url)
+            sqlite3.connect(SqliteUrl.parse(url).path, isolation_level=None) if in_a_file else connect(url)
         )
 
     def execute(self, statement: str) -> Iterator[Any]:
