@@ -13,8 +13,8 @@ LATER: Final = START + timedelta(minutes=1)
 _numbers = count(1)
 
 
-def sheet_with(**available: int) -> WorkingSet:
-    """A sheet with these stocks, none of it sold, each in version 1."""
+def working_set_with(**available: int) -> WorkingSet:
+    """A working set of these stocks, none of it sold, each in version 1."""
     return WorkingSet([Stock(sku, units, 0, 1, START) for sku, units in available.items()])
 
 

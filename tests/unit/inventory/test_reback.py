@@ -3,11 +3,11 @@ import pytest
 from inventory_srv.domain.changes import WorkingSet
 from inventory_srv.domain.errors import SaleReturned
 from inventory_srv.domain.records import Line, MovementKind, Sale, SaleState, Stock
-from tests.support.stock_changes import LATER, START, reback, sell, sheet_with, units
+from tests.support.stock_changes import LATER, START, reback, sell, units, working_set_with
 
 
 def test_reback_gives_every_line_back() -> None:
-    working_set = sheet_with(tea=5, mug=3)
+    working_set = working_set_with(tea=5, mug=3)
     working_set.apply(sell("o1", ("tea", 2), ("mug", 3)), START)
 
     sale = working_set.apply(reback("o1", "refund"), LATER)
@@ -23,7 +23,7 @@ def test_reback_gives_every_line_back() -> None:
 
 
 def test_pitfall_06_a_second_reback_returns_nothing_and_answers_the_sale_as_it_stands() -> None:
-    working_set = sheet_with(tea=5)
+    working_set = working_set_with(tea=5)
     working_set.apply(sell("o1", ("tea", 2)), START)
     first = working_set.apply(reback("o1", "close"), START)
 
@@ -34,7 +34,7 @@ def test_pitfall_06_a_second_reback_returns_nothing_and_answers_the_sale_as_it_s
 
 
 def test_pitfall_06_a_reback_before_its_sell_leaves_a_tombstone_that_refuses_it() -> None:
-    working_set = sheet_with(tea=5)
+    working_set = working_set_with(tea=5)
 
     tombstone = working_set.apply(reback("o1", "create"), START)
 
@@ -47,7 +47,7 @@ def test_pitfall_06_a_reback_before_its_sell_leaves_a_tombstone_that_refuses_it(
 
 
 def test_a_second_reback_answers_the_tombstone() -> None:
-    working_set = sheet_with(tea=5)
+    working_set = working_set_with(tea=5)
     tombstone = working_set.apply(reback("o1"), START)
 
     assert working_set.apply(reback("o1"), LATER) == tombstone
@@ -77,7 +77,7 @@ def test_a_sale_that_the_stock_does_not_know_of_is_not_given_back() -> None:
 
 
 def test_a_sale_sold_and_returned_in_one_batch_is_written_once_as_returned() -> None:
-    working_set = sheet_with(tea=5)
+    working_set = working_set_with(tea=5)
     working_set.apply(sell("o1", ("tea", 2)), START)
     working_set.apply(reback("o1"), LATER)
 

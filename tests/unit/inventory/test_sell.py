@@ -2,11 +2,11 @@ import pytest
 
 from inventory_srv.domain.errors import DifferentContent, NoStock, SaleReturned, SkuNotFound
 from inventory_srv.domain.records import Line, MovementKind, SaleState
-from tests.support.stock_changes import LATER, START, reback, sell, sheet_with, units
+from tests.support.stock_changes import LATER, START, reback, sell, units, working_set_with
 
 
 def test_sell_takes_the_stock_of_every_line() -> None:
-    working_set = sheet_with(tea=5, mug=3)
+    working_set = working_set_with(tea=5, mug=3)
 
     sale = working_set.apply(sell("o1", ("tea", 2), ("mug", 3)), LATER)
 
@@ -18,7 +18,7 @@ def test_sell_takes_the_stock_of_every_line() -> None:
 
 
 def test_sell_writes_a_movement_for_each_sku() -> None:
-    working_set = sheet_with(tea=5, mug=3)
+    working_set = working_set_with(tea=5, mug=3)
 
     working_set.apply(sell("o1", ("tea", 2), ("mug", 3)), LATER)
 
@@ -30,7 +30,7 @@ def test_sell_writes_a_movement_for_each_sku() -> None:
 
 
 def test_sell_raises_the_version_by_one_however_many_units_it_takes() -> None:
-    working_set = sheet_with(tea=5)
+    working_set = working_set_with(tea=5)
 
     working_set.apply(sell("o1", ("tea", 3)), LATER)
 
@@ -38,7 +38,7 @@ def test_sell_raises_the_version_by_one_however_many_units_it_takes() -> None:
 
 
 def test_pitfall_07_the_same_sku_in_two_lines_is_summed() -> None:
-    working_set = sheet_with(tea=5)
+    working_set = working_set_with(tea=5)
 
     sale = working_set.apply(sell("o1", ("tea", 2), ("tea", 1)), START)
 
@@ -47,7 +47,7 @@ def test_pitfall_07_the_same_sku_in_two_lines_is_summed() -> None:
 
 
 def test_pitfall_07_the_same_sku_in_two_lines_is_short_by_its_sum() -> None:
-    working_set = sheet_with(tea=5)
+    working_set = working_set_with(tea=5)
 
     with pytest.raises(NoStock) as refused:
         working_set.apply(sell("o1", ("tea", 3), ("tea", 3)), START)
@@ -56,7 +56,7 @@ def test_pitfall_07_the_same_sku_in_two_lines_is_short_by_its_sum() -> None:
 
 
 def test_a_sum_beyond_any_stock_is_no_stock() -> None:
-    working_set = sheet_with(tea=2**31 - 1)
+    working_set = working_set_with(tea=2**31 - 1)
 
     with pytest.raises(NoStock) as refused:
         working_set.apply(sell("o1", *[("tea", 2**31 - 1)] * 100), START)
@@ -65,7 +65,7 @@ def test_a_sum_beyond_any_stock_is_no_stock() -> None:
 
 
 def test_every_short_sku_is_named_with_what_was_asked_and_what_is_available() -> None:
-    working_set = sheet_with(tea=1, mug=9, pot=0)
+    working_set = working_set_with(tea=1, mug=9, pot=0)
 
     with pytest.raises(NoStock) as refused:
         working_set.apply(sell("o1", ("tea", 2), ("pot", 1), ("mug", 9)), START)
@@ -78,7 +78,7 @@ def test_every_short_sku_is_named_with_what_was_asked_and_what_is_available() ->
 
 
 def test_unknown_skus_are_all_named_and_come_before_short_ones() -> None:
-    working_set = sheet_with(tea=0)
+    working_set = working_set_with(tea=0)
 
     with pytest.raises(SkuNotFound) as refused:
         working_set.apply(sell("o1", ("tea", 1), ("who", 1), ("what", 1)), START)
@@ -90,8 +90,8 @@ def test_unknown_skus_are_all_named_and_come_before_short_ones() -> None:
 
 
 @pytest.mark.parametrize("lines", [[("tea", 2), ("pot", 9)], [("tea", 2), ("who", 1)]])
-def test_a_refused_sell_leaves_the_sheet_as_it_was(lines: list[tuple[str, int]]) -> None:
-    working_set = sheet_with(tea=5, pot=1)
+def test_a_refused_sell_leaves_the_working_set_as_it_was(lines: list[tuple[str, int]]) -> None:
+    working_set = working_set_with(tea=5, pot=1)
     before = (dict(working_set.stocks), dict(working_set.sales), list(working_set.movements))
 
     with pytest.raises((NoStock, SkuNotFound)):
@@ -102,7 +102,7 @@ def test_a_refused_sell_leaves_the_sheet_as_it_was(lines: list[tuple[str, int]])
 
 
 def test_pitfall_05_a_repeated_sell_gives_the_first_sale_and_takes_nothing() -> None:
-    working_set = sheet_with(tea=5)
+    working_set = working_set_with(tea=5)
     first = working_set.apply(sell("o1", ("tea", 2)), START)
 
     again = working_set.apply(sell("o1", ("tea", 2)), LATER)
@@ -113,7 +113,7 @@ def test_pitfall_05_a_repeated_sell_gives_the_first_sale_and_takes_nothing() -> 
 
 
 def test_pitfall_05_a_repeated_sell_of_the_last_unit_succeeds() -> None:
-    working_set = sheet_with(tea=1)
+    working_set = working_set_with(tea=1)
     first = working_set.apply(sell("o1", ("tea", 1)), START)
 
     assert working_set.apply(sell("o1", ("tea", 1)), LATER) == first
@@ -121,7 +121,7 @@ def test_pitfall_05_a_repeated_sell_of_the_last_unit_succeeds() -> None:
 
 @pytest.mark.parametrize("again", [[("mug", 1), ("tea", 2)], [("tea", 1), ("mug", 1), ("tea", 1)]])
 def test_a_repeat_may_order_or_split_its_lines_another_way(again: list[tuple[str, int]]) -> None:
-    working_set = sheet_with(tea=5, mug=5)
+    working_set = working_set_with(tea=5, mug=5)
     first = working_set.apply(sell("o1", ("tea", 2), ("mug", 1)), START)
 
     assert working_set.apply(sell("o1", *again), LATER) == first
@@ -129,7 +129,7 @@ def test_a_repeat_may_order_or_split_its_lines_another_way(again: list[tuple[str
 
 @pytest.mark.parametrize("other", [[("tea", 3)], [("mug", 2)], [("tea", 2), ("mug", 1)]])
 def test_the_same_order_with_other_lines_is_different_content(other: list[tuple[str, int]]) -> None:
-    working_set = sheet_with(tea=5, mug=5)
+    working_set = working_set_with(tea=5, mug=5)
     working_set.apply(sell("o1", ("tea", 2)), START)
 
     with pytest.raises(DifferentContent) as refused:
@@ -140,7 +140,7 @@ def test_the_same_order_with_other_lines_is_different_content(other: list[tuple[
 
 @pytest.mark.parametrize("lines", [[("tea", 2)], [("tea", 3)], [("who", 1)]])
 def test_a_sell_after_its_reback_is_returned_whatever_it_asks_for(lines: list[tuple[str, int]]) -> None:
-    working_set = sheet_with(tea=5)
+    working_set = working_set_with(tea=5)
     working_set.apply(sell("o1", ("tea", 2)), START)
     working_set.apply(reback("o1"), START)
 
