@@ -21,6 +21,7 @@ from common.process.settings import ServiceSettings, variable_of
 from common.text_rules import rule_of
 from inventory_srv.settings import InventorySettings
 from order_srv.settings import OrderSettings
+from scripts.lib import command_line
 
 PAGE: Final = Path(__file__).parents[1] / "docs" / "settings.md"
 
@@ -136,6 +137,4 @@ def _cell(text: str) -> str:
 
 
 if __name__ == "__main__":
-    app = typer.Typer(pretty_exceptions_enable=False)
-    app.command()(settings_page)
-    app()
+    command_line.run(settings_page)

@@ -50,6 +50,8 @@ def run_until_signal(work: Callable[[], int], *, end: Callable[[], None]) -> tup
         return outcome.result(), None
     end()
     worker.join(_UNWINDS_WITHIN_S)
+    for number in _ENDING:  # while Python ends, it takes its own handlers away
+        signal.signal(number, signal.SIG_IGN)
     return SIGNALLED + stop.number, signal.Signals(stop.number)
 
 

@@ -76,7 +76,7 @@ def test_a_folder_that_can_not_be_written_is_named(file: str, tmp_path: Path) ->
 def test_what_a_service_says_is_passed_on(tmp_path: Path) -> None:
     ended = ended_in(tmp_path, program("run"), INVENTORY_THREADS="many")
     assert ended.returncode == 2
-    assert "inventory_srv did not start: INVENTORY_THREADS='many': allowed is a whole number" in ended.stdout
+    assert "inventory_srv did not start: INVENTORY_THREADS='many': must be a whole number" in ended.stdout
     assert "exit code" not in ended.stdout
 
 

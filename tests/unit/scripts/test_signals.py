@@ -89,7 +89,7 @@ finally:
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT])
 def test_a_signal_ends_what_the_work_has_started_and_interrupts_nothing(number: signal.Signals) -> None:
     program = f"""
-import os, threading
+import atexit, os, threading
 from scripts.lib.signals import run_until_signal
 ended = threading.Event()
 def work():
@@ -99,9 +99,10 @@ def work():
     print("unwound")
     return 7
 print(*map(int, run_until_signal(work, end=ended.set)))
+atexit.register(os.kill, os.getpid(), {int(number)})
 """
     ended = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
-    assert (ended.stdout, ended.stderr) == (f"unwound\n{128 + number} {int(number)}\n", "")
+    assert (ended.returncode, ended.stdout, ended.stderr) == (0, f"unwound\n{128 + number} {int(number)}\n", "")
 
 
 def test_a_signal_takes_effect_at_the_end_of_the_block() -> None:
