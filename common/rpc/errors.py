@@ -3,6 +3,7 @@
     domain error          code                  details
     InvalidArgument       INVALID_ARGUMENT      ErrorInfo, BadRequest with each violation
     any other             the code of its name  ErrorInfo, PreconditionFailure with each violation
+    a bug                 INTERNAL              ErrorInfo with the id that the log has: `interceptor.py`
 
 A status travels in the trailers. By default a client accepts 8 KB of trailers and fails the call
 above that, so a long list of violations is cut and its length given in the metadata (`violations_total`). A client that

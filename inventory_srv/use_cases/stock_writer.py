@@ -1,6 +1,6 @@
 """The only way to change stock: a queue, and one thread that merges the changes that wait into one batch.
 
-    callers ──put──▶ queue ──all that waits──▶ BatchExecutor (stock_batch.py) ──▶ answer each
+    callers ──put──▶ queue ──all that waits──▶ BatchExecutor (batch_executor.py) ──▶ answer each
 
 There is no timer: an idle writer takes a single change at once, a busy one finds more waiting and merges them.
 """
@@ -24,7 +24,7 @@ from inventory_srv.domain.changes import AdjustStock, Answer, Change, Reback, Se
 from inventory_srv.domain.errors import QueueFull
 from inventory_srv.domain.records import Sale, Stock
 from inventory_srv.settings import Outage
-from inventory_srv.use_cases.stock_batch import BatchExecutor, PendingChange, too_late
+from inventory_srv.use_cases.batch_executor import BatchExecutor, PendingChange, too_late
 
 _KEEP_LOCK: Final = timedelta(seconds=1)
 

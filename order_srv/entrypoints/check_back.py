@@ -1,4 +1,7 @@
-"""Entrypoint: check-backs, in which the broker asks what became of a half message. The order's row decides."""
+"""Entrypoint: check-backs, in which the broker asks what became of a half message.
+
+The order's row decides, by the table in `domain/order_state.py`.
+"""
 
 from datetime import timedelta
 

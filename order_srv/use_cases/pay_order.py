@@ -38,7 +38,7 @@ class PayOrder:
                 currency=notice.currency,
                 pay_type=notice.pay_type,
                 paid_time=notice.paid_time,
-                outcome=Outcome.REFUND_DUE,  # decided once the order's row is locked
+                outcome=Outcome.REFUND_DUE,  # until domain/payment.py decides, with the order's row locked
                 create_time=self._clock.now(),
             )
         )

@@ -36,7 +36,7 @@ ROWS = {
         f"{ORDER}/test_cart.py::test_an_order_that_is_refused_leaves_the_cart_as_it_was",
     ],
     "another version than expected": [CASES_OF_INVENTORY],
-    "the lock is not had by the deadline": [
+    "the lock could not be acquired before the deadline": [
         f"{INVENTORY}/test_errors.py::test_told_to_refuse_a_lock_that_is_not_had_is_stock_busy"
     ],
     "the queue is full": [

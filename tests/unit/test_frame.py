@@ -16,8 +16,8 @@ CLUSTER_VERBS = {"test-cluster", *(f"cluster-{verb}" for verb in ("install", "up
 
 
 def sources() -> Iterator[Path]:
-    for max_bytes in ROOMS:
-        yield from (ROOT / max_bytes).rglob("*.py")
+    for room in ROOMS:
+        yield from (ROOT / room).rglob("*.py")
 
 
 def test_no_file_is_too_long_to_read() -> None:

@@ -1,7 +1,7 @@
 """Services in a Consul agent: registered with a health check, and watched by blocking queries.
 
     register ──▶ agent: here we are, ask our gRPC health every 2 s
-                 keeper, each second: still known there? If not (the agent came back without its data): register again
+                 monitor, each second: still known there? If not (the agent came back without its data): register again
     watch    ──▶ agent: who passes? ── an answer at once, then one whenever that changes ──▶ on_change
 
 The agent is asked for nothing else: while it is down everybody goes on with the last list, and who registers or
@@ -21,7 +21,7 @@ from common.addresses import split_address
 from common.discovery.consul.url import ConsulUrl
 from common.discovery.port import Addresses, Discovery
 
-_KEEP_EVERY: Final = 1.0  # seconds between two looks of the keeper
+_KEEP_EVERY: Final = 1.0  # seconds between two looks of the monitor
 _SHORTEST_PAUSE: Final = 0.05  # seconds between two questions of a watch: a busy registry is not asked in a circle
 _FIRST_BACKOFF: Final = 0.1
 _LONGEST_BACKOFF: Final = 2.0
@@ -103,7 +103,7 @@ class _Keeper:
             self._wanted[instance.id] = instance
             self._attempt(lambda: self._register(instance))
             if self._thread is None:
-                self._thread = Thread(target=self._keep, name="consul-keeper", daemon=True)
+                self._thread = Thread(target=self._keep, name="consul-monitor", daemon=True)
                 self._thread.start()
 
     def remove(self, instance: _Instance) -> None:

@@ -140,8 +140,8 @@ def test_a_batch_that_does_not_get_its_lock_goes_on_guarded_by_its_rows(tmp_path
 
 
 def test_what_was_waited_for_in_vain_is_tried_but_not_waited_for_again_at_once(tmp_path: Path) -> None:
-    lock, patience = LocalLock(), timedelta(seconds=0.5)
-    with open_shop(tmp_path / "inventory.db", lock=lock, lock_timeout=patience) as shop:
+    lock, timeout = LocalLock(), timedelta(seconds=0.5)
+    with open_shop(tmp_path / "inventory.db", lock=lock, lock_timeout=timeout) as shop:
         shop.stock_up(tea=50)
         with lock.holding(["lock:stock:tea"], soon()):
             began = time.monotonic()
@@ -151,7 +151,7 @@ def test_what_was_waited_for_in_vain_is_tried_but_not_waited_for_again_at_once(t
         before = _unguarded()
         shop.carry_out(sell("o20", ("tea", 1)))
 
-        assert took < 10 * patience.total_seconds()
+        assert took < 10 * timeout.total_seconds()
         assert _unguarded() == before
         assert shop.units("tea") == (29, 21)
 
@@ -189,8 +189,8 @@ def test_told_to_refuse_nothing_is_changed_while_the_locks_engine_is_down(tmp_pa
 
 
 def test_told_to_refuse_the_callers_are_told_that_the_lock_timed_out_and_nothing_is_sold(tmp_path: Path) -> None:
-    lock, patience = LocalLock(), timedelta(milliseconds=50)
-    with open_shop(tmp_path / "inventory.db", lock=lock, lock_timeout=patience, lock_outage="refuse") as shop:
+    lock, timeout = LocalLock(), timedelta(milliseconds=50)
+    with open_shop(tmp_path / "inventory.db", lock=lock, lock_timeout=timeout, lock_outage="refuse") as shop:
         shop.stock_up(tea=5)
         with lock.holding(["lock:stock:tea"], soon()):
             outcomes = shop.outcomes([sell("o1", ("tea", 1)), sell("o2", ("tea", 1))])

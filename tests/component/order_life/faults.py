@@ -43,7 +43,7 @@ class Call(_Fate):
 
     ANSWERED = "answered"
     NEVER_ARRIVED = "never arrived"
-    BUSY = "not had in time by inventory, which says so"
+    BUSY = "inventory could not acquire the lock in time, and says so"
     ANSWER_LOST = "carried out, the answer lost"
     LATE = "arrives when its caller waits no longer"
 

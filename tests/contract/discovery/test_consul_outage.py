@@ -106,6 +106,6 @@ def test_what_is_deregistered_while_consul_is_away_does_not_come_back(
         leaves.drain()
         consul.start()  # with its data: it still has the entry, whose check fails
         watched.until((stays.address,), BACK_WITHIN)
-        discovery.register(SERVICE, "127.0.0.1:1")  # the keeper has had its turn
+        discovery.register(SERVICE, "127.0.0.1:1")  # the monitor has had its turn
         wait_until(lambda: f"{SERVICE}-127.0.0.1-1" in ids(consul), "registered")
         assert watched.last == (stays.address,)

@@ -25,7 +25,7 @@ from tests.support.waiting import TIMEOUT_S, wait_until
 SHORT_EXPIRY: Final = 1.5
 
 
-class Room:
+class Replicas:
     """Locks on one Redis, each as a replica of its own, under a prefix that is this test's alone."""
 
     def __init__(self) -> None:
@@ -72,10 +72,10 @@ class Room:
         return holder
 
     def stand_in_line(self, lock: Lock, *keys: str) -> "Holder":
-        """Begin to take keys that others hold, and wait until the caller stands in line."""
+        """Begin to take keys that others hold, and wait until the caller is in the queue."""
         before = self.waiting_for(keys[0])
         holder = self.hold(lock, *keys)
-        wait_until(lambda: self.waiting_for(keys[0]) > before, "it stands in line")
+        wait_until(lambda: self.waiting_for(keys[0]) > before, "it is in the queue")
         return holder
 
 
@@ -102,12 +102,12 @@ class Holder:
 
 
 @pytest.fixture
-def max_bytes() -> Iterator[Room]:
-    max_bytes = Room()
+def replicas() -> Iterator[Replicas]:
+    replicas = Replicas()
     try:
-        yield max_bytes
+        yield replicas
     finally:
-        max_bytes.close()
+        replicas.close()
 
 
 def soon() -> Deadline:
@@ -130,8 +130,8 @@ def commands(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
         yield sent
 
 
-def test_a_key_nobody_wants_costs_two_trips(max_bytes: Room, monkeypatch: pytest.MonkeyPatch) -> None:
-    lock = max_bytes.replica()
+def test_a_key_nobody_wants_costs_two_trips(replicas: Replicas, monkeypatch: pytest.MonkeyPatch) -> None:
+    lock = replicas.replica()
     with lock.holding(["tea"], soon()):
         pass
     with commands(monkeypatch) as sent, lock.holding(["tea", "milk", "sugar"], soon()):
@@ -139,8 +139,8 @@ def test_a_key_nobody_wants_costs_two_trips(max_bytes: Room, monkeypatch: pytest
     assert sent == ["EVALSHA", "EVALSHA"]
 
 
-def test_one_lock_is_exchanged_for_another_in_one_trip(max_bytes: Room, monkeypatch: pytest.MonkeyPatch) -> None:
-    lock = max_bytes.replica()
+def test_one_lock_is_exchanged_for_another_in_one_trip(replicas: Replicas, monkeypatch: pytest.MonkeyPatch) -> None:
+    lock = replicas.replica()
     held = lock.acquire(["tea"], soon(), replacing=lock.acquire(["milk"], soon()))
     with commands(monkeypatch) as sent:
         held = lock.acquire(["sugar"], soon(), replacing=held)
@@ -148,53 +148,53 @@ def test_one_lock_is_exchanged_for_another_in_one_trip(max_bytes: Room, monkeypa
     lock.release(held)
 
 
-def test_each_holder_has_a_token_of_its_own_and_leaves_nothing_behind(max_bytes: Room) -> None:
-    lock = max_bytes.replica()
+def test_each_holder_has_a_token_of_its_own_and_leaves_nothing_behind(replicas: Replicas) -> None:
+    lock = replicas.replica()
     tokens = set()
     for _ in range(3):
         with lock.holding(["tea", "milk"], soon()):
-            tokens.add(max_bytes.value("tea"))
-            assert max_bytes.value("milk") == max_bytes.value("tea") is not None
-            assert 14_000 < max_bytes.left_ms("tea") <= 15_000
-        assert max_bytes.names() == []
+            tokens.add(replicas.value("tea"))
+            assert replicas.value("milk") == replicas.value("tea") is not None
+            assert 14_000 < replicas.left_ms("tea") <= 15_000
+        assert replicas.names() == []
     assert len(tokens) == 3
 
 
-def test_a_batch_of_very_many_keys_is_one_call(max_bytes: Room) -> None:
+def test_a_batch_of_very_many_keys_is_one_call(replicas: Replicas) -> None:
     keys = [f"sku-{n}" for n in range(10_000)]
-    lock = max_bytes.replica(timeout=10)
+    lock = replicas.replica(timeout=10)
     with lock.holding(keys, soon()):
-        waiter = max_bytes.stand_in_line(max_bytes.replica(timeout=10), *keys)
+        waiter = replicas.stand_in_line(replicas.replica(timeout=10), *keys)
     assert waiter.has_it.wait(TIMEOUT_S)
     waiter.end()
-    assert max_bytes.names() == []
+    assert replicas.names() == []
 
 
-def test_a_lock_whose_holder_died_is_had_when_it_expires(max_bytes: Room) -> None:
-    max_bytes.redis.set(f"{max_bytes.prefix}tea", "of a dead holder", px=700)
+def test_a_lock_whose_holder_died_is_had_when_it_expires(replicas: Replicas) -> None:
+    replicas.redis.set(f"{replicas.prefix}tea", "of a dead holder", px=700)
     began = time.monotonic()
-    with max_bytes.replica().holding(["tea"], soon()):
+    with replicas.replica().holding(["tea"], soon()):
         waited = time.monotonic() - began
     assert 0.6 < waited < 1.7 + 1  # a second for a busy machine
 
 
-def test_what_is_held_for_long_is_renewed(max_bytes: Room) -> None:
-    lock = max_bytes.replica(SHORT_EXPIRY)
-    other = max_bytes.replica(SHORT_EXPIRY)
+def test_what_is_held_for_long_is_renewed(replicas: Replicas) -> None:
+    lock = replicas.replica(SHORT_EXPIRY)
+    other = replicas.replica(SHORT_EXPIRY)
     until = time.monotonic() + 3 * SHORT_EXPIRY
     with lock.holding(["tea", "milk"], soon()) as held:
-        token = max_bytes.value("tea")
+        token = replicas.value("tea")
         while time.monotonic() < until:
             with pytest.raises(LockBusy), other.holding(["tea"], Deadline.after(SHORT_EXPIRY / 4)):
                 pytest.fail("taken from a living holder")
-        assert max_bytes.value("tea") == max_bytes.value("milk") == token
+        assert replicas.value("tea") == replicas.value("milk") == token
         assert not held.lost
 
 
-def test_what_was_handed_over_is_renewed_as_well(max_bytes: Room) -> None:
-    lock, other = max_bytes.replica(SHORT_EXPIRY), max_bytes.replica(SHORT_EXPIRY)
+def test_what_was_handed_over_is_renewed_as_well(replicas: Replicas) -> None:
+    lock, other = replicas.replica(SHORT_EXPIRY), replicas.replica(SHORT_EXPIRY)
     with lock.holding(["tea"], soon()):
-        waiter = max_bytes.stand_in_line(other, "tea")
+        waiter = replicas.stand_in_line(other, "tea")
     assert waiter.has_it.wait(TIMEOUT_S)
     until = waiter.since + 3 * SHORT_EXPIRY
     while time.monotonic() < until:
@@ -203,10 +203,10 @@ def test_what_was_handed_over_is_renewed_as_well(max_bytes: Room) -> None:
     waiter.end()
 
 
-def test_many_holders_are_renewed_by_one_thread(max_bytes: Room) -> None:
-    lock = max_bytes.replica(SHORT_EXPIRY)
+def test_many_holders_are_renewed_by_one_thread(replicas: Replicas) -> None:
+    lock = replicas.replica(SHORT_EXPIRY)
     before = {thread.name for thread in threading.enumerate()}
-    holders = [max_bytes.hold(lock, f"sku-{n}") for n in range(30)]
+    holders = [replicas.hold(lock, f"sku-{n}") for n in range(30)]
     for holder in holders:
         assert holder.has_it.wait(TIMEOUT_S)
     end = time.monotonic() + 3 * SHORT_EXPIRY
@@ -217,40 +217,40 @@ def test_many_holders_are_renewed_by_one_thread(max_bytes: Room) -> None:
         holder.end()
 
 
-def test_who_comes_back_after_the_lock_expired_leaves_the_new_owner_alone_and_is_told(max_bytes: Room) -> None:
-    lock = max_bytes.replica()
+def test_who_comes_back_after_the_lock_expired_leaves_the_new_owner_alone_and_is_told(replicas: Replicas) -> None:
+    lock = replicas.replica()
     with pytest.raises(LockLost), lock.holding(["tea", "milk"], soon()):
-        max_bytes.redis.set(f"{max_bytes.prefix}tea", "of the next owner", px=60_000)
-    assert max_bytes.value("tea") == "of the next owner"
-    assert max_bytes.value("milk") is None
+        replicas.redis.set(f"{replicas.prefix}tea", "of the next owner", px=60_000)
+    assert replicas.value("tea") == "of the next owner"
+    assert replicas.value("milk") is None
 
 
-def test_a_renewal_that_finds_another_owner_tells_the_holder_while_it_holds(max_bytes: Room) -> None:
-    lock = max_bytes.replica(SHORT_EXPIRY)
-    holder = max_bytes.hold(lock, "tea")
+def test_a_renewal_that_finds_another_owner_tells_the_holder_while_it_holds(replicas: Replicas) -> None:
+    lock = replicas.replica(SHORT_EXPIRY)
+    holder = replicas.hold(lock, "tea")
     assert holder.has_it.wait(TIMEOUT_S)
-    max_bytes.redis.set(f"{max_bytes.prefix}tea", "of the next owner", px=60_000)
+    replicas.redis.set(f"{replicas.prefix}tea", "of the next owner", px=60_000)
     wait_until(lambda: holder.held is not None and holder.held.lost, "the watchdog finds out")
     with pytest.raises(LockLost):
         holder.end()
-    assert max_bytes.value("tea") == "of the next owner"
-    assert max_bytes.left_ms("tea") > 1000
+    assert replicas.value("tea") == "of the next owner"
+    assert replicas.left_ms("tea") > 1000
 
 
-def test_the_holders_own_exception_goes_before_the_lost_lock(max_bytes: Room) -> None:
+def test_the_holders_own_exception_goes_before_the_lost_lock(replicas: Replicas) -> None:
     def lose_it_and_fail() -> None:
-        max_bytes.redis.delete(f"{max_bytes.prefix}tea")
+        replicas.redis.delete(f"{replicas.prefix}tea")
         raise ZeroDivisionError
 
-    with pytest.raises(ZeroDivisionError), max_bytes.replica().holding(["tea"], soon()):
+    with pytest.raises(ZeroDivisionError), replicas.replica().holding(["tea"], soon()):
         lose_it_and_fail()
 
 
-def test_those_who_wait_are_served_in_the_order_they_came_whichever_replica_they_ask(max_bytes: Room) -> None:
-    replicas = [max_bytes.replica() for _ in range(3)]
-    first = max_bytes.hold(replicas[0], "tea")
+def test_those_who_wait_are_served_in_the_order_they_came_whichever_replica_they_ask(replicas: Replicas) -> None:
+    three = [replicas.replica() for _ in range(3)]
+    first = replicas.hold(three[0], "tea")
     assert first.has_it.wait(TIMEOUT_S)
-    waiters = [max_bytes.stand_in_line(replicas[n % 3], "tea") for n in range(9)]
+    waiters = [replicas.stand_in_line(three[n % 3], "tea") for n in range(9)]
     first.end()
     for waiter in waiters:
         assert waiter.has_it.wait(TIMEOUT_S)
@@ -258,13 +258,13 @@ def test_those_who_wait_are_served_in_the_order_they_came_whichever_replica_they
         waiter.end()
 
 
-def test_who_wants_many_keys_is_not_passed_over_by_those_who_want_one(max_bytes: Room) -> None:
-    one, other = max_bytes.replica(), max_bytes.replica()
-    tea, milk = max_bytes.hold(one, "tea"), max_bytes.hold(other, "milk")
+def test_who_wants_many_keys_is_not_passed_over_by_those_who_want_one(replicas: Replicas) -> None:
+    one, other = replicas.replica(), replicas.replica()
+    tea, milk = replicas.hold(one, "tea"), replicas.hold(other, "milk")
     assert tea.has_it.wait(TIMEOUT_S)
     assert milk.has_it.wait(TIMEOUT_S)
-    both = max_bytes.stand_in_line(other, "tea", "milk")
-    later = max_bytes.stand_in_line(one, "tea")
+    both = replicas.stand_in_line(other, "tea", "milk")
+    later = replicas.stand_in_line(one, "tea")
     tea.end()
     assert not later.has_it.wait(0.1)
     milk.end()
@@ -275,13 +275,13 @@ def test_who_wants_many_keys_is_not_passed_over_by_those_who_want_one(max_bytes:
     later.end()
 
 
-def test_a_release_hands_over_without_anybody_asking(max_bytes: Room) -> None:
-    lock, other = max_bytes.replica(), max_bytes.replica()
+def test_a_release_hands_over_without_anybody_asking(replicas: Replicas) -> None:
+    lock, other = replicas.replica(), replicas.replica()
     delays = []
     for _ in range(20):
-        holder = max_bytes.hold(lock, "tea")
+        holder = replicas.hold(lock, "tea")
         assert holder.has_it.wait(TIMEOUT_S)
-        waiter = max_bytes.stand_in_line(other, "tea")
+        waiter = replicas.stand_in_line(other, "tea")
         released = time.monotonic()
         holder.end()
         assert waiter.has_it.wait(TIMEOUT_S)
@@ -290,33 +290,33 @@ def test_a_release_hands_over_without_anybody_asking(max_bytes: Room) -> None:
     assert sorted(delays)[10] < 0.2  # half a second would be a poll's average
 
 
-def test_pitfall_04_a_wait_ends_at_its_deadline_and_leaves_nothing_behind(max_bytes: Room) -> None:
-    holder = max_bytes.hold(max_bytes.replica(), "milk")
+def test_pitfall_04_a_wait_ends_at_its_deadline_and_leaves_nothing_behind(replicas: Replicas) -> None:
+    holder = replicas.hold(replicas.replica(), "milk")
     assert holder.has_it.wait(TIMEOUT_S)
     began = time.monotonic()
-    with pytest.raises(LockBusy), max_bytes.replica().holding(["tea", "milk"], Deadline.after(0.3)):
+    with pytest.raises(LockBusy), replicas.replica().holding(["tea", "milk"], Deadline.after(0.3)):
         pytest.fail("held what another holds")
     assert 0.3 <= time.monotonic() - began < TIMEOUT_S / 3
-    assert max_bytes.value("tea") is None
+    assert replicas.value("tea") is None
     holder.end()
-    assert max_bytes.names() == []
+    assert replicas.names() == []
 
 
-def test_pitfall_04_an_error_gives_the_keys_back_at_once(max_bytes: Room) -> None:
-    lock = max_bytes.replica()
+def test_pitfall_04_an_error_gives_the_keys_back_at_once(replicas: Replicas) -> None:
+    lock = replicas.replica()
     with pytest.raises(ZeroDivisionError), lock.holding(["tea"], soon()):
         raise ZeroDivisionError
-    assert max_bytes.names() == []
+    assert replicas.names() == []
 
 
-def test_who_hangs_up_leaves_the_line_at_once(max_bytes: Room) -> None:
-    lock, other = max_bytes.replica(), max_bytes.replica()
-    holder = max_bytes.hold(lock, "milk")
+def test_who_hangs_up_leaves_the_line_at_once(replicas: Replicas) -> None:
+    lock, other = replicas.replica(), replicas.replica()
+    holder = replicas.hold(lock, "milk")
     assert holder.has_it.wait(TIMEOUT_S)
     deadline = soon()
-    waiter = max_bytes.hold(other, "tea", "milk", deadline=deadline)
-    wait_until(lambda: max_bytes.waiting_for("milk") == 1, "it stands in line")
-    behind = max_bytes.stand_in_line(lock, "tea")
+    waiter = replicas.hold(other, "tea", "milk", deadline=deadline)
+    wait_until(lambda: replicas.waiting_for("milk") == 1, "it is in the queue")
+    behind = replicas.stand_in_line(lock, "tea")
     began = time.monotonic()
     deadline.cancel()
     with pytest.raises(LockBusy):
@@ -327,13 +327,13 @@ def test_who_hangs_up_leaves_the_line_at_once(max_bytes: Room) -> None:
     holder.end()
 
 
-def test_a_waiter_that_died_holds_up_nobody_for_long(max_bytes: Room) -> None:
-    lock, other = max_bytes.replica(), max_bytes.replica()
-    holder = max_bytes.hold(lock, "tea")
+def test_a_waiter_that_died_holds_up_nobody_for_long(replicas: Replicas) -> None:
+    lock, other = replicas.replica(), replicas.replica()
+    holder = replicas.hold(lock, "tea")
     assert holder.has_it.wait(TIMEOUT_S)
-    with process(max_bytes, "tea") as dies:
-        wait_until(lambda: max_bytes.waiting_for("tea") == 1, "the process stands in line")
-        behind = max_bytes.stand_in_line(other, "tea")
+    with process(replicas, "tea") as dies:
+        wait_until(lambda: replicas.waiting_for("tea") == 1, "the process is in the queue")
+        behind = replicas.stand_in_line(other, "tea")
         dies.kill()
         dies.wait()
     killed = time.monotonic()
@@ -343,25 +343,25 @@ def test_a_waiter_that_died_holds_up_nobody_for_long(max_bytes: Room) -> None:
     behind.end()
 
 
-def test_a_holder_that_is_stopped_past_its_expiry_loses_to_a_waiter(max_bytes: Room) -> None:
-    with process(max_bytes, "tea", expiry=SHORT_EXPIRY) as stopped:
+def test_a_holder_that_is_stopped_past_its_expiry_loses_to_a_waiter(replicas: Replicas) -> None:
+    with process(replicas, "tea", expiry=SHORT_EXPIRY) as stopped:
         assert stopped.stdout is not None
         assert stopped.stdout.readline() == b"held\n"
         stopped.send_signal(signal.SIGSTOP)
-        with max_bytes.replica().holding(["tea"], soon()) as held:
-            token = max_bytes.value("tea")
+        with replicas.replica().holding(["tea"], soon()) as held:
+            token = replicas.value("tea")
             stopped.send_signal(signal.SIGCONT)
             _, errors = stopped.communicate(timeout=TIMEOUT_S)
             assert b"LockLost" in errors
-            assert max_bytes.value("tea") == token
+            assert replicas.value("tea") == token
             assert not held.lost
 
 
 @contextmanager
-def process(max_bytes: Room, key: str, expiry: float = 15) -> Iterator["subprocess.Popen[bytes]"]:
+def process(replicas: Replicas, key: str, expiry: float = 15) -> Iterator["subprocess.Popen[bytes]"]:
     """A replica that is a process of its own, holding a key or waiting for it."""
     script = str(Path(__file__).with_name("redis_waiter.py"))
-    command = [sys.executable, script, max_bytes.url(expiry), key]
+    command = [sys.executable, script, replicas.url(expiry), key]
     pipe = subprocess.PIPE
     with subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=pipe) as started:
         try:
@@ -370,8 +370,8 @@ def process(max_bytes: Room, key: str, expiry: float = 15) -> Iterator["subproce
             started.kill()
 
 
-def test_two_replicas_under_load_never_hold_one_key_at_once(max_bytes: Room) -> None:
-    replicas = [max_bytes.replica(), max_bytes.replica()]
+def test_two_replicas_under_load_never_hold_one_key_at_once(replicas: Replicas) -> None:
+    two = [replicas.replica(), replicas.replica()]
     inside = 0
     seen: list[int] = []
 
@@ -379,13 +379,13 @@ def test_two_replicas_under_load_never_hold_one_key_at_once(max_bytes: Room) -> 
         nonlocal inside
         keys: Callable[[int], list[str]] = lambda turn: ["tea", f"sku-{turn % 3}"][: 1 + (number + turn) % 2]  # noqa: E731
         for turn in range(25):
-            with replicas[number % 2].holding(keys(turn), soon()):
+            with two[number % 2].holding(keys(turn), soon()):
                 inside += 1
                 seen.append(inside)
                 time.sleep(0)
                 inside -= 1
 
-    for each in [max_bytes.pool.submit(work, number) for number in range(16)]:
+    for each in [replicas.pool.submit(work, number) for number in range(16)]:
         each.result(TIMEOUT_S)
     assert seen == [1] * 400
-    assert max_bytes.names() == []
+    assert replicas.names() == []

@@ -25,7 +25,7 @@ class NativeHarness(RocketmqHarness):
         super().__post_init__()
         self._url = native_url(self.nameserver)
         self.retry_pauses = (1.0, 5.0)  # RocketMQ's first delay levels
-        self.take_over_after = 120.0  # when a process only hangs; the broker's own patience with a silent connection
+        self.take_over_after = 120.0  # when a process only hangs; the broker's own timeout for a silent connection
         self.counts_lost_tries = False
 
     def url(self) -> str:

@@ -26,7 +26,7 @@ def test_message_of_a_consumer_killed_in_its_handler_goes_to_another(harness: Ha
     assert received.deliveries[0].attempt == 1 + harness.counts_lost_tries
 
 
-@pytest.mark.timeout(240)  # RocketMQ has two minutes of patience with a native client that hangs
+@pytest.mark.timeout(240)  # RocketMQ waits two minutes for a native client that hangs
 def test_consumer_that_lost_its_message_does_not_harm_the_next_one(harness: Harness) -> None:
     first_is_done = Event()
 

@@ -1,4 +1,4 @@
-"""One batch of stock changes: lock their skus, hold the rows, apply each change, write and COMMIT, in one transaction.
+"""Executes a batch of stock changes: lock their skus, hold the rows, apply each change, write, COMMIT.
 
 The lock is kept for the next batch while nobody else waits for it, and then neither the lock nor the rows are asked for
 again (`stock_lease.py`). Changes that arrive while a batch waits for its lock join the batch.
