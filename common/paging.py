@@ -5,7 +5,7 @@ import binascii
 import json
 from collections.abc import Callable, Iterable, Sequence
 from itertools import accumulate, takewhile
-from typing import TypeVar
+from typing import Generic, NamedTuple, TypeVar
 
 from common.errors import InvalidArgument, Violation
 
@@ -18,6 +18,13 @@ Row = TypeVar("Row")
 Raw = TypeVar("Raw")
 
 _LOADED_AT_ONCE = 100  # rows that may have a hundred lines each
+
+
+class Page(NamedTuple, Generic[Row]):
+    """Rows of a list, and the token of the next page; empty on the last."""
+
+    rows: list[Row]
+    next_page_token: str
 
 
 def page_size(asked: int) -> int:
@@ -86,7 +93,7 @@ def load_until_full(
 
 def paginate(
     rows: Sequence[Row], size: int, key: Callable[[Row], Key], size_of: Callable[[Row], int] | None = None
-) -> tuple[list[Row], str]:
+) -> Page[Row]:
     """Split fetched rows into a page and the token of the next one; the token is empty on the last page.
 
     Args:
@@ -98,7 +105,7 @@ def paginate(
     page = list(rows[:size])
     if size_of is not None:
         page = page[: fit(page, size_of)]
-    return page, encode(key(page[-1])) if len(rows) > len(page) else ""
+    return Page(page, encode(key(page[-1])) if len(rows) > len(page) else "")
 
 
 def _is_kept(part: str | int) -> bool:

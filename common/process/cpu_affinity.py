@@ -22,7 +22,7 @@ from common.text_rules import TextRule
 AUTO: Final = "auto"
 ANY: Final = "any"
 
-_log = structlog.get_logger(__name__)
+log = structlog.get_logger(__name__)
 
 
 def allowed_cpus() -> list[int]:
@@ -84,9 +84,9 @@ def keep_to_one_cpu(choice: str, listen: str) -> None:
     try:
         os.sched_setaffinity(0, {chosen})
     except OSError as error:  # a sandbox forbids it: slower, but as good
-        _log.warning("not kept to one CPU", cpu=chosen, error=str(error))
+        log.warning("not kept to one CPU", cpu=chosen, error=str(error))
     else:
-        _log.info("kept to one CPU", cpu=chosen)
+        log.info("kept to one CPU", cpu=chosen)
         _interrupt_nobody()
 
 
@@ -96,4 +96,4 @@ def _interrupt_nobody() -> None:
     try:
         os.sched_setscheduler(0, os.SCHED_BATCH, os.sched_param(0))
     except OSError as error:  # as above
-        _log.info("threads interrupt each other", error=str(error))
+        log.info("threads interrupt each other", error=str(error))

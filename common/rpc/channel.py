@@ -51,7 +51,7 @@ _HEALTH: Final = {"serviceName": ""}
 
 _ASK_FOR_ALL_DETAILS: Final = (ERROR_BYTES_KEY, str(LARGEST_MAX_BYTES))
 
-_log = structlog.get_logger(__name__)
+log = structlog.get_logger(__name__)
 
 
 class NoInstance(grpc.RpcError):
@@ -190,9 +190,9 @@ class _FollowingChannel(grpc.Channel):
             except OSError as error:
                 if old is None:
                     raise
-                _log.warning("instances not resolved", service=self._service, addresses=addresses, error=str(error))
+                log.warning("instances not resolved", service=self._service, addresses=addresses, error=str(error))
                 return
-        _log.info("instances", service=self._service, addresses=addresses)
+        log.info("instances", service=self._service, addresses=addresses)
         if old is not None:
             old.retire()
 

@@ -38,7 +38,7 @@ _FEW_VIOLATIONS: Final = 16  # of an error whose status is kept; a request may b
 _arrived: ContextVar[float] = ContextVar("arrived")
 _deadline: ContextVar[Deadline] = ContextVar("deadline")
 
-_log = structlog.get_logger(__name__)
+log = structlog.get_logger(__name__)
 
 
 def current_deadline() -> Deadline:
@@ -157,7 +157,7 @@ class _UnaryCall:
         """INTERNAL and an id that leads to the log; never the exception's text."""
         error_id = secrets.token_hex(8)
         with contextlib.suppress(Exception):  # a log that can't be written does not change the answer
-            _log.error("call failed", method=self._method, error_id=error_id, exc_info=bug)
+            log.error("call failed", method=self._method, error_id=error_id, exc_info=bug)
         error = DomainError(f"internal error {error_id}", reason="INTERNAL", metadata={"error_id": error_id})
         status: grpc.Status = rpc_status.to_status(to_status(error, self._domain, code=grpc.StatusCode.INTERNAL))
         return status

@@ -47,7 +47,7 @@ _WATCHERS: Final = ThreadPoolExecutor(MAX_STREAMS + 16, thread_name_prefix="heal
 # A server whose threads are all busy is not dead: if it were reported so, its calls would overload the next one.
 _CHECKS: Final = ThreadPoolExecutor(4, thread_name_prefix="health-check")
 
-_log = structlog.get_logger(__name__)
+log = structlog.get_logger(__name__)
 
 
 class _Health(health.HealthServicer):  # type: ignore[misc]  # the library has no types

@@ -10,7 +10,7 @@ import peewee
 from common.database import TimeField
 
 
-class StockTable(peewee.Model):
+class StockRow(peewee.Model):
     sku = peewee.CharField(64, primary_key=True)
     available = peewee.BigIntegerField()
     sold = peewee.BigIntegerField()
@@ -23,7 +23,7 @@ class StockTable(peewee.Model):
         constraints = (peewee.Check("available >= 0"), peewee.Check("sold >= 0"))
 
 
-class SaleTable(peewee.Model):
+class SaleRow(peewee.Model):
     """`add_time` is when it was sold, or the tombstone written."""
 
     order_sn = peewee.CharField(64, primary_key=True)
@@ -41,7 +41,7 @@ class SaleTable(peewee.Model):
         )
 
 
-class SaleLineTable(peewee.Model):
+class SaleLineRow(peewee.Model):
     order_sn = peewee.CharField(64)
     sku = peewee.CharField(64)
     quantity = peewee.BigIntegerField()
@@ -52,7 +52,7 @@ class SaleLineTable(peewee.Model):
         indexes = ((("sku", "order_sn"), False),)
 
 
-class MovementTable(peewee.Model):
+class MovementRow(peewee.Model):
     """The ledger: only ever added to."""
 
     id = peewee.BigAutoField()
@@ -73,7 +73,7 @@ class MovementTable(peewee.Model):
         )
 
 
-class StockRequestTable(peewee.Model):
+class StockRequestRow(peewee.Model):
     """SetStock and AdjustStock that were carried out, with their first answer."""
 
     request_id = peewee.CharField(64, primary_key=True)
@@ -88,7 +88,7 @@ class StockRequestTable(peewee.Model):
         table_name = "stock_request"
 
 
-class OpeningBalanceTable(peewee.Model):
+class OpeningBalanceRow(peewee.Model):
     """What was archived of a sku comes to: where the audit begins."""
 
     sku = peewee.CharField(64, primary_key=True)
@@ -100,4 +100,4 @@ class OpeningBalanceTable(peewee.Model):
         table_name = "opening_balance"
 
 
-TABLES: Final = (StockTable, SaleTable, SaleLineTable, MovementTable, StockRequestTable, OpeningBalanceTable)
+TABLES: Final = (StockRow, SaleRow, SaleLineRow, MovementRow, StockRequestRow, OpeningBalanceRow)

@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from typing import Any, Final
 
 from common.database import from_micros
-from inventory_srv.adapters.models import MovementTable, SaleLineTable, SaleTable, StockRequestTable, StockTable
+from inventory_srv.adapters.models import MovementRow, SaleLineRow, SaleRow, StockRequestRow, StockRow
 from inventory_srv.domain.records import (
     AnsweredRequest,
     Line,
@@ -18,34 +18,34 @@ from inventory_srv.domain.records import (
 
 Row = tuple[Any, ...]
 
-STOCK: Final = (StockTable.sku, StockTable.available, StockTable.sold, StockTable.version, StockTable.update_time)
+STOCK: Final = (StockRow.sku, StockRow.available, StockRow.sold, StockRow.version, StockRow.update_time)
 SALE: Final = (
-    SaleTable.order_sn,
-    SaleTable.state,
-    SaleTable.add_time,
-    SaleTable.return_time,
-    SaleTable.return_reason,
+    SaleRow.order_sn,
+    SaleRow.state,
+    SaleRow.add_time,
+    SaleRow.return_time,
+    SaleRow.return_reason,
 )
-SALE_LINE: Final = (SaleLineTable.order_sn, SaleLineTable.sku, SaleLineTable.quantity)
+SALE_LINE: Final = (SaleLineRow.order_sn, SaleLineRow.sku, SaleLineRow.quantity)
 MOVEMENT: Final = (
-    MovementTable.id,
-    MovementTable.sku,
-    MovementTable.kind,
-    MovementTable.delta,
-    MovementTable.available_after,
-    MovementTable.order_sn,
-    MovementTable.request_id,
-    MovementTable.reason,
-    MovementTable.add_time,
+    MovementRow.id,
+    MovementRow.sku,
+    MovementRow.kind,
+    MovementRow.delta,
+    MovementRow.available_after,
+    MovementRow.order_sn,
+    MovementRow.request_id,
+    MovementRow.reason,
+    MovementRow.add_time,
 )
 REQUEST: Final = (
-    StockRequestTable.request_id,
-    StockRequestTable.content,
-    StockRequestTable.sku,
-    StockRequestTable.available,
-    StockRequestTable.sold,
-    StockRequestTable.version,
-    StockRequestTable.add_time,
+    StockRequestRow.request_id,
+    StockRequestRow.content,
+    StockRequestRow.sku,
+    StockRequestRow.available,
+    StockRequestRow.sold,
+    StockRequestRow.version,
+    StockRequestRow.add_time,
 )
 
 

@@ -6,7 +6,18 @@ Field rules, deadlines and errors are the interceptor's (`common.rpc.interceptor
 import grpc
 
 from common.rpc.interceptor import current_deadline
-from inventory_srv.entrypoints import translation as to
+from inventory_srv.entrypoints.translation import (
+    adjust_stock_from_proto,
+    audit_to_proto,
+    movement_to_proto,
+    reback_from_proto,
+    sale_to_proto,
+    sell_from_proto,
+    set_stock_from_proto,
+    state_from_proto,
+    stock_to_proto,
+    time_from_proto,
+)
 from inventory_srv.use_cases.audit import Audit
 from inventory_srv.use_cases.queries import Queries
 from inventory_srv.use_cases.stock_writer import StockWriter
@@ -25,43 +36,43 @@ class InventoryServicer(inventory_pb2_grpc.InventoryServiceServicer):
         self._audit = audit
 
     def SetStock(self, request: pb.SetStockRequest, context: Context) -> pb.Stock:
-        return to.stock_to(self._writer.carry_out(to.set_stock_from(request), current_deadline()))
+        return stock_to_proto(self._writer.carry_out(set_stock_from_proto(request), current_deadline()))
 
     def AdjustStock(self, request: pb.AdjustStockRequest, context: Context) -> pb.Stock:
-        return to.stock_to(self._writer.carry_out(to.adjust_stock_from(request), current_deadline()))
+        return stock_to_proto(self._writer.carry_out(adjust_stock_from_proto(request), current_deadline()))
 
     def GetStock(self, request: pb.GetStockRequest, context: Context) -> pb.Stock:
-        return to.stock_to(self._queries.get_stock(request.sku))
+        return stock_to_proto(self._queries.get_stock(request.sku))
 
     def BatchGetStocks(self, request: pb.BatchGetStocksRequest, context: Context) -> pb.BatchGetStocksResponse:
         stocks = self._queries.batch_get_stocks(request.skus)
-        return pb.BatchGetStocksResponse(stocks=map(to.stock_to, stocks))
+        return pb.BatchGetStocksResponse(stocks=map(stock_to_proto, stocks))
 
     def ListStocks(self, request: pb.ListStocksRequest, context: Context) -> pb.ListStocksResponse:
         page = self._queries.list_stocks(request.sku_prefix, request.page_size, request.page_token)
-        return pb.ListStocksResponse(stocks=map(to.stock_to, page.rows), next_page_token=page.next_page_token)
+        return pb.ListStocksResponse(stocks=map(stock_to_proto, page.rows), next_page_token=page.next_page_token)
 
     def Sell(self, request: pb.SellRequest, context: Context) -> pb.Sale:
-        return to.sale_to(self._writer.carry_out(to.sell_from(request), current_deadline()))
+        return sale_to_proto(self._writer.carry_out(sell_from_proto(request), current_deadline()))
 
     def Reback(self, request: pb.RebackRequest, context: Context) -> pb.Sale:
-        return to.sale_to(self._writer.carry_out(to.reback_from(request), current_deadline()))
+        return sale_to_proto(self._writer.carry_out(reback_from_proto(request), current_deadline()))
 
     def GetSale(self, request: pb.GetSaleRequest, context: Context) -> pb.Sale:
-        return to.sale_to(self._queries.get_sale(request.order_sn))
+        return sale_to_proto(self._queries.get_sale(request.order_sn))
 
     def BatchGetSales(self, request: pb.BatchGetSalesRequest, context: Context) -> pb.BatchGetSalesResponse:
         sales, unread = self._queries.batch_get_sales(request.order_sns)
-        return pb.BatchGetSalesResponse(sales=map(to.sale_to, sales), unread_order_sns=unread)
+        return pb.BatchGetSalesResponse(sales=map(sale_to_proto, sales), unread_order_sns=unread)
 
     def ListSales(self, request: pb.ListSalesRequest, context: Context) -> pb.ListSalesResponse:
         page = self._queries.list_sales(
-            to.state_from(request.state),
-            to.time_from("created_before", request.created_before) if request.HasField("created_before") else None,
+            state_from_proto(request.state),
+            time_from_proto("created_before", request.created_before) if request.HasField("created_before") else None,
             request.page_size,
             request.page_token,
         )
-        return pb.ListSalesResponse(sales=map(to.sale_to, page.rows), next_page_token=page.next_page_token)
+        return pb.ListSalesResponse(sales=map(sale_to_proto, page.rows), next_page_token=page.next_page_token)
 
     def ListMovements(self, request: pb.ListMovementsRequest, context: Context) -> pb.ListMovementsResponse:
         page = self._queries.list_movements(
@@ -70,7 +81,9 @@ class InventoryServicer(inventory_pb2_grpc.InventoryServiceServicer):
             request.page_size,
             request.page_token,
         )
-        return pb.ListMovementsResponse(movements=map(to.movement_to, page.rows), next_page_token=page.next_page_token)
+        return pb.ListMovementsResponse(
+            movements=map(movement_to_proto, page.rows), next_page_token=page.next_page_token
+        )
 
     def AuditStock(self, request: pb.AuditStockRequest, context: Context) -> pb.AuditStockResponse:
-        return to.audit_to(self._audit.page(request.page_size, request.page_token))
+        return audit_to_proto(self._audit.page(request.page_size, request.page_token))

@@ -28,15 +28,15 @@ _KINDS: Final = {
 }
 
 
-def sell_from(request: pb.SellRequest) -> Sell:
+def sell_from_proto(request: pb.SellRequest) -> Sell:
     return Sell(request.order_sn, tuple(Line(line.sku, line.quantity) for line in request.lines))
 
 
-def reback_from(request: pb.RebackRequest) -> Reback:
+def reback_from_proto(request: pb.RebackRequest) -> Reback:
     return Reback(request.order_sn, request.reason)
 
 
-def set_stock_from(request: pb.SetStockRequest) -> SetStock:
+def set_stock_from_proto(request: pb.SetStockRequest) -> SetStock:
     return SetStock(
         # Every change carries a key; one that its caller does not know is used once.
         request_id=request.request_id or uuid4().hex,
@@ -47,16 +47,16 @@ def set_stock_from(request: pb.SetStockRequest) -> SetStock:
     )
 
 
-def adjust_stock_from(request: pb.AdjustStockRequest) -> AdjustStock:
+def adjust_stock_from_proto(request: pb.AdjustStockRequest) -> AdjustStock:
     return AdjustStock(request.request_id, request.sku, request.delta, request.reason)
 
 
-def state_from(state: "pb.SaleState.ValueType") -> SaleState | None:
+def state_from_proto(state: "pb.SaleState.ValueType") -> SaleState | None:
     """None: any."""
     return _STATES_ASKED.get(state)
 
 
-def time_from(field: str, moment: Timestamp) -> datetime:
+def time_from_proto(field: str, moment: Timestamp) -> datetime:
     """The time in `field`, rounded up to whole microseconds: times here have no finer part.
 
     Raises:
@@ -70,28 +70,28 @@ def time_from(field: str, moment: Timestamp) -> datetime:
         raise InvalidArgument(f"{field}: {text}", violations=[Violation(field, text)]) from None
 
 
-def stock_to(stock: Stock) -> pb.Stock:
+def stock_to_proto(stock: Stock) -> pb.Stock:
     return pb.Stock(
         sku=stock.sku,
         available=stock.available,
         sold=stock.sold,
         version=stock.version,
-        update_time=_time_to(stock.update_time),
+        update_time=_time_to_proto(stock.update_time),
     )
 
 
-def sale_to(sale: Sale) -> pb.Sale:
+def sale_to_proto(sale: Sale) -> pb.Sale:
     return pb.Sale(
         order_sn=sale.order_sn,
         state=_STATES[sale.state],
         lines=[pb.SaleLine(sku=sku, quantity=quantity) for sku, quantity in sale.lines],
-        create_time=_time_to(sale.create_time),
-        return_time=None if sale.return_time is None else _time_to(sale.return_time),
+        create_time=_time_to_proto(sale.create_time),
+        return_time=None if sale.return_time is None else _time_to_proto(sale.return_time),
         return_reason=sale.return_reason,
     )
 
 
-def movement_to(stored: StoredMovement) -> pb.Movement:
+def movement_to_proto(stored: StoredMovement) -> pb.Movement:
     movement = stored.movement
     return pb.Movement(
         id=stored.id,
@@ -102,22 +102,22 @@ def movement_to(stored: StoredMovement) -> pb.Movement:
         order_sn=movement.order_sn or "",
         request_id=movement.request_id or "",
         reason=movement.reason,
-        create_time=_time_to(movement.create_time),
+        create_time=_time_to_proto(movement.create_time),
     )
 
 
-def audit_to(page: AuditPage) -> pb.AuditStockResponse:
+def audit_to_proto(page: AuditPage) -> pb.AuditStockResponse:
     return pb.AuditStockResponse(
         skus_checked=page.skus_checked,
-        differences=[_difference_to(difference) for difference in page.differences],
+        differences=[_difference_to_proto(difference) for difference in page.differences],
         next_page_token=page.next_page_token,
     )
 
 
-def _difference_to(difference: StockDifference) -> pb.StockDifference:
+def _difference_to_proto(difference: StockDifference) -> pb.StockDifference:
     return pb.StockDifference(**difference._asdict())
 
 
-def _time_to(moment: datetime) -> Timestamp:
+def _time_to_proto(moment: datetime) -> Timestamp:
     since = moment - _EPOCH  # three times as fast as Timestamp.FromDatetime
     return Timestamp(seconds=since.days * 86_400 + since.seconds, nanos=since.microseconds * 1000)

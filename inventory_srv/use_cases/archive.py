@@ -16,17 +16,17 @@ import peewee
 from common.database import Database, to_micros
 from inventory_srv.adapters import rows
 from inventory_srv.adapters.models import (
-    MovementTable,
-    OpeningBalanceTable,
-    SaleLineTable,
-    SaleTable,
-    StockRequestTable,
+    MovementRow,
+    OpeningBalanceRow,
+    SaleLineRow,
+    SaleRow,
+    StockRequestRow,
 )
 from inventory_srv.domain.records import MovementKind, SaleState
 
 _PAGE: Final = 500
 _OF_SALES: Final = (MovementKind.SELL.value, MovementKind.REBACK.value)
-_SALE: Final = (*rows.SALE, SaleTable.update_time)
+_SALE: Final = (*rows.SALE, SaleRow.update_time)
 _NO_AMOUNTS: Final = (0, 0, 0)
 
 Row = rows.Row
@@ -53,7 +53,7 @@ class Archive:
         """Movements from before this time."""
         moved, last = 0, 0
         while page := self._read(
-            MovementTable.select(*rows.MOVEMENT).where(MovementTable.id > last).order_by(MovementTable.id).limit(_PAGE)
+            MovementRow.select(*rows.MOVEMENT).where(MovementRow.id > last).order_by(MovementRow.id).limit(_PAGE)
         ):
             old = [row for row in page if row[-1] < to_micros(before)]
             if not old:
@@ -81,7 +81,7 @@ class Archive:
 
     def requests(self, before: datetime) -> int:
         """The request_ids of changes from before this time: the same change could be made anew with such a one."""
-        moved, last, table = 0, "", StockRequestTable
+        moved, last, table = 0, "", StockRequestRow
         while page := self._read(
             table.select(*rows.REQUEST).where(table.request_id > last).order_by(table.request_id).limit(_PAGE)
         ):
@@ -117,28 +117,28 @@ class Archive:
         self._archive.write(work, repeat_on=peewee.IntegrityError)
 
     def _delete_movements(self, ids: Sequence[int]) -> int:
-        here = MovementTable.id.in_(ids)
-        columns = MovementTable.sku, MovementTable.kind, MovementTable.delta
-        held = self._found(self._books.locking(MovementTable.select(*columns).where(here)))
+        here = MovementRow.id.in_(ids)
+        columns = MovementRow.sku, MovementRow.kind, MovementRow.delta
+        held = self._found(self._books.locking(MovementRow.select(*columns).where(here)))
         self._open_with((sku, (delta, -delta if kind in _OF_SALES else 0, 0)) for sku, kind, delta in held)
-        return self._books.run(MovementTable.delete().where(here))
+        return self._books.run(MovementRow.delete().where(here))
 
     def _delete_sales(self, order_sns: Sequence[str]) -> int:
-        columns = SaleTable.order_sn, SaleTable.state
-        here = SaleTable.select(*columns).where(SaleTable.order_sn.in_(order_sns)).order_by(SaleTable.order_sn)
+        columns = SaleRow.order_sn, SaleRow.state
+        here = SaleRow.select(*columns).where(SaleRow.order_sn.in_(order_sns)).order_by(SaleRow.order_sn)
         states: dict[str, str] = dict(self._found(self._books.locking(here)))
         lines = self._found(_lines_of(list(states)))
         sold = (line for line in lines if states[line[0]] == SaleState.SOLD.value)
         self._open_with((sku, (0, 0, quantity)) for _, sku, quantity in sold)
-        self._books.run(SaleLineTable.delete().where(SaleLineTable.order_sn.in_(list(states))))
-        return self._books.run(SaleTable.delete().where(SaleTable.order_sn.in_(list(states))))
+        self._books.run(SaleLineRow.delete().where(SaleLineRow.order_sn.in_(list(states))))
+        return self._books.run(SaleRow.delete().where(SaleRow.order_sn.in_(list(states))))
 
     def _open_with(self, amounts: Iterable[tuple[str, Amounts]]) -> None:
         """Add to the opening balances of skus."""
         added: defaultdict[str, Amounts] = defaultdict(lambda: _NO_AMOUNTS)
         for sku, more in amounts:
             added[sku] = _sum(added[sku], more)
-        table = OpeningBalanceTable
+        table = OpeningBalanceRow
         columns = table.sku, table.available, table.sold_by_movements, table.sold_by_sales
         held = table.select(*columns).where(table.sku.in_(sorted(added))).order_by(table.sku)
         there = {row[0]: row[1:] for row in self._found(self._books.locking(held))}
@@ -158,14 +158,14 @@ _CHANGED_BALANCE: Final = (
 def _sales_after(time: int, order_sn: str, until: int) -> Any:
     """A page of sales, oldest first."""
     added, end = peewee.Value(time, converter=False), peewee.Value(until, converter=False)
-    table = SaleTable
+    table = SaleRow
     # The first condition lets the index find the place, despite the OR.
     here = (table.add_time >= added) & ((table.add_time > added) | (table.order_sn > order_sn)) & (table.add_time < end)
     return table.select(*_SALE).where(here).order_by(table.add_time, table.order_sn).limit(_PAGE)
 
 
 def _lines_of(order_sns: Sequence[str]) -> Any:
-    return SaleLineTable.select(*rows.SALE_LINE).where(SaleLineTable.order_sn.in_(list(order_sns)))
+    return SaleLineRow.select(*rows.SALE_LINE).where(SaleLineRow.order_sn.in_(list(order_sns)))
 
 
 def _sum(one: Sequence[int], other: Sequence[int]) -> Amounts:

@@ -10,7 +10,7 @@ from peewee import fn
 
 from common import paging
 from common.database import Database
-from inventory_srv.adapters.models import MovementTable, OpeningBalanceTable, SaleLineTable, SaleTable, StockTable
+from inventory_srv.adapters.models import MovementRow, OpeningBalanceRow, SaleLineRow, SaleRow, StockRow
 from inventory_srv.domain.records import MovementKind, SaleState, StockDifference
 
 _PAGE_WITHIN: Final = timedelta(seconds=2)
@@ -18,11 +18,11 @@ _SKUS_AT_ONCE: Final = 250
 
 _SOLD_BY_MOVEMENT: Final = peewee.Case(
     None,
-    [(MovementTable.kind.in_([MovementKind.SELL.value, MovementKind.REBACK.value]), MovementTable.delta * -1)],
+    [(MovementRow.kind.in_([MovementKind.SELL.value, MovementKind.REBACK.value]), MovementRow.delta * -1)],
     0,
 )
 
-_STILL_SOLD: Final = peewee.Case(None, [(SaleTable.state == SaleState.SOLD.value, SaleLineTable.quantity)], 0)
+_STILL_SOLD: Final = peewee.Case(None, [(SaleRow.state == SaleState.SOLD.value, SaleLineRow.quantity)], 0)
 
 
 class AuditPage(NamedTuple):
@@ -68,7 +68,7 @@ class Audit:
 
     def _skus(self, after: str, limit: int) -> list[str]:
         """The next skus that any book has."""
-        books = (StockTable.sku, MovementTable.sku, SaleLineTable.sku, OpeningBalanceTable.sku)
+        books = (StockRow.sku, MovementRow.sku, SaleLineRow.sku, OpeningBalanceRow.sku)
         return sorted({sku for column in books for sku in self._distinct(column, after, limit)})[:limit]
 
     def _distinct(self, column: Any, after: str, limit: int) -> Iterable[str]:
@@ -80,7 +80,7 @@ class Audit:
         stocks = {
             sku: (available, sold)
             for sku, available, sold in self._rows(
-                StockTable.select(StockTable.sku, StockTable.available, StockTable.sold).where(StockTable.sku.in_(skus))
+                StockRow.select(StockRow.sku, StockRow.available, StockRow.sold).where(StockRow.sku.in_(skus))
             )
         }
         # A sum is a Decimal with some engines.
@@ -102,9 +102,9 @@ class Audit:
 
 def _by_movements(skus: Sequence[str]) -> Any:
     return (
-        MovementTable.select(MovementTable.sku, fn.SUM(MovementTable.delta), fn.SUM(_SOLD_BY_MOVEMENT))
-        .where(MovementTable.sku.in_(skus))
-        .group_by(MovementTable.sku)
+        MovementRow.select(MovementRow.sku, fn.SUM(MovementRow.delta), fn.SUM(_SOLD_BY_MOVEMENT))
+        .where(MovementRow.sku.in_(skus))
+        .group_by(MovementRow.sku)
     )
 
 
@@ -112,15 +112,15 @@ def _by_sales(skus: Sequence[str]) -> Any:
     # An outer join forces the engine to begin at the lines of these skus. When it began at the sales, it compared each
     # of them with every sku of the page.
     return (
-        SaleLineTable.select(SaleLineTable.sku, fn.SUM(_STILL_SOLD))
-        .join(SaleTable, peewee.JOIN.LEFT_OUTER, on=(SaleTable.order_sn == SaleLineTable.order_sn))
-        .where(SaleLineTable.sku.in_(skus))
-        .group_by(SaleLineTable.sku)
+        SaleLineRow.select(SaleLineRow.sku, fn.SUM(_STILL_SOLD))
+        .join(SaleRow, peewee.JOIN.LEFT_OUTER, on=(SaleRow.order_sn == SaleLineRow.order_sn))
+        .where(SaleLineRow.sku.in_(skus))
+        .group_by(SaleLineRow.sku)
     )
 
 
 def _opening(skus: Sequence[str]) -> Any:
-    table = OpeningBalanceTable
+    table = OpeningBalanceRow
     return table.select(table.sku, table.available, table.sold_by_movements, table.sold_by_sales).where(
         table.sku.in_(skus)
     )

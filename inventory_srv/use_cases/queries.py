@@ -2,24 +2,18 @@
 
 from collections.abc import Sequence
 from datetime import datetime
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
 import peewee
 
 from common import paging
 from common.database import Database, to_micros
+from common.paging import Page
 from inventory_srv.adapters import rows
-from inventory_srv.adapters.models import MovementTable, SaleLineTable, SaleTable, StockTable
+from inventory_srv.adapters.models import MovementRow, SaleLineRow, SaleRow, StockRow
 from inventory_srv.adapters.stock_cache import StockCache
 from inventory_srv.domain.errors import SaleNotFound, SkuNotFound
 from inventory_srv.domain.records import Sale, SaleState, Stock
-
-
-class Page(NamedTuple):
-    """Rows of a list, and the token of the next page; empty on the last."""
-
-    rows: Sequence[Any]
-    next_page_token: str
 
 
 class Queries:
@@ -50,19 +44,19 @@ class Queries:
             raise SkuNotFound(unknown)
         return [found[sku] for sku in skus]
 
-    def list_stocks(self, sku_prefix: str, page_size: int, page_token: str) -> Page:
+    def list_stocks(self, sku_prefix: str, page_size: int, page_token: str) -> Page[Stock]:
         """Stocks by sku ascending, code point by code point."""
         size, after = paging.page_size(page_size), paging.decode(page_token, str)
-        query = StockTable.select(*rows.STOCK).order_by(StockTable.sku).limit(size + 1)
+        query = StockRow.select(*rows.STOCK).order_by(StockRow.sku).limit(size + 1)
         if sku_prefix:
-            query = query.where(StockTable.sku >= sku_prefix)
+            query = query.where(StockRow.sku >= sku_prefix)
             end = after_prefix(sku_prefix)
-            query = query if end is None else query.where(StockTable.sku < end)
+            query = query if end is None else query.where(StockRow.sku < end)
         if after:
-            query = query.where(StockTable.sku > after[0])
+            query = query.where(StockRow.sku > after[0])
         with self._database.reading():
             stocks = [rows.to_stock(row) for row in self._rows(query)]
-        return Page(*paging.paginate(stocks, size, lambda stock: (stock.sku,)))
+        return paging.paginate(stocks, size, lambda stock: (stock.sku,))
 
     def get_sale(self, order_sn: str) -> Sale:
         """Raises SaleNotFound."""
@@ -85,46 +79,46 @@ class Queries:
 
     def list_sales(
         self, state: SaleState | None, created_before: datetime | None, page_size: int, page_token: str
-    ) -> Page:
+    ) -> Page[Sale]:
         """Sales, newest first."""
         size, after = paging.page_size(page_size), paging.decode(page_token, int, str)
-        query = (
-            SaleTable.select(*rows.SALE).order_by(SaleTable.add_time.desc(), SaleTable.order_sn.desc()).limit(size + 1)
-        )
+        query = SaleRow.select(*rows.SALE).order_by(SaleRow.add_time.desc(), SaleRow.order_sn.desc()).limit(size + 1)
         if state is not None:
-            query = query.where(SaleTable.state == state.value)
+            query = query.where(SaleRow.state == state.value)
         if created_before is not None:
-            query = query.where(SaleTable.add_time < created_before)
+            query = query.where(SaleRow.add_time < created_before)
         if after:
             added, order_sn = peewee.Value(after[0], converter=False), after[1]
-            query = query.where(SaleTable.add_time <= added)
-            query = query.where((SaleTable.add_time < added) | (SaleTable.order_sn < order_sn))
+            query = query.where(SaleRow.add_time <= added)
+            query = query.where((SaleRow.add_time < added) | (SaleRow.order_sn < order_sn))
         sales = self._sales(query)
-        return Page(*paging.paginate(sales, size, lambda sale: (to_micros(sale.create_time), sale.order_sn), bytes_of))
+        return paging.paginate(sales, size, lambda sale: (to_micros(sale.create_time), sale.order_sn), bytes_of)
 
-    def list_movements(self, sku: str | None, order_sn: str | None, page_size: int, page_token: str) -> Page:
+    def list_movements(
+        self, sku: str | None, order_sn: str | None, page_size: int, page_token: str
+    ) -> Page[rows.StoredMovement]:
         """Movements of one sku or of one order, newest first."""
         size, after = paging.page_size(page_size), paging.decode(page_token, int)
-        of_subject = MovementTable.sku == sku if sku is not None else MovementTable.order_sn == order_sn
-        query = MovementTable.select(*rows.MOVEMENT).where(of_subject)
-        query = query.order_by(MovementTable.id.desc()).limit(size + 1)
+        of_subject = MovementRow.sku == sku if sku is not None else MovementRow.order_sn == order_sn
+        query = MovementRow.select(*rows.MOVEMENT).where(of_subject)
+        query = query.order_by(MovementRow.id.desc()).limit(size + 1)
         if after:
-            query = query.where(MovementTable.id < after[0])
+            query = query.where(MovementRow.id < after[0])
         with self._database.reading():
             movements = [rows.to_movement(row) for row in self._rows(query)]
-        return Page(*paging.paginate(movements, size, lambda movement: (movement.id,)))
+        return paging.paginate(movements, size, lambda movement: (movement.id,))
 
     def _sales_of(self, order_sns: Sequence[str]) -> list[Sale]:
         """Those that exist, in that order."""
         found = {
             sale.order_sn: sale
-            for sale in self._sales(SaleTable.select(*rows.SALE).where(SaleTable.order_sn.in_(order_sns)))
+            for sale in self._sales(SaleRow.select(*rows.SALE).where(SaleRow.order_sn.in_(order_sns)))
         }
         return [found[order_sn] for order_sn in order_sns if order_sn in found]
 
     def _look_up(self, skus: Sequence[str]) -> list[Stock]:
         with self._database.reading():
-            stocks = self._rows(StockTable.select(*rows.STOCK).where(StockTable.sku.in_(sorted(skus))))
+            stocks = self._rows(StockRow.select(*rows.STOCK).where(StockRow.sku.in_(sorted(skus))))
         return [rows.to_stock(row) for row in stocks]
 
     def _sales(self, query: Any) -> list[Sale]:
@@ -134,7 +128,7 @@ class Queries:
             if not sales:
                 return []
             order_sns = [row[0] for row in sales]
-            lines = self._rows(SaleLineTable.select(*rows.SALE_LINE).where(SaleLineTable.order_sn.in_(order_sns)))
+            lines = self._rows(SaleLineRow.select(*rows.SALE_LINE).where(SaleLineRow.order_sn.in_(order_sns)))
         return rows.to_sales(sales, lines)
 
     def _rows(self, query: Any) -> list[rows.Row]:

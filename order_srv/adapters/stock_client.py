@@ -34,7 +34,7 @@ _MOST_LOOKED_AT: Final = 1000  # skus at once, inventory's own limit
 _LARGEST_QUANTITY: Final = 2**31 - 1  # of one line of a sell
 _REFUSALS: Final = (FailedPrecondition, NotFound, InvalidArgument, AlreadyExists)
 
-_log = structlog.get_logger(__name__)
+log = structlog.get_logger(__name__)
 
 
 class Refused(Exception):
@@ -111,7 +111,7 @@ class StockClient:
                 if error.reason == "NO_STOCK":
                     self._remember_short(violation.subject for violation in error.violations)
                 raise Refused(error) from failure
-            _log.warning("sell unclear", order_sn=order_sn, reason=error.reason, error=str(error))
+            log.warning("sell unclear", order_sn=order_sn, reason=error.reason, error=str(error))
             raise StockUnclear(str(error)) from failure
 
     def returned(self, order_sns: Sequence[str]) -> set[str]:

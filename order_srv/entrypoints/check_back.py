@@ -15,7 +15,7 @@ from order_srv.crash_points import CrashPoint
 from order_srv.domain.messages import Reback
 from order_srv.domain.order_state import CloseCause, Closing, resolution
 
-_log = structlog.get_logger(__name__)
+log = structlog.get_logger(__name__)
 
 
 class CheckBack:
@@ -50,5 +50,5 @@ class CheckBack:
         self._crash_hook(CrashPoint.CHECK_BACK_MOVED)
         if state is None:
             # An order is written before its half message: this is another database, or a restored one.
-            _log.error("half message without an order", order_sn=reback.order_sn, cause=reback.cause)
+            log.error("half message without an order", order_sn=reback.order_sn, cause=reback.cause)
         return resolution(state, reback.cause)

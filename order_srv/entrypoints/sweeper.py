@@ -22,7 +22,7 @@ _FIRST_PAUSE: Final = timedelta(seconds=1)
 _LONGEST_PAUSE: Final = timedelta(minutes=10)
 _DOUBLINGS: Final = 10  # after which a pause is the longest anyway
 
-_log = structlog.get_logger(__name__)
+log = structlog.get_logger(__name__)
 
 
 class Sweeper:
@@ -87,16 +87,16 @@ class Sweeper:
             try:
                 self.sweep()
             except Unavailable as error:
-                _log.warning("sweep put off", reason=error.reason, error=str(error))
-            except Exception:  # noqa: BLE001 - the sweeper must outlive any one bug; the next round tries again
-                _log.exception("sweep failed")
+                log.warning("sweep put off", reason=error.reason, error=str(error))
+            except Exception:
+                log.exception("sweep failed")
 
     def _page_of_moves(self) -> bool:
         now = self._clock.now()
         closed = self._orders.close_overdue(now - self._grace, now, _PAGE)
         failed = self._orders.fail_abandoned(now - self._creating_grace, now, _PAGE)
         if closed or failed:
-            _log.info("swept", closed=len(closed), failed=len(failed))
+            log.info("swept", closed=len(closed), failed=len(failed))
             self._crash_hook(CrashPoint.SWEEP_CLOSED)
         return len(closed) == _PAGE or len(failed) == _PAGE
 
@@ -137,4 +137,4 @@ class Sweeper:
         self._crash_hook(CrashPoint.SWEEP_UNCLEAR)
         pause = min(_FIRST_PAUSE * 2 ** min(owed.tries, _DOUBLINGS), _LONGEST_PAUSE)
         self._orders.put_off_return(owed.order_sn, self._clock.now() + pause)
-        _log.warning("stock is still owed", order_sn=owed.order_sn, tries=owed.tries + 1, error=str(unclear))
+        log.warning("stock is still owed", order_sn=owed.order_sn, tries=owed.tries + 1, error=str(unclear))

@@ -18,7 +18,7 @@ from reback.order.v1 import order_pb2 as pb
 _NEVER: Final = datetime.fromtimestamp(0, UTC)
 
 
-def to_timestamp(time: datetime | None) -> Timestamp | None:
+def time_to_proto(time: datetime | None) -> Timestamp | None:
     if time is None:
         return None
     stamp = Timestamp()
@@ -26,7 +26,7 @@ def to_timestamp(time: datetime | None) -> Timestamp | None:
     return stamp
 
 
-def to_order(order: Order) -> pb.Order:
+def order_to_proto(order: Order) -> pb.Order:
     return pb.Order(
         order_sn=order.order_sn,
         user_id=order.user_id,
@@ -41,19 +41,19 @@ def to_order(order: Order) -> pb.Order:
             name=order.recipient.name, mobile=order.recipient.mobile, address=order.recipient.address
         ),
         note=order.note,
-        create_time=to_timestamp(order.create_time),
-        expire_time=to_timestamp(order.expire_time),
-        pay_time=to_timestamp(order.pay_time),
-        close_time=to_timestamp(order.close_time),
+        create_time=time_to_proto(order.create_time),
+        expire_time=time_to_proto(order.expire_time),
+        pay_time=time_to_proto(order.pay_time),
+        close_time=time_to_proto(order.close_time),
         close_cause=_close_cause(order.close_cause),
         close_reason=order.close_reason,
         failure_reason=order.failure_reason,
-        payments=[to_payment(payment) for payment in order.payments],
+        payments=[payment_to_proto(payment) for payment in order.payments],
         more_payments=order.more_payments,
     )
 
 
-def to_payment(payment: Payment) -> pb.Payment:
+def payment_to_proto(payment: Payment) -> pb.Payment:
     reason = payment.refund_reason
     return pb.Payment(
         payment_id=payment.payment_id,
@@ -61,16 +61,16 @@ def to_payment(payment: Payment) -> pb.Payment:
         amount_cents=payment.amount_cents,
         currency=payment.currency,
         pay_type=payment.pay_type,
-        paid_time=to_timestamp(payment.paid_time),
+        paid_time=time_to_proto(payment.paid_time),
         outcome=pb.PaymentOutcome.Value(f"PAYMENT_OUTCOME_{payment.outcome}"),
         refund_reason=pb.RefundReason.Value(f"REFUND_REASON_{reason}" if reason else "REFUND_REASON_UNSPECIFIED"),
         refund_id=payment.refund_id or "",
-        refund_time=to_timestamp(payment.refund_time),
-        create_time=to_timestamp(payment.create_time),
+        refund_time=time_to_proto(payment.refund_time),
+        create_time=time_to_proto(payment.create_time),
     )
 
 
-def to_goods(goods: Goods) -> pb.Goods:
+def goods_to_proto(goods: Goods) -> pb.Goods:
     return pb.Goods(
         sku=goods.sku,
         name=goods.name,
@@ -78,30 +78,30 @@ def to_goods(goods: Goods) -> pb.Goods:
         price_cents=goods.price_cents,
         currency=goods.currency,
         on_sale=goods.on_sale,
-        create_time=to_timestamp(goods.create_time),
-        update_time=to_timestamp(goods.update_time),
+        create_time=time_to_proto(goods.create_time),
+        update_time=time_to_proto(goods.update_time),
     )
 
 
-def to_cart_item(item: CartItem) -> pb.CartItem:
+def cart_item_to_proto(item: CartItem) -> pb.CartItem:
     return pb.CartItem(
         user_id=item.user_id,
         sku=item.sku,
         quantity=item.quantity,
         selected=item.selected,
-        update_time=to_timestamp(item.update_time),
+        update_time=time_to_proto(item.update_time),
     )
 
 
-def to_event(event: Event) -> pb.OrderEvent:
+def event_to_proto(event: Event) -> pb.OrderEvent:
     return pb.OrderEvent(
         kind=pb.OrderEventKind.Value(f"ORDER_EVENT_KIND_{event.kind}"),
-        time=to_timestamp(event.time),
+        time=time_to_proto(event.time),
         detail=event.detail,
     )
 
 
-def from_goods(goods: pb.Goods) -> Goods:
+def goods_from_proto(goods: pb.Goods) -> Goods:
     if not is_currency(goods.currency):
         raise _invalid("goods.currency", "must be an ISO 4217 currency code, such as EUR")
     return Goods(
@@ -116,7 +116,7 @@ def from_goods(goods: pb.Goods) -> Goods:
     )
 
 
-def from_create_order(request: pb.CreateOrderRequest) -> OrderRequest:
+def order_request_from_proto(request: pb.CreateOrderRequest) -> OrderRequest:
     who = request.recipient
     return OrderRequest(
         user_id=request.user_id,
@@ -128,7 +128,7 @@ def from_create_order(request: pb.CreateOrderRequest) -> OrderRequest:
     )
 
 
-def from_pay_order(request: pb.PayOrderRequest) -> PaymentNotice:
+def payment_notice_from_proto(request: pb.PayOrderRequest) -> PaymentNotice:
     return PaymentNotice(
         payment_id=request.payment_id,
         order_sn=request.order_sn,
@@ -147,12 +147,12 @@ def _paid_time(stamp: Timestamp) -> datetime:
         raise _invalid("paid_time", "must be a time: 0 to 999,999,999 nanos") from None
 
 
-def from_state(state: pb.OrderState.ValueType) -> State | None:
+def state_from_proto(state: pb.OrderState.ValueType) -> State | None:
     """None: any state."""
     return State(pb.OrderState.Name(state).removeprefix("ORDER_STATE_")) if state else None
 
 
-def from_outcome(outcome: pb.PaymentOutcome.ValueType) -> Outcome | None:
+def outcome_from_proto(outcome: pb.PaymentOutcome.ValueType) -> Outcome | None:
     """None: any outcome."""
     return Outcome(pb.PaymentOutcome.Name(outcome).removeprefix("PAYMENT_OUTCOME_")) if outcome else None
 

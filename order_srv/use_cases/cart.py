@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 from common import paging
 from common.clock import Clock
+from common.paging import Page
 from order_srv.adapters.cart_repository import CartItem, CartRepository
 from order_srv.adapters.goods_repository import GoodsRepository
 from order_srv.domain.errors import SkuNotFound
@@ -27,7 +28,7 @@ class Cart:
         self._carts.put(item)
         return item
 
-    def items(self, user_id: int, page_size: int, page_token: str) -> tuple[list[CartItem], str]:
+    def items(self, user_id: int, page_size: int, page_token: str) -> Page[CartItem]:
         """A page of a user's cart by sku, and the token of the next one."""
         size = paging.page_size(page_size)
         after = paging.decode(page_token, str)

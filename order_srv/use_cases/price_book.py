@@ -5,6 +5,7 @@ from dataclasses import replace
 
 from common import paging
 from common.clock import Clock
+from common.paging import Page
 from order_srv.adapters.goods_repository import GoodsRepository
 from order_srv.domain.errors import SkuNotFound
 from order_srv.domain.pricing import Goods
@@ -34,7 +35,7 @@ class PriceBook:
         fitting = paging.fit(goods, bytes_of)
         return goods[:fitting], skus[fitting:]
 
-    def page(self, page_size: int, page_token: str) -> tuple[list[Goods], str]:
+    def page(self, page_size: int, page_token: str) -> Page[Goods]:
         """A page of entries by sku, and the token of the next one."""
         size = paging.page_size(page_size)
         after = paging.decode(page_token, str)

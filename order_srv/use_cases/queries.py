@@ -4,6 +4,7 @@ import peewee
 
 from common import paging
 from common.database import Database, to_micros
+from common.paging import Page
 from order_srv.adapters import rows
 from order_srv.adapters.models import OrderEventRow, OrderRow, PaymentRow
 from order_srv.domain.errors import OrderNotFound
@@ -29,7 +30,7 @@ class Queries:
                 raise OrderNotFound(order_sn)
             return rows.load(self._database, found)[0]
 
-    def orders(self, user_id: int, state: State | None, page_size: int, page_token: str) -> tuple[list[Order], str]:
+    def orders(self, user_id: int, state: State | None, page_size: int, page_token: str) -> Page[Order]:
         """A page of a user's orders, newest first, and the token of the next one."""
         size = paging.page_size(page_size)
         before = paging.decode(page_token, str)
@@ -43,9 +44,7 @@ class Queries:
             orders, _ = paging.load_until_full(found, lambda some: rows.load(self._database, some), bytes_of)
         return paging.paginate(orders, size, lambda order: (order.order_sn,), bytes_of)
 
-    def payments(
-        self, order_sn: str, outcome: Outcome | None, page_size: int, page_token: str
-    ) -> tuple[list[Payment], str]:
+    def payments(self, order_sn: str, outcome: Outcome | None, page_size: int, page_token: str) -> Page[Payment]:
         """A page of payments, newest first, and the token of the next one.
 
         Args:
@@ -69,9 +68,9 @@ class Queries:
         with self._database.reading():
             found = self._database.select(newest_first.limit(size + 1))
         shown, token = paging.paginate(found, size, lambda row: (to_micros(row.add_time), row.payment_id))
-        return [rows.to_payment(row) for row in shown], token
+        return Page([rows.to_payment(row) for row in shown], token)
 
-    def timeline(self, order_sn: str, page_size: int, page_token: str) -> tuple[list[Event], str]:
+    def timeline(self, order_sn: str, page_size: int, page_token: str) -> Page[Event]:
         """A page of the steps that an order took, oldest first, and the token of the next one.
 
         Raises:
@@ -87,7 +86,7 @@ class Queries:
             if not found and after is None:
                 raise OrderNotFound(order_sn)  # an order has at least its first step
         shown, token = paging.paginate(found, size, lambda row: (row.id,))
-        return [Event(EventKind(row.kind), row.add_time, row.detail) for row in shown], token
+        return Page([Event(EventKind(row.kind), row.add_time, row.detail) for row in shown], token)
 
 
 def bytes_of(order: Order) -> int:

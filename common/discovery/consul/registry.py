@@ -29,7 +29,7 @@ _LONGEST_BACKOFF: Final = 2.0
 # What the agent's absence or refusal looks like: requests' errors are OSErrors.
 _FAILURES: Final = (OSError, consul.ConsulException)
 
-_log = structlog.get_logger(__name__)
+log = structlog.get_logger(__name__)
 
 
 class ConsulDiscovery(Discovery):
@@ -113,7 +113,7 @@ class _Keeper:
             try:
                 self._agent.agent.service.deregister(instance.id)
             except _FAILURES as error:  # its check will fail, and Consul removes it by itself
-                _log.warning("not deregistered", service=instance.service, address=instance.address, error=str(error))
+                log.warning("not deregistered", service=instance.service, address=instance.address, error=str(error))
 
     def close(self) -> None:
         self._closed.set()
@@ -147,7 +147,7 @@ class _Keeper:
             replace_existing_checks=True,
         )
         self._registered.add(instance.id)
-        _log.info("registered", service=instance.service, address=instance.address)
+        log.info("registered", service=instance.service, address=instance.address)
 
     def _attempt(self, ask: Callable[[], None]) -> None:
         """Ask the agent; say once that it is out of reach, and once that it is back."""
@@ -155,11 +155,11 @@ class _Keeper:
             ask()
         except _FAILURES as error:
             if self._in_reach:
-                _log.warning("not registered until the registry is back", error=str(error))
+                log.warning("not registered until the registry is back", error=str(error))
             self._in_reach = False
         else:
             if not self._in_reach:
-                _log.info("the registry is back")
+                log.info("the registry is back")
             self._in_reach = True
 
 
@@ -205,7 +205,7 @@ class _Watch:
             self._index = _next_index(self._index, index)
         except Exception as error:  # noqa: BLE001 - also of who is told: a list that can't be used must not end the watch
             if not self._failures and not self._ended.is_set():
-                _log.warning("the last list stays", service=self._service, error=f"{type(error).__name__}: {error}")
+                log.warning("the last list stays", service=self._service, error=f"{type(error).__name__}: {error}")
             self._failures += 1
             self._index = None  # it may come back with other data, and count anew
         else:

@@ -10,9 +10,10 @@ import pytest
 from common import paging
 from common.clock import ManualClock
 from common.errors import InvalidArgument
+from common.paging import Page
 from inventory_srv.domain.errors import SaleNotFound, SkuNotFound
 from inventory_srv.domain.records import SaleState
-from inventory_srv.use_cases.queries import Page, after_prefix
+from inventory_srv.use_cases.queries import after_prefix
 from tests.component.inventory.shop import Shop, open_shop
 from tests.support.stock_changes import adjust, reback, sell, set_stock
 
@@ -28,7 +29,7 @@ def shop(engine: str, tmp_path: Path, clock: ManualClock) -> Iterator[Shop]:
         yield opened
 
 
-def every(page: Callable[[str], Page]) -> list[list[Any]]:
+def every(page: Callable[[str], Page[Any]]) -> list[list[Any]]:
     """The rows of each page, to the last."""
     pages, token = [], ""
     while True:

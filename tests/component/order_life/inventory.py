@@ -10,7 +10,7 @@ from common.errors import DomainError
 from common.rpc.errors import STATUS_KEY, code_of, to_status
 from inventory_srv.domain.changes import Change
 from inventory_srv.domain.errors import StockBusy
-from inventory_srv.entrypoints import translation as to
+from inventory_srv.entrypoints import translation
 from inventory_srv.use_cases.queries import Queries
 from inventory_srv.use_cases.stock_writer import StockWriter
 from reback.inventory.v1 import inventory_pb2 as pb
@@ -60,22 +60,22 @@ class Inventory:
         self._fate = fate
 
     def Sell(self, request: pb.SellRequest, timeout: float) -> pb.Sale:  # noqa: N802 - named by the proto
-        return self._change(to.sell_from(request))
+        return self._change(translation.sell_from_proto(request))
 
     def Reback(self, request: pb.RebackRequest, timeout: float) -> pb.Sale:  # noqa: N802 - named by the proto
-        return self._change(to.reback_from(request))
+        return self._change(translation.reback_from_proto(request))
 
     def BatchGetSales(  # noqa: N802 - named by the proto
         self, request: pb.BatchGetSalesRequest, timeout: float
     ) -> pb.BatchGetSalesResponse:
         sales, unread = self._ask(lambda: self._queries.batch_get_sales(request.order_sns))
-        return pb.BatchGetSalesResponse(sales=map(to.sale_to, sales), unread_order_sns=unread)
+        return pb.BatchGetSalesResponse(sales=map(translation.sale_to_proto, sales), unread_order_sns=unread)
 
     def BatchGetStocks(  # noqa: N802 - named by the proto
         self, request: pb.BatchGetStocksRequest, timeout: float
     ) -> pb.BatchGetStocksResponse:
         stocks = self._ask(lambda: self._queries.batch_get_stocks(request.skus))
-        return pb.BatchGetStocksResponse(stocks=map(to.stock_to, stocks))
+        return pb.BatchGetStocksResponse(stocks=map(translation.stock_to_proto, stocks))
 
     def carry_out(self, change: Change) -> Any:
         """Make a change in inventory itself, no call in between.
@@ -99,7 +99,7 @@ class Inventory:
             raise _told(refusal) from refusal
         if fate is Call.ANSWER_LOST:
             raise CallFailed(grpc.StatusCode.UNAVAILABLE)
-        return to.sale_to(sale)
+        return translation.sale_to_proto(sale)
 
     def _ask(self, question: Callable[[], T]) -> T:
         fate = self._fate()

@@ -21,7 +21,7 @@ from common.database import Database, to_micros
 from common.paging import PAGE_BYTES
 from inventory_srv.domain import records
 from inventory_srv.entrypoints.servicer import InventoryServicer
-from inventory_srv.entrypoints.translation import sale_to
+from inventory_srv.entrypoints.translation import sale_to_proto
 from inventory_srv.use_cases import queries as stock_queries
 from order_srv.domain.errors import SkuNotFound
 from order_srv.domain.order import Line, Order, Recipient
@@ -29,7 +29,7 @@ from order_srv.domain.order_request import RequestKey
 from order_srv.domain.order_state import CloseCause, State
 from order_srv.domain.payment import MAX_PAYMENTS, Outcome, Payment, RefundReason
 from order_srv.domain.pricing import Goods
-from order_srv.entrypoints import translation as to
+from order_srv.entrypoints import translation
 from order_srv.entrypoints.servicer import OrderServicer, UseCases
 from order_srv.use_cases import price_book, queries
 from order_srv.use_cases.price_book import PriceBook
@@ -147,13 +147,13 @@ def test_an_answer_that_is_bounded_by_bytes_would_not_fit_else(method: MethodDes
 @pytest.mark.parametrize(("lines", "payments"), [(1, 0), (100, 0), (1, MAX_PAYMENTS), (100, MAX_PAYMENTS)])
 def test_no_order_is_larger_than_its_estimate(text: str, lines: int, payments: int) -> None:
     order = an_order(text, lines, payments)
-    assert to.to_order(order).ByteSize() + 5 <= queries.bytes_of(order)
+    assert translation.order_to_proto(order).ByteSize() + 5 <= queries.bytes_of(order)
 
 
 @pytest.mark.parametrize("text", ["", "x", WIDE])
 def test_no_goods_are_larger_than_their_estimate(text: str) -> None:
     goods = Goods(text * 64, text * 200, text * 2_000, 10**11, "EUR", on_sale=True, create_time=NOW, update_time=NOW)
-    assert to.to_goods(goods).ByteSize() + 5 <= price_book.bytes_of(goods)
+    assert translation.goods_to_proto(goods).ByteSize() + 5 <= price_book.bytes_of(goods)
 
 
 @pytest.mark.parametrize("text", ["", "x", WIDE])
@@ -161,7 +161,7 @@ def test_no_goods_are_larger_than_their_estimate(text: str) -> None:
 def test_no_sale_is_larger_than_its_estimate(text: str, lines: int) -> None:
     of_lines = tuple(records.Line(text * 64, 2**62) for _ in range(lines))
     sale = records.Sale(text * 64, records.SaleState.RETURNED, of_lines, NOW, NOW, text * 200)
-    assert sale_to(sale).ByteSize() + 5 <= stock_queries.bytes_of(sale)
+    assert sale_to_proto(sale).ByteSize() + 5 <= stock_queries.bytes_of(sale)
 
 
 def an_order(text: str, lines: int, payments: int) -> Order:
