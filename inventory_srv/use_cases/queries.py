@@ -13,7 +13,7 @@ from inventory_srv.adapters import rows
 from inventory_srv.adapters.models import MovementRow, SaleLineRow, SaleRow, StockRow
 from inventory_srv.adapters.stock_cache import StockCache
 from inventory_srv.domain.errors import SaleNotFound, SkuNotFound
-from inventory_srv.domain.records import Sale, SaleState, Stock
+from inventory_srv.domain.records import Sale, SaleState, Stock, StoredMovement
 
 
 class Queries:
@@ -96,7 +96,7 @@ class Queries:
 
     def list_movements(
         self, sku: str | None, order_sn: str | None, page_size: int, page_token: str
-    ) -> Page[rows.StoredMovement]:
+    ) -> Page[StoredMovement]:
         """Movements of one sku or of one order, newest first."""
         size, after = paging.page_size(page_size), paging.decode(page_token, int)
         of_subject = MovementRow.sku == sku if sku is not None else MovementRow.order_sn == order_sn
