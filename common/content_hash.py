@@ -1,4 +1,4 @@
-"""The hash of a request's content, by which a repeat is told from another request with the same key.
+"""The hash of a request's content, which distinguishes a repeat from another request with the same key.
 
 A stored hash begins with the number of its form, `1:3f2a…`. When a field joins the hashed content, the form gets the
 next number, and a repeat is hashed in the form of the row that it is compared with. Without the number, a field that is

@@ -241,7 +241,7 @@ class Address(TextRule):
 
 @dataclass(frozen=True, slots=True)
 class AdvertisedAddress(TextRule):
-    """What others are told to call."""
+    """The address that others call."""
 
     @property
     def allowed(self) -> str:

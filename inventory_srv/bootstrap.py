@@ -114,7 +114,7 @@ def build(
 ) -> InventoryService:
     """Make the service of these settings; what is given is used instead of what the settings name.
 
-    `crash_hook` is told of every crash point that is passed. `open_database` makes a database of a URL and a number of
+    `crash_hook` is called at every crash point. `open_database` makes a database of a URL and a number of
     connections.
     """
     crash_hook = crash_hook or crash_at(settings.crash_at)

@@ -4,7 +4,7 @@
     writer   now  ──▶ reads, writes, COMMIT       ──▶ change ──▶ answers its callers
 
 **After `change` returned True every `read`, in any process, finds that row, a newer one, or nothing.** So a reader that
-reads the database on a miss never shows less than what callers were told.
+reads the database on a miss never shows less than what callers were answered.
 
 Two rules ensure that. A row never replaces one with a higher version. And a row is accepted only if its caller began to
 read it within the last `expiry` (`since`), by the cache's clock: a reader or writer that was stopped in between comes
@@ -66,7 +66,7 @@ class Cache(ABC):
 
         Args:
             rows: As committed, read and written after `since`. Rows that were only read may be among them: their last
-                writer may have been killed before it told the cache.
+                writer may have been killed before it wrote to the cache.
             since: What `now` returned before that.
 
         Returns:

@@ -1,4 +1,4 @@
-"""Whether a broker is reachable, told to listeners once at each change."""
+"""Whether a broker is reachable; listeners hear of each change once."""
 
 from collections.abc import Callable
 

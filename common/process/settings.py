@@ -75,7 +75,7 @@ class ServiceSettings(BaseSettings):
     listen: Address = Field(description="where to serve gRPC; the ready line tells which port 0 has taken")
     advertise: AdvertisedAddress = Field(
         "",
-        description="what others are told to call; for a host alone, with the port of the address that it listens on; "
+        description="the address that others call; for a host alone, with the port of the address that it listens on; "
         "empty: that address, and for 0.0.0.0 the machine's own",
     )
     database_url: DatabaseUrl = Field(description="which database")

@@ -143,7 +143,7 @@ class StockLease:
         last = max(self._used, self._refused)
         until = last + self._keep
         if self._held.contended:
-            # A caller that was just told that it is sold out is about to ask again.
+            # A caller that was just refused is about to ask again.
             until = min(self._since + _SLICE, last + _BUSY_REFUSING) if self._memory.refuses else now
         return max(0.0, until - now)
 

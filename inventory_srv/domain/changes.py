@@ -215,7 +215,7 @@ def _sell(change: Sell, working_set: WorkingSet, now: datetime) -> Effect:
 
 
 def _sold_before(change: Sell, sale: Sale) -> Effect:
-    # An order that is over is told so, whatever its lines are.
+    # An order that is over gets that answer, whatever its lines are.
     if sale.state is SaleState.RETURNED:
         raise SaleReturned(change.order_sn)
     if sale.lines != change.lines:

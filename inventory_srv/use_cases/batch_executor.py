@@ -84,8 +84,8 @@ class BatchExecutor:
 
     Args:
         take_more: Finds what may join a batch that has its lock.
-        cache: Told of every stock that was committed, before anybody is answered.
-        crash_hook: Told of every crash point that is passed.
+        cache: Gets every committed stock before any caller is answered.
+        crash_hook: Called at every crash point.
     """
 
     def __init__(

@@ -36,8 +36,8 @@ class StockWriter:
         queue: How many changes may wait.
         batch: How many are merged at most; 1: no merging.
         lock_timeout, lock_outage, keep_lock: `timeout`, `outage` and `keep` of the `StockLease`.
-        cache: Told of every stock that was committed, before anybody is answered.
-        crash_hook: Told of every crash point that is passed.
+        cache: Gets every committed stock before any caller is answered.
+        crash_hook: Called at every crash point.
     """
 
     def __init__(

@@ -11,7 +11,7 @@ _CTRL_C: Final = 130
 
 
 class WrongUsage(typer.BadParameter):
-    """Options that do not go together, or name what is not there; the text is all that is told."""
+    """Options that do not go together, or name what is not there; the text is all that is printed."""
 
     def format_message(self) -> str:
         return self.message

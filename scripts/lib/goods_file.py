@@ -143,7 +143,7 @@ def _price(text: str, currency: str) -> tuple[int, str]:
     found = _DECIMAL.fullmatch(text)
     if not found:
         return 0, 'expected digits with at most a "." before the decimals, such as 1290.50'
-    if not is_currency(currency):  # told already; without it nobody knows what a decimal is worth
+    if not is_currency(currency):  # reported already; without it nobody knows what a decimal is worth
         return 0, ""
     whole, decimals = found[1], found[2] or ""
     places = minor_units(currency)

@@ -34,7 +34,7 @@ def run_program(
         console: Where that line goes.
         work: Returns the exit code.
         end: Ends what the work has started; called when a signal comes. Again is harmless.
-        farewell: Told the exit code, and the signal if that ended it.
+        farewell: Called with the exit code, and the signal if one ended it.
     """
     by: signal.Signals | None = None
     try:

@@ -55,7 +55,7 @@ class ConsulDiscovery(Discovery):
         self._monitor.remove(_Instance(service, *_host_and_port(address)))
 
     def watch(self, service: str, on_change: Callable[[Addresses], None]) -> None:
-        """An `on_change` that raises is told again a moment later."""
+        """An `on_change` that raises is called again a moment later."""
         watch = _Watch(self._url, service, on_change)
         self._watches.append(watch)
         watch.begin()

@@ -105,7 +105,7 @@ def other_checkout(ref: str, python: Path | None, say: Callable[[str], None]) ->
     Args:
         ref: The commit: anything that git takes for one.
         python: An interpreter with all that the commit needs; None: the worktree's scripts/setup makes it.
-        say: Told what takes a while.
+        say: Called with a line before each long step.
 
     Raises:
         CannotCompare: There is no such commit, or it can't be set up.

@@ -178,7 +178,7 @@ def open_world(
         name: `embedded` or `cluster`.
         folder: A new one, where the engines' data goes; it is taken away in the end.
         client: Of RocketMQ.
-        say: Told what is being done.
+        say: Called with a line before each step.
         registry: Whether services find each other by Consul, where there is one.
 
     Raises:
