@@ -20,7 +20,7 @@ from tests.support.waiting import wait_until
 from tests.support.worlds import SHORT_BROKER, World
 
 ALL: Final = 10
-RECHECKS: Final = f"{SHORT_BROKER}&ask_again=on"
+RECHECKS: Final = f"{SHORT_BROKER}&recheck=on"
 COMMIT, ROLLBACK, UNKNOWN = Resolution.COMMIT, Resolution.ROLLBACK, Resolution.UNKNOWN
 
 

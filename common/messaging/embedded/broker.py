@@ -88,7 +88,7 @@ class EmbeddedBroker(Broker):
     def _resolved(self, topic: str, half: int, resolution: Resolution) -> Write | None:
         """What to write for the resolution of a half message; nothing if it is UNKNOWN."""
         now, check_at = self._now(), self._now_and(self._url.check_after)
-        match resolution, self._url.ask_again:
+        match resolution, self._url.recheck:
             case Resolution.COMMIT, False:
                 return Write(Store.commit, (topic, half, now))
             case Resolution.COMMIT, True:
@@ -112,7 +112,7 @@ class EmbeddedBroker(Broker):
         self._checkers.add(topic, checker)
         check_back = partial(self._check_back, topic)
         self._add_consumer(topic, CHECK_BACK, _CHECKER_THREADS, self._url.check_max, check_back)
-        if self._url.ask_again:
+        if self._url.recheck:
             self._add_consumer(topic, RECHECK, 1, 0, partial(self._recheck, topic))
 
     def _add_consumer(

@@ -30,7 +30,7 @@ class EmbeddedUrl(DriverUrl):
     check_max: Annotated[int, WholeNumber(0, 1_000_000)] = Field(
         0, description="after how many check-backs a half message becomes a dead letter of `%check-back`; 0: never"
     )
-    ask_again: Annotated[bool, Switch()] = Field(
+    recheck: Annotated[bool, Switch()] = Field(
         default=False,
         description="do as RocketMQ does: check back once more, `check_after` later, on half messages that are "
         "resolved already, and deliver again when the answer is COMMIT; for tests that checkers and consumers are "

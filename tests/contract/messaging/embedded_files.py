@@ -8,7 +8,7 @@ from pathlib import Path
 from common.messaging.embedded.broker import EmbeddedBroker
 
 Open = Callable[..., EmbeddedBroker]
-"""`open_broker(clock, lease=3, ask_again="on")`: a broker on the test's file; it is closed at the end."""
+"""`open_broker(clock, lease=3, recheck="on")`: a broker on the test's file; it is closed at the end."""
 
 
 def rows(file: Path, query: str, *values: object) -> list[tuple[object, ...]]:

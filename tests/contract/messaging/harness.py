@@ -245,7 +245,7 @@ class EmbeddedHarness(Harness):
     def url(self) -> str:
         return (
             f"embedded:///{self.folder}/broker.db?check_after=0.3&check_every=0.2&lease={self.take_over_after}"
-            f"&tries={self.tries}&retry_after=0.05&ask_again={'on' if self.rechecks else 'off'}"
+            f"&tries={self.tries}&retry_after=0.05&recheck={'on' if self.rechecks else 'off'}"
         )
 
     def restart(self) -> None:

@@ -230,7 +230,7 @@ def test_no_query_reads_all_entries(file: Path, open_broker: Open, query: str) -
 
 
 def test_recheck_delivers_a_committed_message_twice_and_comes_only_once(file: Path, open_broker: Open) -> None:
-    broker, received, database = open_broker(ask_again="on", check_after=0.1), Received(), Database()
+    broker, received, database = open_broker(recheck="on", check_after=0.1), Received(), Database()
     broker.subscribe("topic", "inventory", received)
     broker.answer_check_backs("topic", database.check)
     broker.start()
@@ -243,7 +243,7 @@ def test_recheck_delivers_a_committed_message_twice_and_comes_only_once(file: Pa
 
 
 def test_asking_again_finds_out_a_checker_that_contradicts_its_sender(open_broker: Open) -> None:
-    broker, received = open_broker(ask_again="on", check_after=0.1), Received()
+    broker, received = open_broker(recheck="on", check_after=0.1), Received()
     broker.subscribe("topic", "inventory", received)
     broker.answer_check_backs("topic", lambda _: Resolution.COMMIT)
     broker.start()

@@ -17,20 +17,20 @@ def test_three_slashes_are_relative_and_four_are_absolute() -> None:
 def test_url_without_parameters_has_the_defaults() -> None:
     url = EmbeddedUrl.parse("embedded:///broker.db")
     assert (url.check_after, url.check_every, url.check_max) == (timedelta(seconds=6), timedelta(seconds=5), 0)
-    assert (url.ask_again, url.handlers, url.tries) == (False, 8, 16)
+    assert (url.recheck, url.handlers, url.tries) == (False, 8, 16)
     assert (url.lease, url.retry_after) == (timedelta(seconds=10), timedelta(seconds=1))
 
 
 def test_every_parameter_can_be_given() -> None:
     url = EmbeddedUrl.parse(
-        "embedded:///broker.db?check_after=0.5&check_every=0.25&check_max=15&ask_again=on&handlers=2&lease=3&tries=4"
+        "embedded:///broker.db?check_after=0.5&check_every=0.25&check_max=15&recheck=on&handlers=2&lease=3&tries=4"
         "&retry_after=0&keep_settled=60&busy_timeout=1"
     )
     assert {name: getattr(url, name) for name in url.rules()} == {
         "check_after": timedelta(seconds=0.5),
         "check_every": timedelta(seconds=0.25),
         "check_max": 15,
-        "ask_again": True,
+        "recheck": True,
         "handlers": 2,
         "lease": timedelta(seconds=3),
         "tries": 4,
@@ -64,7 +64,7 @@ def test_every_parameter_can_be_given() -> None:
         ("embedded:///broker.db?tries=0", "tries must be a whole number from 1"),
         ("embedded:///broker.db?handlers=1.5", "handlers must be a whole number from 1"),
         ("embedded:///broker.db?check_max=many", "check_max must be a whole number from 0"),
-        ("embedded:///broker.db?ask_again=yes", "ask_again must be on or off"),
+        ("embedded:///broker.db?recheck=yes", "recheck must be on or off"),
     ],
 )
 def test_wrong_url_is_refused_with_what_is_allowed(url: str, said: str) -> None:

@@ -17,14 +17,14 @@ def test_several_name_servers() -> None:
 
 def test_every_parameter_is_read() -> None:
     url = NativeUrl.parse(
-        "rocketmq-native://one:9876?handlers=2&tries=3&retry_after=0.5&timeout=2&look_every=0.5&log_folder=/var/log/x%40y"
+        "rocketmq-native://one:9876?handlers=2&tries=3&retry_after=0.5&timeout=2&probe_every=0.5&log_folder=/var/log/x%40y"
     )
     assert {name: getattr(url, name) for name in url.rules()} == {
         "handlers": 2,
         "tries": 3,
         "retry_after": timedelta(milliseconds=500),
         "timeout": timedelta(seconds=2),
-        "look_every": timedelta(milliseconds=500),
+        "probe_every": timedelta(milliseconds=500),
         "log_folder": "/var/log/x@y",
     }
 
@@ -42,7 +42,7 @@ def test_every_parameter_is_read() -> None:
         ("rocketmq-native://one:9876?tries=0", "tries must be"),
         ("rocketmq-native://one:9876?tries=many", "tries must be"),
         ("rocketmq-native://one:9876?timeout=0.01", "timeout must be a number of seconds from 0.1"),
-        ("rocketmq-native://one:9876?look_every=0", "look_every must be"),
+        ("rocketmq-native://one:9876?probe_every=0", "probe_every must be"),
         ("rocketmq-native://one:9876?lease=10", "no such parameter 'lease'"),
         ("rocketmq-native://one:9876?retry_after=-1", "retry_after must be"),
     ],

@@ -49,7 +49,7 @@ def test_several_proxies_and_parameters() -> None:
         ("rocketmq://host:8081?longest_delay=0.5", "longest_delay must be a number of seconds from 1 to 86340"),
         ("rocketmq://host:8081?longest_delay=86400", "longest_delay must be a number of seconds from 1 to 86340"),
         ("rocketmq://host:8081?timeout=0", "timeout must be a number of seconds from 1"),
-        ("rocketmq://host:8081?look_every=0", "look_every must be a number of seconds above 0"),
+        ("rocketmq://host:8081?probe_every=0", "probe_every must be a number of seconds above 0"),
     ],
 )
 def test_a_wrong_url_tells_what_is_allowed(url: str, said: str) -> None:

@@ -68,7 +68,7 @@ class NativeBroker(Broker):
         self._hops = Hops(clock, level_step)
         self._closing = Event()
         self._monitor = ConnectionMonitor(
-            client, nameservers=url.nameservers, every=url.look_every.total_seconds(), closing=self._closing
+            client, nameservers=url.nameservers, every=url.probe_every.total_seconds(), closing=self._closing
         )
         self._checkers = Checkers()
         self._producer = Producer(

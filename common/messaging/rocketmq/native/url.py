@@ -36,7 +36,7 @@ class NativeUrl(DriverUrl):
         timedelta(seconds=1.5),
         description="how long the broker may take to answer one try of sending a message; the library tries five times",
     )
-    look_every: Annotated[timedelta, Seconds(0, 3600, above=True)] = Field(
+    probe_every: Annotated[timedelta, Seconds(0, 3600, above=True)] = Field(
         timedelta(seconds=2), description="the pause between two checks that the brokers still know this process"
     )
     log_folder: Annotated[str | None, PlainText()] = Field(

@@ -63,7 +63,7 @@ class RocketmqBroker(Broker):
         self._topology = Topology(topic_prefix, url.nameserver_address)
         self._configuration = configuration(url.proxies, url.timeout)
         self._hops = Hops(clock, longest_step(url.longest_delay))
-        self._monitor = ConnectionMonitor(url.look_every.total_seconds())
+        self._monitor = ConnectionMonitor(url.probe_every.total_seconds())
         self._connection = Connection("producer", self._start_producer_client)
         self._producer = Producer(self._producer_client, self._monitor.check_now)
         self._checkers = Checkers()

@@ -58,7 +58,7 @@ class RocketmqUrl(DriverUrl):
     timeout: Annotated[timedelta, Seconds(1, 3600)] = Field(
         timedelta(seconds=3), description="how long the proxy may take to answer; the client tries three times"
     )
-    look_every: Annotated[timedelta, Seconds(0, 3600, above=True)] = Field(
+    probe_every: Annotated[timedelta, Seconds(0, 3600, above=True)] = Field(
         timedelta(seconds=2), description="the pause between two checks that the proxy still knows this process"
     )
 
