@@ -52,9 +52,6 @@ def bench(  # noqa: PLR0917 the options of a program
     """
     chosen = _chosen(world, only or [], every=every, takes_turns=bool(against))
     _check(world, replicas, against, against_python, publish=publish)
-    leave_in_order_on_signals()
-    forget_settings()
-    console = Console(highlight=False, width=None if sys.stdout.isatty() else 160)
     options = Options(
         seconds=seconds,
         rounds=rounds,
@@ -69,6 +66,23 @@ def bench(  # noqa: PLR0917 the options of a program
         calls=calls,
         largest=largest,
     )
+    sys.exit(_measure(chosen, options, world, client, against, against_python, publish=publish))
+
+
+def _measure(  # noqa: PLR0917 the options that say where and what, in their order
+    chosen: Sequence[Part],
+    options: Options,
+    world: WorldName,
+    client: ClientName,
+    against: str,
+    against_python: Path | None,
+    *,
+    publish: bool,
+) -> int:
+    """Measure the chosen parts and report them; the exit code."""
+    leave_in_order_on_signals()
+    forget_settings()
+    console = Console(highlight=False, width=None if sys.stdout.isatty() else 160)
     name = world if client == OFFICIAL or world != CLUSTER else f"{world}-{client}"  # they are compared, not mixed
     now = f"{datetime.now(UTC):%Y%m%d-%H%M%S}"
     if against:
@@ -79,7 +93,7 @@ def bench(  # noqa: PLR0917 the options of a program
         checkouts = ()
         output = Output(console, name, _PUBLISHED if publish else RUNS / now, _NAMES)
     code = Run(console, options, world, client, checkouts).measure(chosen, output)
-    sys.exit(code if output.report() or code else NOT_ALL_IS_WELL)
+    return code if output.report() or code else NOT_ALL_IS_WELL
 
 
 def _chosen(world: str, only: Sequence[str], *, every: bool, takes_turns: bool) -> list[Part]:

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing, contextmanager
+from functools import partial
 from pathlib import Path
 from types import GeneratorType
 from typing import Any
@@ -78,23 +79,10 @@ def measure_in_turns(
         SideFailed: A side could not be measured.
     """
     with ExitStack() as opened:
-        sides, agreed = [], dict[str, float]()
-        for checkout in checkouts:
-            testbed = Testbed(
-                part.name,
-                world,
-                folder,
-                loaders=loaders,
-                console=console,
-                options=options,
-                checkout=checkout,
-                agreed=agreed,
-            )
-            with _blaming(checkout):
-                opened.enter_context(testbed)
-            run = part.run(testbed)
-            assert isinstance(run, GeneratorType), f"{part.name} takes no turns"
-            sides.append(Side(checkout, testbed, opened.enter_context(closing(run))))
+        new_testbed = partial(  # all sides agree on the rates of open loops
+            Testbed, part.name, world, folder, loaders=loaders, console=console, options=options, agreed={}
+        )
+        sides = [_opened_side(part, each, new_testbed(checkout=each), opened) for each in checkouts]
         for side in sides:
             side.advance()
         turn = 0
@@ -106,6 +94,14 @@ def measure_in_turns(
                     side.testbed.check_books("in the end")
                 side.testbed.note_memory()
         return {side.checkout.name: side.testbed.results for side in sides}
+
+
+def _opened_side(part: Part, checkout: Checkout, testbed: Testbed, opened: ExitStack) -> Side:
+    with _blaming(checkout):
+        opened.enter_context(testbed)
+    run = part.run(testbed)
+    assert isinstance(run, GeneratorType), f"{part.name} takes no turns"
+    return Side(checkout, testbed, opened.enter_context(closing(run)))
 
 
 def in_turn(sides: Sequence[Any], turn: int) -> list[Any]:

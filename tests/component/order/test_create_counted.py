@@ -3,6 +3,7 @@
 import logging
 import re
 from collections.abc import Callable
+from threading import current_thread
 from typing import Any
 
 import pytest
@@ -35,7 +36,8 @@ def test_what_an_order_asks_of_the_databases(
     write = Database.write
 
     def counted(self: Database, work: Callable[[], Any], **how: Any) -> Any:
-        commits.append(self)
+        if current_thread().name.startswith(("rpc", "stock-writer")):  # the first order's timeout may come meanwhile
+            commits.append(self)
         return write(self, work, **how)
 
     monkeypatch.setattr(Database, "write", counted)

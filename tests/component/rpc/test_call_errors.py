@@ -198,7 +198,7 @@ def test_a_log_that_can_t_be_written_changes_no_answer(serve: Serve, monkeypatch
     class FullDisk:
         error = staticmethod(raising(OSError("no space left on device")))
 
-    monkeypatch.setattr(interceptor, "_log", FullDisk())
+    monkeypatch.setattr(interceptor, "log", FullDisk())
     error = refused(serve(raising(RuntimeError("hunter2"))))
     assert error.code() is grpc.StatusCode.INTERNAL
     assert to_domain_error(error).reason == "INTERNAL"
