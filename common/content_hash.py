@@ -1,8 +1,8 @@
 """The hash of a request's content, which distinguishes a repeat from another request with the same key.
 
-A stored hash begins with the number of its form, `1:3f2a…`. When a field joins the hashed content, the form gets the
-next number, and a repeat is hashed in the form of the row that it is compared with. Without the number, a field that is
-added would make every retry across an upgrade a request with different content.
+A stored hash begins with the number of its form, `1:3f2a…`. A field that joins the hashed content makes form 2; then a
+repeat has to be hashed in the form of the row that it is compared with. Without the number, that field would make every
+retry across an upgrade a request with different content.
 """
 
 import hashlib

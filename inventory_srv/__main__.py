@@ -8,7 +8,7 @@ if __name__ == "__main__":
 from typing import Final
 
 from common.process.command_line import refuse_arguments
-from common.process.cpu_affinity import keep_to_one_cpu
+from common.process.cpu_affinity import set_cpu_affinity
 from common.process.logs import set_up_logs
 from common.process.serve import serve
 from common.process.settings import load_settings
@@ -22,7 +22,7 @@ def main() -> None:
     refuse_arguments("python -m inventory_srv", _ABOUT, InventorySettings)
     settings = load_settings(InventorySettings)
     set_up_logs("inventory", settings.log_level, settings.log_format)
-    keep_to_one_cpu(settings.cpu, settings.listen)
+    set_cpu_affinity(settings.cpu, settings.listen)
     stop_signal = StopSignal()
     serve("inventory_srv", "INVENTORY_LISTEN", build(settings), stop_signal, settings.metrics_listen)
 

@@ -8,7 +8,7 @@ if __name__ == "__main__":
 from typing import Final
 
 from common.process.command_line import refuse_arguments
-from common.process.cpu_affinity import keep_to_one_cpu
+from common.process.cpu_affinity import set_cpu_affinity
 from common.process.logs import set_up_logs
 from common.process.serve import serve
 from common.process.settings import load_settings
@@ -24,7 +24,7 @@ def main() -> None:
     refuse_arguments("python -m order_srv", _ABOUT, OrderSettings)
     settings = load_settings(OrderSettings)
     set_up_logs("order", settings.log_level, settings.log_format)
-    keep_to_one_cpu(settings.cpu, settings.listen)
+    set_cpu_affinity(settings.cpu, settings.listen)
     stop_signal = StopSignal()
     serve("order_srv", "ORDER_LISTEN", build(settings), stop_signal, settings.metrics_listen)
 

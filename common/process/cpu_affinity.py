@@ -70,7 +70,7 @@ def choose_cpu(choice: str, host: str, port: int, allowed: list[int]) -> int | N
     return allowed[(crc32(name.encode()) + number + port) % len(allowed)]
 
 
-def keep_to_one_cpu(choice: str, listen: str) -> None:
+def set_cpu_affinity(choice: str, listen: str) -> None:
     """Keep this process to one CPU, or log why it can't be; call it before there are threads, which inherit all of it.
 
     Args:

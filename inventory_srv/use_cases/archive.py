@@ -41,7 +41,7 @@ class Archive:
     Args:
         books: The service's database.
         archive: The target; migrated, with the same tables, `stock` and `opening_balance` empty.
-        finished: Asked about sales that are SOLD.
+        finished: Says of sales that are SOLD whether their orders are finished.
     """
 
     def __init__(self, books: Database, archive: Database, finished: Finished) -> None:

@@ -8,6 +8,7 @@ there.
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Final, TypeVar
 
 import peewee
@@ -30,7 +31,7 @@ from order_srv.domain.payment import Payment
 T = TypeVar("T")
 
 _TRIES: Final = 3  # of what is not known to be written
-_STANDING: Final = "SELECT state, expire_time FROM orders WHERE order_sn = ?"
+_STATUS: Final = "SELECT state, expire_time FROM orders WHERE order_sn = ?"
 
 
 class RequestTaken(Exception):
@@ -92,7 +93,7 @@ class OrderRepository:
     def standing(self, order_sn: str) -> OrderStatus | None:
         """Where one order stands, read quickly; None: there is none."""
         with self._database.reading():
-            found = self._database.execute(_STANDING, (order_sn,)).fetchone()
+            found = self._database.execute(_STATUS, (order_sn,)).fetchone()
         return None if found is None else OrderStatus(State(found[0]), from_micros(found[1]))
 
     # Create
@@ -147,11 +148,12 @@ class OrderRepository:
             was first, it owes its stock as any failed order does, and the broker may know that already.
         """
 
-        def told() -> tuple[State | None, bool]:
+        def read_state() -> tuple[State | None, bool]:
             row = self._statements.order(order_sn)
             return (None, False) if row is None else (State(row.state), row.failure_reason == refusal.reason)
 
-        return self._tell_after(lambda: self._statements.refuse_order(order_sn, refusal, now), told) or (None, False)
+        move = partial(self._statements.refuse_order, order_sn, refusal, now)
+        return self._move_then_read(move, read_state) or (None, False)
 
     # Close
 
@@ -260,7 +262,7 @@ class OrderRepository:
         return self._database.write(work)
 
     def owed_returns(self, now: datetime, limit: int) -> list[OwedReturn]:
-        """A page of dead orders that inventory is to be asked about by now, longest due first."""
+        """A page of dead orders whose stock is due to be checked, longest due first."""
         with self._database.reading():
             due = (
                 OrderRow.select(OrderRow.order_sn, OrderRow.return_tries)
@@ -294,25 +296,25 @@ class OrderRepository:
         try:
             return self.writer.write(wanted)
         except DatabaseUnavailable:
-            return self._told_after_trouble(lambda: self._statements.state(order_sn))
+            return self._read_state_again(lambda: self._statements.state(order_sn))
 
     def _settle(self, order_sn: str, move: Callable[[], object]) -> State | None:
-        return self._tell_after(move, lambda: self._statements.state(order_sn))
+        return self._move_then_read(move, lambda: self._statements.state(order_sn))
 
-    def _tell_after(self, move: Callable[[], object], told: Callable[[], T]) -> T | None:
+    def _move_then_read(self, move: Callable[[], object], read_state: Callable[[], T]) -> T | None:
         """Make a move and tell what a locking read says after it; None: it can't be read."""
 
         def moved() -> T:
             move()
-            return told()
+            return read_state()
 
         try:
             return self._database.write(moved)
         except DatabaseUnavailable:
-            return self._told_after_trouble(told)
+            return self._read_state_again(read_state)
 
-    def _told_after_trouble(self, told: Callable[[], T]) -> T | None:
+    def _read_state_again(self, read_state: Callable[[], T]) -> T | None:
         try:
-            return self._database.write(told)
+            return self._database.write(read_state)
         except DatabaseUnavailable:
             return None

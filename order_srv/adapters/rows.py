@@ -71,10 +71,10 @@ def _to_payment(row: tuple[Any, ...]) -> Payment:
 
 def _shown(payments: Sequence[Payment]) -> tuple[Payment, ...]:
     """The applied one always, else the newest, as many as an order shows."""
-    left_out = len(payments) - MAX_PAYMENTS
-    if left_out <= 0:
+    more = len(payments) - MAX_PAYMENTS
+    if more <= 0:
         return tuple(payments)
-    oldest = [payment for payment in payments if payment.outcome is not Outcome.APPLIED][:left_out]
+    oldest = [payment for payment in payments if payment.outcome is not Outcome.APPLIED][:more]
     return tuple(payment for payment in payments if payment not in oldest)
 
 

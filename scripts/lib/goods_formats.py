@@ -140,7 +140,7 @@ class _Shopify:
         self._variant_image = variant_image
         self._products: dict[str, Record] = {}
 
-    def __call__(self, record: Record, row: Mapping[str, str]) -> Record | None:
+    def goods_of(self, record: Record, row: Mapping[str, str]) -> Record | None:
         handle, cells = row[self._handle], record.cells
         first = self._products.setdefault(handle, record)
         options = [row.get(option, "").strip() for option in _OPTIONS]
@@ -207,7 +207,7 @@ _FORMATS: Final = (
             "stock": "Variant Inventory Qty",
             "image_url": "Image Src",
         },
-        read=lambda: _Shopify("handle", "published", "variant image"),
+        read=lambda: _Shopify("handle", "published", "variant image").goods_of,
     ),
     Format(
         marks=frozenset({"url handle", "price"}),
@@ -219,7 +219,7 @@ _FORMATS: Final = (
             "stock": "Inventory quantity",
             "image_url": "Product image URL",
         },
-        read=lambda: _Shopify("url handle", "published on online store", "variant image url"),
+        read=lambda: _Shopify("url handle", "published on online store", "variant image url").goods_of,
     ),
     Format(
         marks=frozenset({"regular price"}),

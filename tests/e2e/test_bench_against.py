@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-PATIENCE_S = 200
+TIMEOUT_S = 200
 SHORT = ("--only", "alone", "--seconds", "0.5", "--rounds", "2", "--skus", "3")
 PROOF = "BENCH_TEST_PROOF"
 
@@ -53,7 +53,7 @@ def bench(clone: Path, *arguments: str, proof: Path | None = None) -> "subproces
     command = [sys.executable, "-m", "scripts.bench", *arguments]
     environment = {**os.environ, PROOF: str(proof or os.devnull)}
     return subprocess.run(
-        command, cwd=clone, env=environment, capture_output=True, text=True, check=False, timeout=PATIENCE_S
+        command, cwd=clone, env=environment, capture_output=True, text=True, check=False, timeout=TIMEOUT_S
     )
 
 

@@ -22,7 +22,7 @@ from scripts.cluster.leftovers import processes
 from scripts.cluster.ports import Ports, PortTaken, check_free
 from tests.support.waiting import wait_until
 
-_PATIENCE = 240.0  # engines and services on a machine that runs other suites too
+_TIMEOUT_S = 240.0  # engines and services on a machine that runs other suites too
 
 
 class Site:
@@ -45,7 +45,7 @@ class Site:
 
     def run(self, verb: str, *arguments: str) -> "subprocess.CompletedProcess[str]":
         command = [sys.executable, "-m", "scripts.cluster", verb, f"--folder={self.folder}", *arguments]
-        return subprocess.run(command, capture_output=True, text=True, timeout=_PATIENCE, check=False)
+        return subprocess.run(command, capture_output=True, text=True, timeout=_TIMEOUT_S, check=False)
 
     def up(self) -> str:
         return self.tell("up", f"--ports={self.base}")
@@ -116,7 +116,7 @@ def _whoever_is_killed_comes_back(site: Site) -> None:
     for name in ("order-1", "redis"):
         before = site.cluster.pid(name)
         site.cluster.kill_once(name)
-        wait_until(partial(_has_another_pid, site, name, before), f"{name} is started again", _PATIENCE)
+        wait_until(partial(_has_another_pid, site, name, before), f"{name} is started again", _TIMEOUT_S)
         site.cluster.wait_healthy(name)
     site.cluster.kill("rocketmq-broker")
     answer = site.run("status")

@@ -105,7 +105,7 @@ def of_threads(process: "subprocess.Popen[str]", ask: Callable[[int], T]) -> lis
 
 @can_choose_its_cpu
 @every_service
-def test_by_itself_it_runs_on_one_cpu_with_all_its_threads_which_don_t_interrupt_each_other(
+def test_by_itself_it_keeps_to_a_cpu_with_all_its_threads_which_don_t_interrupt_each_other(
     module: str, tmp_path: Path
 ) -> None:
     with started(module, tmp_path, **{f"{prefix_of(module)}_LISTEN": "127.0.0.1:0"}) as process:

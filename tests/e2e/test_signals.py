@@ -1,9 +1,8 @@
 """Two signals, close together and at any moment: `make run`, `make demo` and the services leave nothing behind.
 
-A few moments by default; TEST_SIGNAL_TRIES=200 tries as many.
+A few moments usually, two hundred in the long form.
 """
 
-import os
 import random
 import signal
 import subprocess
@@ -14,8 +13,9 @@ from pathlib import Path
 import pytest
 
 from tests.e2e.test_story import OWN_PORTS, environment, processes_in, program, read_until, running
+from tests.support.long_form import rounds
 
-TRIES = int(os.environ.get("TEST_SIGNAL_TRIES", "8"))
+TRIES = rounds(short=8, long=200)
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT)
 APART_S = 0.01
 TIMEOUT_S = 60

@@ -41,7 +41,7 @@ class ConsulDiscovery(Discovery):
 
     def __init__(self, url: ConsulUrl) -> None:
         self._url = url
-        self._monitor = _Keeper(url)
+        self._monitor = _RegistrationMonitor(url)
         self._watches: list[_Watch] = []
 
     def register(self, service: str, address: str) -> None:
@@ -84,7 +84,7 @@ class _Instance:
         return _address(self.host, self.port)
 
 
-class _Keeper:
+class _RegistrationMonitor:
     """Sees to it that the agent knows what is registered here, also after it forgot."""
 
     def __init__(self, url: ConsulUrl) -> None:

@@ -13,7 +13,7 @@ from common.clock import SystemClock
 from common.driver_url import file_url
 from common.messaging.drivers import open_broker
 from common.messaging.port import Broker, Message, Resolution
-from common.process.cpu_affinity import keep_to_one_cpu
+from common.process.cpu_affinity import set_cpu_affinity
 from order_srv.domain.messages import ORDER_REBACK, ORDER_TIMEOUT
 from scripts.bench.harness.figures import Target
 from scripts.bench.harness.load import Kind
@@ -43,7 +43,7 @@ def messages(testbed: Testbed) -> Iterator[None]:
     url = _url_of(testbed)
     rounds = Rounds(testbed)
     as_the_order_service = (cpu_in_turn(ORDER, 0), _NOWHERE)
-    with ProcessPoolExecutor(1, get_context("spawn"), keep_to_one_cpu, as_the_order_service) as process:
+    with ProcessPoolExecutor(1, get_context("spawn"), set_cpu_affinity, as_the_order_service) as process:
 
         def send() -> None:
             taken = testbed.processor_seconds()["engines"]

@@ -13,7 +13,7 @@ from pydantic import AfterValidator, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from common.database import Database
-from common.process.cpu_affinity import AUTO, keep_to_one_cpu
+from common.process.cpu_affinity import AUTO, set_cpu_affinity
 from common.process.logs import set_up_logs
 from common.process.serve import serve
 from common.process.settings import Cpu
@@ -116,7 +116,7 @@ def main() -> None:
     except ValidationError as error:
         wrong = "; ".join(f"STRATEGY_{each['loc'][0]}".upper() + f": {each['msg']}" for each in error.errors())
         raise WrongUsage(wrong) from error
-    keep_to_one_cpu(settings.cpu, settings.listen)
+    set_cpu_affinity(settings.cpu, settings.listen)
     serve("strategy", "STRATEGY_LISTEN", StrategyService(settings), stop_signal)
 
 

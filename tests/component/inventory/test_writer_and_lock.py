@@ -60,7 +60,7 @@ class SpiedLock(Lock):
         self._lock.close()
 
 
-def test_the_lock_has_a_key_for_each_sku_of_the_batch_those_of_a_sale_to_give_back_too(tmp_path: Path) -> None:
+def test_the_lock_has_a_key_for_each_sku_of_the_batch_and_of_a_sale_to_return(tmp_path: Path) -> None:
     lock = SpiedLock()
     with open_shop(tmp_path / "inventory.db", lock=lock, keep_lock=timedelta(0)) as shop:
         shop.stock_up(tea=5, mug=5)

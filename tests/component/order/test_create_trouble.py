@@ -28,7 +28,7 @@ GRACE = 4
 """Seconds of creating grace: CreateOrder then has at most half of them, whatever its caller allows."""
 
 
-def impatient_broker(folder: Path) -> dict[str, str]:
+def short_timeout_broker(folder: Path) -> dict[str, str]:
     """A setting that gives a locked broker up soon."""
     return {"broker_url": f"embedded:///{folder}/broker.db?{SHORT_BROKER}&busy_timeout=0.2"}
 
@@ -121,7 +121,7 @@ def test_no_create_takes_longer_than_half_the_creating_grace_whatever_its_caller
 
 
 def test_without_a_broker_no_order_is_made_and_a_repeat_makes_it_later(open_services: Open, tmp_path: Path) -> None:
-    services = open_services(impatient_broker(tmp_path))
+    services = open_services(short_timeout_broker(tmp_path))
     user, sku = services.new_user(), services.new_sku(10)
     request = create_request(user, {sku: 4})
     broker = BrokerLock(tmp_path)
@@ -142,7 +142,7 @@ def test_without_a_broker_no_order_is_made_and_a_repeat_makes_it_later(open_serv
 def test_an_order_whose_timeout_can_not_be_set_fails_and_its_stock_comes_back(
     open_services: Open, tmp_path: Path, holds: Holds
 ) -> None:
-    services = open_services(impatient_broker(tmp_path))
+    services = open_services(short_timeout_broker(tmp_path))
     user, sku = services.new_user(), services.new_sku(10)
     put(services, user, sku, 4)
     broker = BrokerLock(tmp_path)

@@ -53,7 +53,7 @@ RETURN_AFTER: Final = timedelta(seconds=30)
 THE_SAME: Final = -1
 """The number of the order that the call is about which waits meanwhile."""
 
-_IMPATIENT_S: Final = 0.1  # short of what CreateOrder takes for "near the deadline": no wait for another's create
+_SHORT_TIMEOUT_S: Final = 0.1  # short of what CreateOrder takes for "near the deadline": no wait for another's create
 _ROUNDS: Final = 30  # in which everything must come to rest
 _A_LONG_TIME: Final = timedelta(hours=1)  # more than any grace and any pause
 
@@ -146,7 +146,7 @@ class World:
     def deadline(self, user_id: int, request_id: str) -> Deadline:
         """A caller's deadline: no time for another's create, which goes on only when this call is over."""
         earlier = self._orders.earlier_order(user_id, request_id)
-        return Deadline.after(_IMPATIENT_S if earlier and earlier.state is State.CREATING else TIMEOUT_S)
+        return Deadline.after(_SHORT_TIMEOUT_S if earlier and earlier.state is State.CREATING else TIMEOUT_S)
 
     def come_to_rest(self) -> None:
         """Let everything that is on its way arrive, and time pass, until nothing is left to do.

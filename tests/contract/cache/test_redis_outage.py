@@ -87,7 +87,7 @@ def test_a_redis_that_hangs_keeps_each_reader_once(server: RedisServer, cache: R
     wait_until(lambda: found(cache) == FIVE, "what it kept is found again")
 
 
-def test_a_reader_that_lost_patience_keeps_no_writer_from_telling(server: RedisServer, cache: RedisCache) -> None:
+def test_a_reader_that_timed_out_keeps_no_writer_from_telling(server: RedisServer, cache: RedisCache) -> None:
     assert put(cache, FIVE)
     with opened(f"{server.url}?expiry=1000") as other:
         cache._reads.went_away(TimeoutError("it took too long"))

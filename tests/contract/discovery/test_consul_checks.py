@@ -135,7 +135,7 @@ def test_a_watcher_that_cannot_follow_a_list_is_told_again(discovery: Discovery,
         assert tried == [(), *[(server.address,)] * 3]
 
 
-def test_a_proxy_of_the_surroundings_is_not_asked(monkeypatch: pytest.MonkeyPatch, service: str) -> None:
+def test_a_proxy_of_the_environment_is_not_asked(monkeypatch: pytest.MonkeyPatch, service: str) -> None:
     for name in ("http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY"):
         monkeypatch.setenv(name, "http://127.0.0.1:1")
     for name in ("no_proxy", "NO_PROXY"):

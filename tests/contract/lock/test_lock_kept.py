@@ -45,7 +45,7 @@ def test_a_holder_is_told_once_somebody_waits_for_one_of_its_keys(lock: Lock) ->
         lock.release(waiter.result(TIMEOUT_S))
 
 
-def test_who_waits_for_other_keys_is_no_reason_to_give_back(lock: Lock) -> None:
+def test_who_waits_for_other_keys_is_no_reason_to_release(lock: Lock) -> None:
     held, other = take(lock, "tea"), take(lock, "mug")
     with ThreadPoolExecutor(1) as pool:
         waiter = pool.submit(take, lock, "mug", "pot")

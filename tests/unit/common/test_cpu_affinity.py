@@ -3,7 +3,7 @@ import os
 import pytest
 from structlog.testing import capture_logs
 
-from common.process.cpu_affinity import ANY, AUTO, CpuChoice, allowed_cpus, choose_cpu, keep_to_one_cpu
+from common.process.cpu_affinity import ANY, AUTO, CpuChoice, allowed_cpus, choose_cpu, set_cpu_affinity
 
 OTHER, BATCH, IDLE = 0, 3, 5  # Linux' numbers
 
@@ -121,25 +121,25 @@ def test_where_the_system_gives_no_choice_a_number_is_refused() -> None:
 @pytest.mark.parametrize("choice", [AUTO, ANY])
 def test_where_the_system_gives_no_choice_a_process_runs_as_it_is(choice: str) -> None:
     with capture_logs() as logs:
-        keep_to_one_cpu(choice, "127.0.0.1:50052")
+        set_cpu_affinity(choice, "127.0.0.1:50052")
     assert logs == []
 
 
 def test_a_process_is_kept_to_one_and_says_which(system: System) -> None:
     with capture_logs() as logs:
-        keep_to_one_cpu("5", "127.0.0.1:50052")
+        set_cpu_affinity("5", "127.0.0.1:50052")
     assert system.cpus == {5}
     assert logs == [{"event": "kept to one CPU", "cpu": 5, "log_level": "info"}]
 
 
 def test_where_a_process_is_kept_its_threads_don_t_interrupt_each_other(system: System) -> None:
-    keep_to_one_cpu("5", "127.0.0.1:50052")
+    set_cpu_affinity("5", "127.0.0.1:50052")
     assert system.policy == BATCH
 
 
 def test_the_class_that_its_owner_chose_is_left_alone(system: System) -> None:
     system.policy = IDLE
-    keep_to_one_cpu("5", "127.0.0.1:50052")
+    set_cpu_affinity("5", "127.0.0.1:50052")
     assert (system.cpus, system.policy) == ({5}, IDLE)
 
 
@@ -147,7 +147,7 @@ def test_where_there_is_no_such_class_it_is_kept_to_one_all_the_same(
     system: System, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delattr(os, "SCHED_BATCH")
-    keep_to_one_cpu("5", "127.0.0.1:50052")
+    set_cpu_affinity("5", "127.0.0.1:50052")
     assert (system.cpus, system.policy) == ({5}, OTHER)
 
 
@@ -159,7 +159,7 @@ def test_where_a_sandbox_forbids_the_class_it_is_kept_to_one_and_says_so(
 
     monkeypatch.setattr(os, "sched_setscheduler", forbidden, raising=False)
     with capture_logs() as logs:
-        keep_to_one_cpu("5", "127.0.0.1:50052")
+        set_cpu_affinity("5", "127.0.0.1:50052")
     assert system.cpus == {5}
     assert [log["event"] for log in logs] == ["kept to one CPU", "threads interrupt each other"]
 
@@ -168,7 +168,7 @@ def test_processes_that_listen_on_ports_in_a_row_are_kept_to_one_each(system: Sy
     taken = set()
     for port in (50051, 50052, 50053):
         system.cpus = {2, 5, 6}
-        keep_to_one_cpu(AUTO, f"127.0.0.1:{port}")
+        set_cpu_affinity(AUTO, f"127.0.0.1:{port}")
         taken |= system.cpus
     assert taken == {2, 5, 6}
 
@@ -178,13 +178,13 @@ def test_for_port_0_the_pid_stands_in(system: System, monkeypatch: pytest.Monkey
     for pid in (1007, 1008, 1009):
         system.cpus = {2, 5, 6}
         monkeypatch.setattr(os, "getpid", lambda pid=pid: pid)
-        keep_to_one_cpu(AUTO, "127.0.0.1:0")
+        set_cpu_affinity(AUTO, "127.0.0.1:0")
         taken |= system.cpus
     assert taken == {2, 5, 6}
 
 
 def test_told_any_a_process_keeps_all_it_has(system: System) -> None:
-    keep_to_one_cpu(ANY, "127.0.0.1:50052")
+    set_cpu_affinity(ANY, "127.0.0.1:50052")
     assert (system.cpus, system.policy) == ({2, 5, 6}, OTHER)
 
 
@@ -196,7 +196,7 @@ def test_where_a_sandbox_forbids_it_the_service_goes_on_and_says_so(
 
     monkeypatch.setattr(os, "sched_setaffinity", forbidden, raising=False)
     with capture_logs() as logs:
-        keep_to_one_cpu("5", "127.0.0.1:50052")
+        set_cpu_affinity("5", "127.0.0.1:50052")
     assert system.cpus == {2, 5, 6}
     assert [(log["event"], log["cpu"], log["log_level"]) for log in logs] == [("not kept to one CPU", 5, "warning")]
     assert "not permitted" in logs[0]["error"]

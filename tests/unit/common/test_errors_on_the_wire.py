@@ -206,7 +206,7 @@ def percent_encoded(text: str) -> str:
     return "".join(chr(byte) if 0x20 <= byte <= 0x7E and byte != 0x25 else f"%{byte:02X}" for byte in text.encode())
 
 
-def test_facts_that_do_not_fit_are_left_out() -> None:
+def test_facts_that_do_not_fit_are_omitted() -> None:
     status = to_status(NotFound("no", metadata={"long": "x" * 9000, "sku": "tea"}), "inventory")
     assert to_domain_error(sent(status)).metadata == {"sku": "tea"}
 

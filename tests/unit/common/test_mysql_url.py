@@ -17,7 +17,7 @@ def test_a_url_names_host_port_user_password_and_database() -> None:
     assert url.password == SecretStr("pass")
 
 
-def test_port_and_password_may_be_left_out() -> None:
+def test_port_and_password_may_be_missing() -> None:
     url = MysqlUrl.parse("mysql://app@127.0.0.1/order")
 
     assert (url.port, url.password, url.place) == (3306, SecretStr(""), "127.0.0.1:3306")

@@ -1,4 +1,4 @@
-"""Inventory is asked about many sales; where an answer does not hold them all, it is asked again for the rest."""
+"""The sales of many orders are read; where an answer does not hold them all, the rest is read again."""
 
 from typing import Any, cast
 

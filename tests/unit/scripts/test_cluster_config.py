@@ -230,7 +230,7 @@ def test_a_setting_for_the_services_reaches_them_as_it_is(machine: Machine, tmp_
     assert dotenv_values(service.folder / ".env")["ORDER_PAY_WITHIN"] == value
 
 
-def test_settings_of_the_surroundings_are_for_all_replicas_but_for_the_ports(
+def test_settings_of_the_environment_are_for_all_replicas_but_for_the_ports(
     monkeypatch: pytest.MonkeyPatch, no_settings: None
 ) -> None:
     monkeypatch.setenv("ORDER_PAY_WITHIN", "3")
