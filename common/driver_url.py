@@ -10,7 +10,7 @@ No text made here has a secret: `str()` and `repr()` of a URL, and every error, 
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import cache
@@ -102,7 +102,7 @@ class DriverUrl(BaseModel):
         parameters = cls.parameters_of(_pairs(parts.query))
         for name in parameters:
             if name in values:
-                raise ValueError(f"the {name} stands twice")
+                raise ValueError(f"the {name} is given twice")
         try:
             url = cls.model_validate({"scheme": parts.scheme, **values, **parameters})
         except ValidationError as error:
@@ -154,9 +154,18 @@ class DriverUrl(BaseModel):
             ValueError: It has not; the text says what is missing.
         """
 
-    def reveal(self) -> str:
-        """The URL with its secrets, for another process."""
-        return self._text.get_secret_value()
+    def reveal(self, *, without: Collection[str] = ()) -> str:
+        """The URL with its secrets, for another process or driver.
+
+        Args:
+            without: Parameters to leave out.
+        """
+        text = self._text.get_secret_value()
+        if not without:
+            return text
+        start, _, query = text.partition("?")
+        kept = "&".join(pair for pair in query.split("&") if unquote(pair.partition("=")[0]) not in without)
+        return f"{start}?{kept}" if kept else start
 
     def __str__(self) -> str:
         return mask_url(self.reveal(), type(self))
@@ -170,7 +179,7 @@ class DriverUrl(BaseModel):
 
     @classmethod
     def _written(cls) -> str:
-        return f"it is written as {cls.form}"
+        return f"expected {cls.form}"
 
 
 def split_url(text: str) -> UrlParts:
@@ -189,9 +198,9 @@ def split_url(text: str) -> UrlParts:
     if match["fragment"] is not None:
         raise ValueError("has a #, and nothing reads what stands after it; it is written as %23")
     if "@" in match["path"] or "@" in (match["query"] or ""):
-        raise ValueError("has an @ after a / or ?; in a user, password or parameter write %40, %2F and %3F")
+        raise ValueError("has an @ after / or ?; in a path, user, password or parameter write %40, %2F and %3F")
     if match["user_info"] == "":
-        raise ValueError("has an @ with nobody before it")
+        raise ValueError("the user before @ is empty")
     if match["query"] == "":
         raise ValueError("has no parameter after its ?")
     return UrlParts(match["scheme"].lower(), match["user_info"], match["addresses"], match["path"], match["query"])
@@ -299,7 +308,7 @@ def _pairs(query: str | None) -> dict[str, str]:
             raise ValueError("has something after ? that is not name=value&name=value")
         name = decoded("parameter's name", name)
         if name in pairs:
-            raise ValueError(f"{name} stands twice")
+            raise ValueError(f"{name} is given twice")
         pairs[name] = decoded(name, value)
     return pairs
 

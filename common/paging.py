@@ -11,7 +11,7 @@ from common.errors import InvalidArgument, Violation
 
 DEFAULT_PAGE_SIZE = 50
 PAGE_BYTES = 3_000_000
-"""What the rows of one page weigh at most, but for a single one: clients take 4 MB unless they say otherwise."""
+"""How many bytes the rows of one page have at most, unless a single row has more: clients accept 4 MB by default."""
 
 Key = tuple[str | int, ...]
 Row = TypeVar("Row")

@@ -160,7 +160,7 @@ def _cache_url(settings: InventorySettings) -> DriverUrl:
     if settings.cache_url is not None:
         return settings.cache_url
     if settings.lock_url.scheme in CACHES.table and settings.lock_url.scheme != "local":
-        return CACHES.check(settings.lock_url)
+        return CACHES.read(settings.lock_url.reveal(without=["expiry"]))  # that is the life of a lock, not of an entry
     return CACHES.read("local://" if settings.database_url.scheme == "sqlite" else "none://")
 
 

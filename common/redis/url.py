@@ -14,6 +14,7 @@ from pydantic import Field, SecretStr, model_validator
 from common.driver_url import DriverUrl, Part, UrlParts, address_of, addresses_of, decoded, user_and_password
 from common.plain_numbers import whole_number
 from common.text_rules import ExistingFile, PlainText, Seconds, Secret, Switch
+from common.tls import check_tls_files
 
 _REDIS_PORT: Final = 6379
 _SENTINEL_PORT: Final = 26379
@@ -65,12 +66,13 @@ class RedisUrl(DriverUrl):
         return self.scheme.startswith("rediss")
 
     @model_validator(mode="after")
-    def _only_tls_reads_its_parameters(self) -> Self:
+    def _tls_is_whole(self) -> Self:
         unread = sorted(name for name in self.model_fields_set if name.startswith("tls_"))
         if unread and not self.tls:
             raise ValueError(f"{unread[0]} needs TLS: rediss:// or rediss+sentinel://")
         if self.tls_key and not self.tls_cert:
             raise ValueError("tls_key needs tls_cert")
+        check_tls_files(self.tls_ca, self.tls_cert, self.tls_key, self.tls_key_password, may_be_encrypted=True)
         return self
 
     @classmethod

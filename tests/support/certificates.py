@@ -30,16 +30,18 @@ class Authority:
         own = _unsigned(name, name, self._key).add_extension(x509.BasicConstraints(ca=True, path_length=None), True)
         self._write(own, self.certificate)
 
-    def issue(self, address: str = LOCAL) -> tuple[Path, Path]:
-        """A certificate for an IP address and its key, in two files."""
+    def issue(self, address: str = LOCAL, *, password: bytes = b"") -> tuple[Path, Path]:
+        """A certificate for an IP address and its key, in two files; a password encrypts the key."""
         key = ec.generate_private_key(ec.SECP256R1())
         wanted = _unsigned(address, self._name, key).add_extension(
             x509.SubjectAlternativeName([x509.IPAddress(ip_address(address))]), critical=False
         )
         certificate, key_file = (self._folder / f"{self._name}-{address}.{kind}" for kind in ("crt", "key"))
         self._write(wanted, certificate)
-        plain = serialization.NoEncryption()
-        key_file.write_bytes(key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, plain))
+        encryption = serialization.BestAvailableEncryption(password) if password else serialization.NoEncryption()
+        key_file.write_bytes(
+            key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, encryption)
+        )
         return certificate, key_file
 
     def _write(self, wanted: x509.CertificateBuilder, file: Path) -> None:

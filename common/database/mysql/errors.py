@@ -98,7 +98,7 @@ def explanation(error: Exception, url: MysqlUrl) -> str:
         case 2026 | 3159:
             text = f"no encrypted connection to {server}: {error.args[-1]}"
         case 2059:
-            text = f"{server} asks for a kind of login that is not there: {error.args[-1]}"
+            text = f"{server} needs a login method that is not installed: {error.args[-1]}"
         case _:
             text = "the database can't be used"
     return text

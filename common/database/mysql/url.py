@@ -8,6 +8,7 @@ from pydantic import Field, SecretStr, model_validator
 from common.database.port import DatabaseUrl
 from common.driver_url import Part, UrlParts, address_of, decoded, user_and_password
 from common.text_rules import ExistingFile, OneOf, WholeSeconds
+from common.tls import check_tls_files
 
 _PORT: Final = 3306
 _LONGEST_NAME: Final = 64
@@ -34,7 +35,7 @@ class MysqlUrl(DatabaseUrl):
     read_timeout: Annotated[int, _SECONDS] = Field(
         10, description="how long the server may be silent within a statement"
     )
-    write_timeout: Annotated[int, _SECONDS] = Field(10, description="how long the server may take none of a statement")
+    write_timeout: Annotated[int, _SECONDS] = Field(10, description="how long sending a statement may stall")
     idle_transaction: Annotated[int, _SECONDS] = Field(
         10,
         description="how long the server leaves a transaction open whose client does nothing: a client that was "
@@ -80,13 +81,14 @@ class MysqlUrl(DatabaseUrl):
             raise ValueError("tls=required checks no certificate; tls_ca needs tls=verify")
         if self.tls_key and not self.tls_cert:
             raise ValueError("tls_key needs tls_cert")
+        check_tls_files(self.tls_ca, self.tls_cert, self.tls_key)
         return self
 
     def tls_context(self) -> ssl.SSLContext | None:
         """What to encrypt with; None: nothing is.
 
         Raises:
-            OSError: A file can't be used.
+            OSError: A file has changed since the URL was read, and can't be used any more.
         """
         if self.tls == "off":
             return None

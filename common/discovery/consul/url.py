@@ -12,6 +12,7 @@ from pydantic import Field, SecretStr, model_validator
 from common.discovery.port import DiscoveryUrl
 from common.driver_url import Part, UrlParts, address_of, decoded
 from common.text_rules import ExistingFile, PlainText, Seconds, Secret
+from common.tls import check_tls_files
 
 _PORT: Final = 8500
 
@@ -87,4 +88,5 @@ class ConsulUrl(DiscoveryUrl):
             raise ValueError(f"{unread[0]} needs TLS: consul+https://")
         if bool(self.tls_cert) != bool(self.tls_key):
             raise ValueError("tls_cert and tls_key need each other")
+        check_tls_files(self.tls_ca, self.tls_cert, self.tls_key)
         return self

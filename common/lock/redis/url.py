@@ -13,5 +13,5 @@ class RedisLockUrl(RedisUrl):
     """Where a Redis is, and how a lock uses it."""
 
     expiry: Annotated[timedelta, Seconds(0.3, 3600)] = Field(
-        timedelta(seconds=15), description="when a lock ends whose holder is gone"
+        timedelta(seconds=15), description="after how long a dead holder's lock expires"
     )

@@ -21,7 +21,7 @@ class EmbeddedUrl(DriverUrl):
 
     path: Path
     check_after: Annotated[timedelta, Seconds()] = Field(
-        timedelta(seconds=6), description="how long after a half message its sender is first asked about it"
+        timedelta(seconds=6), description="how long after a half message its first check-back is sent"
     )
     check_every: Annotated[timedelta, Seconds()] = Field(
         timedelta(seconds=5), description="the pause between two check-backs of a half message"

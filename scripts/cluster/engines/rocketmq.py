@@ -41,9 +41,9 @@ _BROKER_SIZE: Final = (
 # What is said here differs from the broker's defaults, and why:
 # - SYNC_FLUSH: what was acknowledged survives a power cut, as the order database does.
 # - topics are made by hand, so that a slip in a name is an error.
-# - a half message is asked about from 3 s on, in rounds of 2 s: 30 s, the default, is also how long it takes after a
-#   restart until the first round. Rounds count even with nobody to ask: enough of them for a day.
-# - what became of half messages is noted before they are asked about; by default it is after 3 s, and most are.
+# - check-backs begin after 3 s, in rounds of 2 s: 30 s, the default, is also how long it takes after a restart until
+#   the first round. Rounds count even while nobody can answer: enough of them for a day.
+# - resolutions are noted before check-backs begin; by default it takes 3 s, and most half messages get a useless one.
 # - each flush of the delays' wheel compares its 39 MB byte by byte, by default each second: 24 % of a CPU.
 #   What was not flushed when the broker is killed is read again, and delivered again at worst.
 # - a small machine may be slow for a moment, and a developer's disk rather full: no reason to refuse messages.

@@ -6,6 +6,7 @@ from pydantic import SecretStr
 
 from common.discovery.consul.url import ConsulUrl
 from common.discovery.drivers import REGISTRIES
+from tests.support.certificates import Authority
 
 
 def test_a_plain_url_has_the_usual_port() -> None:
@@ -26,16 +27,16 @@ def test_a_token_is_decoded_and_not_shown(url: str) -> None:
 
 
 def test_parameters_have_types(tmp_path: Path) -> None:
-    authority = tmp_path / "ca.pem"
-    authority.touch()
+    authority = Authority(tmp_path)
+    certificate, key = authority.issue()
     url = ConsulUrl.parse(
         "consul+https://h?interval=0.5&check_timeout=0.2&deregister_after=90&timeout=3&wait=60&dc=eu"
-        f"&tls_ca={authority}&tls_cert={authority}&tls_key={authority}"
+        f"&tls_ca={authority.certificate}&tls_cert={certificate}&tls_key={key}"
     )
     assert (url.interval, url.check_timeout) == (timedelta(seconds=0.5), timedelta(seconds=0.2))
     assert (url.deregister_after, url.timeout) == (timedelta(seconds=90), timedelta(seconds=3))
     assert (url.wait, url.dc) == (timedelta(seconds=60), "eu")
-    assert url.tls_ca == url.tls_cert == url.tls_key == str(authority)
+    assert (url.tls_ca, url.tls_cert, url.tls_key) == (str(authority.certificate), str(certificate), str(key))
 
 
 @pytest.mark.parametrize(
@@ -49,13 +50,13 @@ def test_parameters_have_types(tmp_path: Path) -> None:
         ("consul://a,b", "its host must be one host:port"),
         ("consul://h/dc1", "has a path, which consul:// does not take"),
         ("consul://h#x", "written as %23"),
-        ("consul://@h", "nobody before it"),
+        ("consul://@h", "the user before @ is empty"),
         ("consul://h?intervall=3", "no such parameter 'intervall'; there are token, dc, interval"),
         ("consul://h?interval=0", "interval must be a number of seconds from 0.1 to 300"),
         ("consul://h?interval=nan", "interval must be a number of seconds"),
         ("consul://h?deregister_after=59", "deregister_after must be a number of seconds from 60 to 2592000"),
-        ("consul://h?wait=3&wait=4", "wait stands twice"),
-        ("consul://a@h?token=b", "the token stands twice"),
+        ("consul://h?wait=3&wait=4", "wait is given twice"),
+        ("consul://a@h?token=b", "the token is given twice"),
         ("consul://h?token=b%0A", "its token has a control character"),
         ("consul://%20b@h", "token must be a text of visible ASCII characters"),
         ("consul://h?token=%E2%82%AC", "token must be a text of visible ASCII characters"),

@@ -6,6 +6,7 @@ from pydantic import SecretStr
 
 from common.lock.drivers import LOCKS
 from common.lock.redis.url import RedisLockUrl
+from tests.support.certificates import Authority
 
 
 def test_a_plain_url_has_the_usual_port_and_database() -> None:
@@ -31,8 +32,7 @@ def test_sentinels_name_a_service() -> None:
 
 
 def test_parameters_have_types_and_a_plus_is_a_plus(tmp_path: Path) -> None:
-    authority = tmp_path / "a+b.pem"
-    authority.touch()
+    authority = Authority(tmp_path, "a+b").certificate
     url = RedisLockUrl.parse(f"rediss://h?expiry=3&timeout=0.2&prefix=test:&tls_ca={authority}&tls_check_hostname=off")
     assert (url.expiry, url.timeout) == (timedelta(seconds=3), timedelta(seconds=0.2))
     assert (url.prefix, url.tls_ca, url.tls_check_hostname) == ("test:", str(authority), False)
@@ -55,7 +55,7 @@ def test_parameters_have_types_and_a_plus_is_a_plus(tmp_path: Path) -> None:
         ("redis://h?expirey=3", "no such parameter 'expirey'; there are prefix, timeout"),
         ("redis://h?expiry=0", "expiry must be a number of seconds from 0.3 to 3600"),
         ("redis://h?expiry=nan", "expiry must be a number of seconds"),
-        ("redis://h?expiry=3&expiry=4", "expiry stands twice"),
+        ("redis://h?expiry=3&expiry=4", "expiry is given twice"),
         ("redis://h?expiry=0&timeout=x", "expiry must be"),
         ("redis://h?expiry=0&timeout=x", "timeout must be"),
         ("rediss://h?tls_ca=/no/such/file", "tls_ca must be the path of a file that can be read"),

@@ -129,8 +129,8 @@ def test_the_longest_create_follows_the_grace(monkeypatch: pytest.MonkeyPatch) -
         ("ORDER_LOG_FORMAT", "xml", "auto, json or pretty"),
         ("ORDER_LISTEN", "localhost", "host:port"),
         ("ORDER_LISTEN", "localhost:70000", "host:port"),
-        ("ORDER_DATABASE_URL", "mysql://host/db", "names no user; it is written as mysql://user:password@host"),
-        ("ORDER_DATABASE_URL", "sqlite://", "names no file; it is written as sqlite:///relative.db"),
+        ("ORDER_DATABASE_URL", "mysql://host/db", "names no user; expected mysql://user:password@host"),
+        ("ORDER_DATABASE_URL", "sqlite://", "names no file; expected sqlite:///relative.db"),
         ("ORDER_DATABASE_URL", "orders.db", "must be a URL that begins with sqlite:// or mysql://"),
         ("ORDER_BROKER_URL", "kafka://host:9092", "begins with embedded://, rocketmq:// or rocketmq-native://"),
         ("ORDER_BROKER_URL", "rocketmq://host:8081?lease=1", "lease must be a number of seconds from 10"),
@@ -239,7 +239,7 @@ def test_a_wrong_setting_ends_the_program_with_2_and_says_so_on_stderr(
     assert out == ""
     assert err == (
         "ORDER_DATABASE_URL='mysql://***@db': names no database of up to 64 characters after the host;"
-        " it is written as mysql://user:password@host:3306/name\n"
+        " expected mysql://user:password@host:3306/name\n"
     )
 
 
@@ -251,7 +251,7 @@ def test_what_is_wrong_with_a_url_is_told_whole_though_its_password_is_masked(
     with pytest.raises(SystemExit):
         load_settings(OrderSettings)
     err = capsys.readouterr().err
-    assert f"has a user, which {scheme}:// does not take; it is written as {scheme}://" in err
+    assert f"has a user, which {scheme}:// does not take; expected {scheme}://" in err
     assert "hunter2" not in err
 
 

@@ -123,7 +123,7 @@ def test_a_static_url_names_services_and_addresses() -> None:
         ("static://?a=h", "a must be host:port"),
         ("static://?a=h:0", "a must be host:port"),
         ("static://?a=h:1&=h:2", "name=value"),
-        ("static://?a=h:1&a=h:2", "a stands twice"),
+        ("static://?a=h:1&a=h:2", "a is given twice"),
     ],
 )
 def test_a_malformed_static_url_names_the_part(url: str, part: str) -> None:

@@ -26,6 +26,8 @@ def test_a_crash_point_that_does_not_exist_stops_the_start(monkeypatch: pytest.M
         ({}, "local://"),
         ({"DATABASE_URL": "mysql://u:p@h/inventory"}, "none://"),
         ({"DATABASE_URL": "mysql://u:p@h/inventory", "LOCK_URL": "redis://h/0"}, "redis://h/0"),
+        ({"LOCK_URL": "redis://u:p@h/0?expiry=60"}, "redis://u:p@h/0"),
+        ({"LOCK_URL": "redis://h/0?prefix=a:&%65xpiry=60&timeout=2"}, "redis://h/0?prefix=a:&timeout=2"),
         ({"LOCK_URL": "redis://h/0", "CACHE_URL": "none://"}, "none://"),
         ({"DATABASE_URL": "mysql://u:p@h/inventory", "CACHE_URL": "local://?expiry=1"}, "local://?expiry=1"),
     ],

@@ -32,7 +32,7 @@ def test_every_parameter_is_read() -> None:
 @pytest.mark.parametrize(
     ("url", "said"),
     [
-        ("rocketmq-native://", "its host must be host:port; it is written as rocketmq-native://nameserver:9876"),
+        ("rocketmq-native://", "its host must be host:port; expected rocketmq-native://nameserver:9876"),
         ("rocketmq-native://one", "its host must be host:port"),
         ("rocketmq-native://user:secret@one:9876", "has a user"),
         ("rocketmq-native://user:secret?word@one:9876", "write %40"),

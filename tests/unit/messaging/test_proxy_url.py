@@ -23,7 +23,7 @@ def test_several_proxies_and_parameters() -> None:
     ("url", "said"),
     [
         ("kafka://host:8081", "rocketmq://"),
-        ("rocketmq://host", "its host must be host:port; it is written as rocketmq://host:8081"),
+        ("rocketmq://host", "its host must be host:port; expected rocketmq://host:8081"),
         ("rocketmq://", "its host must be host:port"),
         ("rocketmq://host:0", "a port above 0"),
         ("rocketmq://host:8081/topic", "has a path"),
@@ -37,7 +37,7 @@ def test_several_proxies_and_parameters() -> None:
         ("rocketmq://host:8081?nameserver=host", "nameserver must be host:port"),
         ("rocketmq://host:8081?nameserver=host:0", "nameserver must be host:port"),
         ("rocketmq://host:8081?leese=1", "no such parameter 'leese'; there are nameserver, handlers, lease"),
-        ("rocketmq://host:8081?lease=11&lease=12", "lease stands twice"),
+        ("rocketmq://host:8081?lease=11&lease=12", "lease is given twice"),
         ("rocketmq://host:8081?lease", "name=value"),
         ("rocketmq://host:8081?lease=9", "lease must be a number of seconds from 10 to ten years"),
         ("rocketmq://host:8081?lease=long", "lease must be a number of seconds"),
