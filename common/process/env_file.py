@@ -1,9 +1,11 @@
-"""Reads `.env`: `NAME=value` lines, in UTF-8. A file that can't be read to its last line is refused as a whole."""
+"""Reads `.env`: `NAME=value` lines, in UTF-8. A file that can't be read to its last line is refused as a whole.
+
+A value is meant as it stands: `${…}` in it is no variable, or a password could lose a part of itself.
+"""
 
 from io import StringIO
 from pathlib import Path
 
-from dotenv import dotenv_values
 from dotenv.parser import parse_stream
 
 _UTF_16 = (b"\xff\xfe", b"\xfe\xff")
@@ -30,11 +32,16 @@ def read_env_file(path: Path) -> dict[str, str]:
     except OSError as error:
         raise BrokenEnvFile(f"{path}: can't be read ({error.strerror}); give this user leave to read it") from None
     text = _text(path, content)
+    variables: dict[str, str] = {}
     for binding in parse_stream(StringIO(text)):
         line = binding.original.line + _blank_lines(binding.original.string)
         if binding.error or (binding.key is not None and binding.value is None):
             raise BrokenEnvFile(f"{path}: line {line} is not NAME=value; mend it, or begin it with a #")
-    return {name: value for name, value in dotenv_values(stream=StringIO(text)).items() if value is not None}
+        if binding.key in variables:
+            raise BrokenEnvFile(f"{path}: line {line} gives {binding.key} again; keep one of them")
+        if binding.key is not None and binding.value is not None:
+            variables[binding.key] = binding.value
+    return variables
 
 
 def _text(path: Path, content: bytes) -> str:

@@ -134,7 +134,8 @@ class Server:
             port = self._server.add_insecure_port(self.address)
         except RuntimeError as error:
             raise CannotListen(
-                f"can't listen on {self.address}: the port is taken, or this machine has no such address"
+                f"can't listen on {self.address}: the port is taken, or this machine has no such address; "
+                "choose another, or port 0 for a free one"
             ) from error
         self.address = f"{host}:{port}"
         self._server.start()

@@ -135,7 +135,7 @@ def _whole(text: str, expected: str) -> tuple[int, str]:
     """A number and nothing, or 0 and what is wrong."""
     if not _DIGITS.fullmatch(text):
         return 0, f"expected {expected}"
-    return int(text) if len(text) <= len(str(_TOO_LARGE)) else _TOO_LARGE, ""
+    return int(text) if len(text) < len(str(_TOO_LARGE)) else _TOO_LARGE, ""
 
 
 def _price(text: str, currency: str) -> tuple[int, str]:

@@ -168,7 +168,8 @@ def test_a_port_in_use_stops_the_start_with_one_line_that_names_the_setting(modu
     assert ended.stdout == ""
     blamed = f"{prefix_of(module)}_LISTEN='{address}': can't listen on {address}"
     said = [line for line in ended.stderr.splitlines() if not line.startswith("{")]  # but for the log
-    assert said == [f"{blamed}: the port is taken, or this machine has no such address"]
+    cure = "choose another, or port 0 for a free one"
+    assert said == [f"{blamed}: the port is taken, or this machine has no such address; {cure}"]
 
 
 def test_grpc_says_what_it_has_to_say_when_it_is_asked(tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from common.driver_url import file_url
+from common.process.env_file import read_env_file
 from common.process.settings import ServiceSettings, WrongSettings, load_settings, read_settings
 from inventory_srv.settings import InventorySettings
 from order_srv.settings import OrderSettings
@@ -146,6 +147,7 @@ def test_a_path_written_with_percents_is_meant(
         (b"ORDER_THREADS=5\nORDER_QUEUE 7\n", "line 2"),
         (b"ORDER_THREADS\n", "line 1"),
         (b"\n\nORDER_THREADS: 5\n", "line 3"),
+        (b"ORDER_THREADS=5\n# again\nORDER_THREADS=7\n", "line 3 gives ORDER_THREADS again"),
     ],
 )
 def test_a_broken_env_file_is_one_line_that_says_where_and_what_to_do(
@@ -165,6 +167,12 @@ def test_a_broken_line_is_told_without_what_stands_in_it(capsys: pytest.CaptureF
     with pytest.raises(SystemExit):
         load_settings(OrderSettings)
     assert "hunter2" not in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("value", ["'pa${HOME}ss'", "pa${HOME}ss", '"pa${HOME}ss"'])
+def test_what_looks_like_a_variable_in_a_value_of_the_env_file_is_meant_as_it_stands(value: str) -> None:
+    Path(".env").write_text(f"SECRET={value}\n", encoding="utf-8")
+    assert read_env_file(Path(".env")) == {"SECRET": "pa${HOME}ss"}
 
 
 def test_an_env_file_may_begin_with_a_byte_order_mark() -> None:

@@ -84,6 +84,13 @@ def test_the_same_sku_asks_for_its_stock_by_the_same_request_id(tmp_path: Path) 
         ("tea,Tea," + "9" * 5000 + ",EUR,1", "price_cents", "999…", "less than or equal to 100000000000"),
         ("tea,Tea,1,eur,1", "currency", '"eur"', "ISO 4217"),
         ("tea,Tea,1,EUX,1", "currency", '"EUX"', "ISO 4217"),
+        (
+            "tea,Tea,9999999999999999999,EUR,1",
+            "price_cents",
+            '"9999999999999999999"',
+            "less than or equal to 100000000000",
+        ),
+        ("tea,Tea,1,EUR,9223372036854775808", "stock", '"9223372036854775808"', "less than or equal to 2147483647"),
         ("tea,Tea,1,EUR,many", "stock", '"many"', "in digits alone"),
         ("tea,Tea,1,EUR,1.000", "stock", '"1.000"', "in digits alone"),
         ("tea,Tea,1,EUR,-5", "stock", '"-5"', "in digits alone"),
