@@ -45,8 +45,8 @@ setting.
 
 Numbers are plain digits (`1000`, `0.5`), times are seconds, switches are `on` or `off`.
 
-`.env` is UTF-8, a `NAME=value` a line, each name once. A line that begins with `#` is a comment. Quotes around a value are left
-out; everything else is meant as it stands, `${…}` too.
+`.env` is UTF-8, a `NAME=value` a line, each name once. A line that begins with `#` is a comment. Quotes around a value
+are left out; everything else is meant as it stands, `${…}` too.
 """
 _URLS: Final = """\
 ## URLs
