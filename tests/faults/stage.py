@@ -12,7 +12,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
-from common.clock import Clock, ManualClock
+from common.clock import Clock
 from common.messaging.port import (
     Broker,
     BrokerUnavailable,
@@ -31,6 +31,7 @@ from tests.support.databases import url_of
 from tests.support.holds import Holds
 from tests.support.inventory_proxy import InventoryProxy, proxied
 from tests.support.lossy_database import LossyDatabase
+from tests.support.manual_clock import ManualClock
 from tests.support.services import Services, running_inventory, running_order
 from tests.support.tables import state_of, unsettled
 from tests.support.waiting import wait_until

@@ -6,7 +6,6 @@ from typing import Final
 import grpc
 import pytest
 
-from common.clock import ManualClock
 from common.messaging.port import Resolution
 from order_srv.adapters.models import OrderRow
 from order_srv.domain.messages import ORDER_REBACK, ORDER_TIMEOUT
@@ -15,6 +14,7 @@ from reback.inventory.v1 import inventory_pb2 as stock_pb
 from reback.order.v1 import order_pb2 as pb
 from tests.faults.stage import CHECK_AFTER, CREATING_GRACE, PAY_WITHIN, SWEEP_GRACE, Stage, stage
 from tests.support.broker_file import half_messages, lose_broker, messages
+from tests.support.manual_clock import ManualClock
 from tests.support.rpc_errors import reason_of
 from tests.support.waiting import wait_until
 from tests.support.worlds import SHORT_BROKER, World

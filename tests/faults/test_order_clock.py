@@ -7,12 +7,13 @@ from typing import Final
 
 import pytest
 
-from common.clock import Clock, ManualClock
+from common.clock import Clock
 from order_srv.crash_points import CrashPoint
 from order_srv.domain.messages import ORDER_TIMEOUT, Timeout
 from reback.order.v1 import order_pb2 as pb
 from tests.faults.stage import A_MOMENT, CREATING_GRACE, PAY_WITHIN, SWEEP_GRACE, Stage, stage
 from tests.support.broker_file import messages
+from tests.support.manual_clock import ManualClock
 from tests.support.rpc_errors import reason_of
 from tests.support.waiting import wait_until
 from tests.support.worlds import World

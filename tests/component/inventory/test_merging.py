@@ -8,11 +8,11 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 
-from common.clock import ManualClock
 from common.errors import DomainError
 from inventory_srv.adapters.models import TABLES
 from inventory_srv.domain.changes import Change
 from tests.component.inventory.shop import Shop, open_shop
+from tests.support.manual_clock import ManualClock
 from tests.support.random_stock_changes import batches
 
 Books = dict[str, list[tuple[Any, ...]]]

@@ -8,13 +8,13 @@ from typing import Any
 import pytest
 
 from common import paging
-from common.clock import ManualClock
 from common.errors import InvalidArgument
 from common.paging import Page
 from inventory_srv.domain.errors import SaleNotFound, SkuNotFound
 from inventory_srv.domain.records import SaleState
 from inventory_srv.use_cases.queries import after_prefix
 from tests.component.inventory.shop import Shop, open_shop
+from tests.support.manual_clock import ManualClock
 from tests.support.stock_changes import adjust, reback, sell, set_stock
 
 

@@ -8,7 +8,6 @@ import grpc
 import pytest
 from google.protobuf.timestamp_pb2 import Timestamp
 
-from common.clock import ManualClock
 from common.messaging.embedded.broker import EmbeddedBroker
 from order_srv.crash_points import CrashPoint
 from reback.inventory.v1 import inventory_pb2 as stock_pb
@@ -17,6 +16,7 @@ from tests.component.order.answering import services_answering
 from tests.component.order.carts import cart, put
 from tests.component.order.conftest import Open
 from tests.support.holds import Holds
+from tests.support.manual_clock import ManualClock
 from tests.support.rpc_errors import rpc_error
 from tests.support.services import Services, create_request, running_inventory, running_order
 from tests.support.waiting import wait_until

@@ -8,7 +8,6 @@ from pathlib import Path
 import grpc
 import pytest
 
-from common.clock import ManualClock
 from common.errors import Unavailable
 from order_srv.adapters.models import OrderRow
 from order_srv.crash_points import CrashPoint
@@ -17,6 +16,7 @@ from reback.order.v1 import order_pb2 as pb
 from tests.component.order import resting_orders
 from tests.component.order.answering import Answering, services_answering
 from tests.support.holds import Holds
+from tests.support.manual_clock import ManualClock
 from tests.support.services import Services
 from tests.support.waiting import wait_until
 

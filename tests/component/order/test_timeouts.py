@@ -5,7 +5,6 @@ from datetime import timedelta
 
 import pytest
 
-from common.clock import ManualClock
 from order_srv.crash_points import CrashPoint
 from order_srv.domain.messages import Timeout
 from reback.inventory.v1 import inventory_pb2 as stock_pb
@@ -13,6 +12,7 @@ from reback.order.v1 import order_pb2 as pb
 from tests.component.order import resting_orders
 from tests.component.order.conftest import Open
 from tests.support.holds import Holds
+from tests.support.manual_clock import ManualClock
 from tests.support.services import Services
 from tests.support.waiting import wait_until
 

@@ -9,7 +9,6 @@ from typing import Any
 import grpc
 import pytest
 
-from common.clock import ManualClock
 from order_srv.adapters.models import OrderRow
 from order_srv.crash_points import CrashPoint
 from order_srv.domain.order_state import State
@@ -20,6 +19,7 @@ from tests.component.order.conftest import Open
 from tests.support.databases import url_of
 from tests.support.holds import Holds
 from tests.support.lossy_database import LossyDatabase
+from tests.support.manual_clock import ManualClock
 from tests.support.rpc_errors import rpc_error
 from tests.support.services import RECIPIENT, Services, create_request, pay_request
 from tests.support.waiting import wait_until

@@ -10,7 +10,6 @@ from typing import Final, NamedTuple
 
 import peewee
 
-from common.clock import ManualClock
 from common.database import Database
 from inventory_srv import bootstrap as inventory_bootstrap
 from inventory_srv.adapters.models import TABLES as INVENTORY_TABLES
@@ -21,6 +20,7 @@ from order_srv.adapters.models import GoodsRow
 from order_srv.domain.pricing import Goods
 from order_srv.use_cases.price_book import PriceBook
 from tests.support.databases import url_of
+from tests.support.manual_clock import ManualClock
 
 PRICES: Final = {"tea": 250, "cup": 900}
 """The price book, in cents."""

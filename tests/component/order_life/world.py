@@ -12,7 +12,6 @@ from datetime import datetime, timedelta
 from typing import Any, Final
 from unittest.mock import patch
 
-from common.clock import ManualClock
 from common.crash_points import no_crash
 from common.deadline import Deadline
 from common.errors import Aborted, DomainError, Unavailable
@@ -43,6 +42,7 @@ from tests.component.order_life.environment import Ground
 from tests.component.order_life.faults import Action, Crash, FaultyDatabase, Weather
 from tests.component.order_life.inventory import TIMEOUT_S, Inventory
 from tests.component.order_life.model import Model
+from tests.support.manual_clock import ManualClock
 from tests.support.scripted_broker import Engine, Parcel, ScriptedBroker
 
 PAY_WITHIN: Final = timedelta(minutes=30)

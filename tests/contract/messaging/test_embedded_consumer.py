@@ -13,7 +13,6 @@ import psutil
 import pytest
 import structlog
 
-from common.clock import ManualClock
 from common.messaging.embedded.consumer import Consumer
 from common.messaging.embedded.schema import connect
 from common.messaging.embedded.store import LeasedEntry, Store
@@ -21,6 +20,7 @@ from common.messaging.embedded.writer import Write, Writer
 from common.messaging.port import Delivery, Message, Resolution
 from tests.contract.messaging.embedded_files import Open, rows
 from tests.contract.messaging.harness import Database, Received
+from tests.support.manual_clock import ManualClock
 from tests.support.waiting import wait_until
 
 

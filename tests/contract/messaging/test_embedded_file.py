@@ -6,13 +6,14 @@ from threading import Event, Thread
 
 import pytest
 
-from common.clock import ManualClock, SystemClock
+from common.clock import SystemClock
 from common.messaging.embedded.broker import EmbeddedBroker
 from common.messaging.embedded.url import EmbeddedUrl
 from common.messaging.port import BrokerUnavailable, Message, Resolution
 from common.messaging.retries import LAST_ATTEMPT_LOST
 from tests.contract.messaging.embedded_files import Open, rows
 from tests.contract.messaging.harness import Database, Received
+from tests.support.manual_clock import ManualClock
 from tests.support.waiting import wait_until
 
 

@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from common.clock import ManualClock
 from common.messaging.delay_levels import DELAY_LEVELS
 from common.messaging.long_delays import DUE, FOR_GROUP, Arrival, Hop, Hops, Step, level_step, longest_step
+from tests.support.manual_clock import ManualClock
 
 SECOND = timedelta(seconds=1)
 NOTHING = timedelta(0)

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, cast
 
 import pytest
 
-from common.clock import ManualClock
 from common.messaging.long_delays import FOR_GROUP, Hop, Hops, level_step
 from common.messaging.port import BrokerUnavailable, Delivery, Handler, Message
 from common.messaging.retries import RetryPolicy
@@ -15,6 +14,7 @@ from common.messaging.rocketmq.dead_letters import ATTEMPTS, ERROR
 from common.messaging.rocketmq.messages import BASE64, ID, TRY
 from common.messaging.rocketmq.native.handler import MessageHandler
 from common.messaging.rocketmq.topology import Topology
+from tests.support.manual_clock import ManualClock
 from tests.unit.messaging.native_binding import NativeMessage
 
 if TYPE_CHECKING:

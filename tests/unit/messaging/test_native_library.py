@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from common.clock import ManualClock
 from common.messaging.drivers import BROKERS, open_broker
 from common.messaging.rocketmq.native import library
+from tests.support.manual_clock import ManualClock
 
 URL = "rocketmq-native://127.0.0.1:9876"
 

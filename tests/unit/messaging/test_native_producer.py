@@ -5,13 +5,13 @@ from threading import Barrier, Event, Thread
 
 import pytest
 
-from common.clock import ManualClock
 from common.messaging.checkers import Checkers
 from common.messaging.long_delays import DUE, Hops, level_step
 from common.messaging.port import BrokerUnavailable, Checker, Message, Resolution
 from common.messaging.rocketmq.native.messages import received_message
 from common.messaging.rocketmq.native.producer import Producer
 from common.messaging.rocketmq.topology import Topology
+from tests.support.manual_clock import ManualClock
 from tests.unit.messaging.native_binding import Binding, NativeMessage, SendStatus, TransactionStatus
 
 ORDER = Message("messages", "order-1", b"body")

@@ -4,7 +4,6 @@ from collections.abc import Callable
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, cast
 
-from common.clock import ManualClock
 from common.messaging.long_delays import FOR_GROUP, Hop, Hops, longest_step
 from common.messaging.port import BrokerUnavailable, Delivery, Message
 from common.messaging.retries import RetryPolicy
@@ -12,6 +11,7 @@ from common.messaging.rocketmq.dead_letters import ATTEMPTS, ERROR
 from common.messaging.rocketmq.messages import ID, to_client
 from common.messaging.rocketmq.proxy.handler import MessageHandler
 from common.messaging.rocketmq.topology import Topology
+from tests.support.manual_clock import ManualClock
 
 if TYPE_CHECKING:
     from common.messaging.rocketmq.proxy.consumer import ReceivedMessage
