@@ -1,9 +1,14 @@
 """Whether a file can be this program's SQLite database: checked before it is used, so that no data vanishes silently.
 
-SQLite itself takes an empty file for a new database, adds its tables to any other program's, and notices a truncated
-file only when it reads the missing part.
+SQLite itself takes an empty file for a new database, and adds its tables to any other program's.
+
+Nothing here opens the file but SQLite. When a process closes any descriptor of a file, it loses all its POSIX locks on
+that file, those of its open databases too; the next process to close the database believes that it was the last user
+and deletes the log that this one goes on writing to.
 """
 
+import errno
+import os
 import sqlite3
 import time
 from contextlib import closing
@@ -12,52 +17,46 @@ from typing import Final
 
 from common.errors import UnusableEngine
 
-_MAGIC: Final = b"SQLite format 3\0"
-_HEADER_BYTES: Final = 100
-_LARGEST_PAGE: Final = 65_536
 _CREATION_S: Final = 2.0  # in which another process that creates the file has written its first page
 _LOOK_EVERY_S: Final = 0.01
 _BUSY_S: Final = 5.0
 _RESTORE: Final = "restore it from a backup, or name another file"
 
 
-def prepare_file(path: Path, setting: str, own_table: str) -> None:
-    """Check a database file, and make its folder; the file itself need not exist yet.
+def prepare_file(path: Path, setting: str, own_table: str, *, may_be_new: bool = True) -> None:
+    """Check a database file before this process uses it, and make the folder of one that may be new.
 
     Args:
-        path: The file.
+        path: The file, or a link to it.
         setting: The setting that names it, without its prefix, such as `DATABASE_URL`.
         own_table: A table that every database of this kind has.
+        may_be_new: Whether the file need not exist yet.
 
     Raises:
         UnusableEngine: It can't be used as it is; the text names the file, the fault and the cure.
     """
     try:
-        fault = _fault(path, own_table)
+        fault = _fault(Path(os.path.realpath(path)), own_table, may_be_new=may_be_new)
     except OSError as error:
         fault = f"can't be used: {error.strerror}; name a file that this process may read and write"
     if fault:
         raise UnusableEngine(setting, [f"{path} {fault}"])
 
 
-def _fault(path: Path, own_table: str) -> str:
-    """What is wrong, and what to do about it; empty: nothing."""
+def _fault(path: Path, own_table: str, *, may_be_new: bool) -> str:
+    """What is wrong, and what to do about it; empty: nothing. SQLite keeps files beside the path, so it is no link."""
+    if not may_be_new and not path.exists():
+        return "is missing; name the file of a service that was started before"
     if fault := _folder_fault(path.parent):
         return fault
     if path.is_dir():
         return f"is a folder; name a file, such as {path / 'shop.db'}"
     size = _size_once_created(path)
-    changes = Path(f"{path}-wal")
-    if not size and changes.is_file() and changes.stat().st_size:
-        what = "is missing" if size is None else "is empty"
-        return f"{what}, though {changes.name} beside it has changes of it; restore both from a backup, or move it away"
-    if size is None:
-        return ""
     if not size:
-        return "is empty: its data is gone; restore it from a backup, or delete the file to begin a new database"
-    with path.open("r+b") as file:  # to write, too
-        header = file.read(_HEADER_BYTES)
-    return _header_fault(path, header) or _content_fault(path, own_table)
+        return _no_content_fault(path, exists=size is not None)
+    if not os.access(path, os.R_OK | os.W_OK):
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+    return _content_fault(path, own_table)
 
 
 def _folder_fault(folder: Path) -> str:
@@ -90,18 +89,17 @@ def _size_once_created(path: Path) -> int | None:
         time.sleep(_LOOK_EVERY_S)
 
 
-def _header_fault(path: Path, header: bytes) -> str:
-    if not header.startswith(_MAGIC):
-        return "is not a SQLite database; name another file, or move it away"
-    if any(Path(f"{path}{beside}").is_file() for beside in ("-wal", "-journal")):
-        return ""  # in use, or not closed: pages that belong at its end may be there
-    size = path.stat().st_size  # after the header: another process may make the file longer
-    page = int.from_bytes(header[16:18], "big")
-    pages = int.from_bytes(header[28:32], "big")
-    expected = pages * (_LARGEST_PAGE if page == 1 else page)
-    if size < max(expected, _HEADER_BYTES):
-        return f"is truncated: it has {size} of {expected} bytes; {_RESTORE}"
-    return ""
+def _no_content_fault(path: Path, *, exists: bool) -> str:
+    changes = Path(f"{path}-wal")
+    if changes.is_file() and changes.stat().st_size:
+        what = "is empty" if exists else "is missing"
+        return f"{what}, though {changes.name} beside it has changes of it; restore both from a backup, or move it away"
+    if not exists:
+        return ""
+    return (
+        "is empty: its data is gone, or its first start was cut off; restore it from a backup, or delete the file to"
+        " begin a new database"
+    )
 
 
 def _content_fault(path: Path, own_table: str) -> str:
@@ -113,7 +111,9 @@ def _content_fault(path: Path, own_table: str) -> str:
             return ""  # in use, and so a database that somebody can use
         return f"can't be used: {error}; {_RESTORE}"
     except sqlite3.DatabaseError as error:
-        return f"is damaged: {error}; {_RESTORE}"
+        if error.sqlite_errorcode == sqlite3.SQLITE_NOTADB:
+            return "is not a SQLite database; name another file, or move it away"
+        return f"is damaged or cut short: {error}; {_RESTORE}"
     if tables and own_table not in tables:
         return (
             f"belongs to another program: it has a table {tables[0]!r} and none named {own_table!r}; name another file"

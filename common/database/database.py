@@ -19,7 +19,7 @@ from playhouse.pool import MaxConnectionsExceeded
 from common.clock import Clock, DatabaseClock, SystemClock
 from common.database.drivers import open_driver
 from common.database.errors import Contended, DatabaseUnavailable
-from common.database.port import ENGINES_ERRORS, DatabaseUrl, Trouble
+from common.database.port import ENGINES_ERRORS, DatabaseUrl, Trouble, refuse_unmigrated
 from common.database.retry import pause_before_first_repeat, retrying
 from common.database.sql import Statement, insert_statement, update_statement, with_placeholder
 
@@ -67,12 +67,23 @@ class Database:
             UnusableEngine: The file, or the server's configuration, would break what the service promises.
             DatabaseUnavailable: The database can't be reached.
         """
-        self._driver.prepare()
+        self._driver.prepare(may_be_new=True)
         with self.reading():
             applied = self._driver.migrate(Runner(self.engine, str(directory)))
         if self._clock is not None:
             self._clock.start()
         return applied
+
+    def check(self, directory: Path) -> None:
+        """For a program that works on a service's database: it has to be there, with these migrations.
+
+        Raises:
+            UnusableEngine: It is not, or can't be used as it is. Nothing was created.
+            DatabaseUnavailable: The database can't be reached.
+        """
+        self._driver.prepare(may_be_new=False)
+        with self.reading():
+            refuse_unmigrated(Runner(self.engine, str(directory)), self._driver.place)
 
     def clock(self) -> Clock:
         """The clock that all users of this database share: its server's, from `migrate` on; else the machine's."""

@@ -50,19 +50,24 @@ class Driver(ABC):
     """One engine.
 
     Attributes:
+        place: What people know the database by; has no secret.
         engine: Its pool of connections; a thread has at most one of them.
         for_update: What a SELECT written as text ends with to read the latest rows and hold them.
         prepares: Whether it keeps the statements prepared that it met before.
         keeps_time: Whether it has a time of its own, that of a server.
     """
 
+    place: str
     engine: Any  # the library's types say little
     for_update: str
     prepares: bool
     keeps_time: bool
 
-    def prepare(self) -> None:  # noqa: B027 a server has nothing to prepare
+    def prepare(self, *, may_be_new: bool) -> None:  # noqa: B027 a server has nothing to prepare
         """Make ready what has to be there before the first connection.
+
+        Args:
+            may_be_new: Whether the database may be created.
 
         Raises:
             UnusableEngine: It can't be.
@@ -153,3 +158,16 @@ def refuse_foreign(runner: Runner, place: str) -> None:
     if applied and all(migration.path is None for migration in applied):
         fault = f"{place} is another service's: it has migration {applied[0].name!r}; name another database"
         raise UnusableEngine(SETTING, [fault])
+
+
+def refuse_unmigrated(runner: Runner, place: str) -> None:
+    """Refuse a database that lacks a migration which this program knows.
+
+    Raises:
+        UnusableEngine: Its service has not made it ready.
+    """
+    refuse_foreign(runner, place)
+    for migration in runner.status():
+        if migration.applied is None:
+            fault = f"{place} has no migration {migration.name!r}; start this version of its service once"
+            raise UnusableEngine(SETTING, [fault])

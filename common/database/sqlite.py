@@ -52,13 +52,14 @@ class SqliteDriver(Driver):
 
     def __init__(self, url: SqliteUrl, connections: int, busy_timeout: float) -> None:
         self._path = url.path
+        self.place = str(url.path)
         self.engine = _open(self._path, connections, busy_timeout)
         self._busy_timeout = busy_timeout
         # One writer of a file at a time, in the order of arrival: SQLite's own busy handler is unfair among threads.
         self._writer = threading.Lock()
 
-    def prepare(self) -> None:
-        prepare_file(self._path, SETTING, "schema_migration")
+    def prepare(self, *, may_be_new: bool) -> None:
+        prepare_file(self._path, SETTING, "schema_migration", may_be_new=may_be_new)
 
     @contextmanager
     def turn(self) -> Iterator[None]:
@@ -106,7 +107,7 @@ class SqliteDriver(Driver):
     def migrate(self, runner: Runner) -> list[str]:
         self._log_ahead()
         with self.engine.atomic("IMMEDIATE"):
-            refuse_foreign(runner, str(self._path))
+            refuse_foreign(runner, self.place)
             applied: list[str] = runner.up()
             return applied
 

@@ -51,6 +51,7 @@ class MysqlDriver(Driver):
 
     def __init__(self, url: MysqlUrl, connections: int, busy_timeout: float) -> None:
         self._url = url
+        self.place = f"{url.name} at {url.place}"
         self.engine: Any = MysqlPool(
             url.name,
             max_connections=connections,
@@ -127,7 +128,7 @@ class MysqlDriver(Driver):
         applied: list[str] = []
         check_settings(self.engine, self._url)
         with migrating(self.engine, self._url.name):
-            refuse_foreign(runner, f"{self._url.name} at {self._url.place}")
+            refuse_foreign(runner, self.place)
             for migration in runner.status():
                 if migration.path is not None and not migration.applied:
                     with resumable(self.engine, migration.name):

@@ -34,7 +34,6 @@ from common.messaging.port import (
 )
 from common.messaging.retries import GiveUp, Handled, RetryAfter, RetryPolicy
 from common.plain_numbers import whole_number_or
-from common.sqlite_file import prepare_file
 
 log = structlog.get_logger(__name__)
 
@@ -139,7 +138,7 @@ class EmbeddedBroker(Broker):
     def start(self) -> None:
         if self._watcher is not None:
             raise RuntimeError("started already")
-        prepare_file(self._url.path, "BROKER_URL", "entries")
+        self._writer.prepare()
         queues = [self._writer.write(Store.join, (each.topic, each.consumers, self._now())) for each in self._consumers]
         self._watcher = Watcher(
             path=self._url.path,

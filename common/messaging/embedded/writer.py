@@ -16,9 +16,11 @@ from typing import Any, Protocol, TypeVar
 
 import structlog
 
+from common.errors import UnusableEngine
 from common.messaging.embedded.schema import begin_session, connect
 from common.messaging.embedded.store import Store
 from common.messaging.port import BrokerUnavailable
+from common.sqlite_file import prepare_file
 
 log = structlog.get_logger(__name__)
 
@@ -84,6 +86,19 @@ class Writer:
         self._pid = 0
         self._closed = False
         self._lock = Lock()
+        self._prepared = False
+        self._preparing = Lock()
+
+    def prepare(self) -> None:
+        """Check the file, once, before this process connects to it. The first write does so too.
+
+        Raises:
+            UnusableEngine: It can't be used as it is.
+        """
+        with self._preparing:
+            if not self._prepared:
+                prepare_file(self._path, "BROKER_URL", "entries")
+                self._prepared = True
 
     def write(self, statement: Statement, row: tuple[Any, ...]) -> Any:
         """Write a row; return its result when it is on the disk.
@@ -193,6 +208,7 @@ class Writer:
 
     def _open_store(self) -> Store:
         if self._store is None:
+            self.prepare()
             connection = self._retry_while_busy(lambda: connect(self._path))
             try:
                 session = self._retry_while_busy(lambda: begin_session(connection))
@@ -226,7 +242,8 @@ class Writer:
 
 def _is_the_engines(error: BaseException) -> bool:
     """Whether the file is at fault, not what a caller wanted to write."""
-    return isinstance(error, (sqlite3.OperationalError, sqlite3.InternalError)) or type(error) is sqlite3.DatabaseError
+    engines = (sqlite3.OperationalError, sqlite3.InternalError, UnusableEngine)
+    return isinstance(error, engines) or type(error) is sqlite3.DatabaseError
 
 
 def _is_busy(error: BaseException) -> bool:

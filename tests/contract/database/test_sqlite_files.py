@@ -12,7 +12,9 @@ from common.database import Database
 from common.errors import UnusableEngine
 from common.messaging.drivers import open_broker
 from common.messaging.port import Message
+from common.sqlite_file import prepare_file
 from tests.contract.database.harness import MIGRATIONS
+from tests.support.sqlite_processes import ask_in_another_process
 
 
 def migrate(file: Path) -> None:
@@ -78,10 +80,10 @@ def deleted_beside_its_changes(file: Path, _: Callable[[Path], None]) -> None:
         (lambda file, _: text_file(file), "is not a SQLite database", "name another file"),
         (lambda file, _: of_another_program(file), "belongs to another program: it has a table 'bookmarks'", "name"),
         (lambda file, _: file.mkdir(), "is a folder", "name a file"),
-        (truncated, "is truncated", "restore it from a backup"),
-        (cut_within_its_header, "is truncated", "restore it from a backup"),
-        (overwritten, "is damaged", "restore it from a backup"),
-        (emptied, "is empty", "restore it from a backup"),
+        (truncated, "is damaged or cut short", "restore it from a backup"),
+        (cut_within_its_header, "is damaged or cut short", "restore it from a backup"),
+        (overwritten, "is damaged or cut short", "restore it from a backup"),
+        (emptied, "is empty: its data is gone, or its first start was cut off", "delete the file"),
         (emptied_beside_its_changes, "is empty, though shop.db-wal", "restore both"),
         (deleted_beside_its_changes, "is missing, though shop.db-wal", "restore both"),
     ],
@@ -167,3 +169,39 @@ def test_a_database_that_was_killed_before_it_was_closed_is_fine(tmp_path: Path)
 
     with closing(sqlite3.connect(copied)) as reader:
         assert reader.execute("SELECT COUNT(*) FROM note").fetchone() == (100,)
+
+
+def test_a_check_leaves_the_locks_of_this_process_alone(tmp_path: Path) -> None:
+    file = tmp_path / "shop.db"
+    with closing(sqlite3.connect(file, isolation_level=None)) as user:
+        user.execute("PRAGMA journal_mode = wal")
+        user.execute("CREATE TABLE note (word TEXT)")
+
+        prepare_file(file, "DATABASE_URL", "note")
+
+        assert ask_in_another_process(file, "SELECT word FROM note") == []  # it must not believe that it was the last
+        assert Path(f"{file}-wal").exists()
+        user.execute("INSERT INTO note VALUES ('tea')")
+        assert ask_in_another_process(file, "SELECT word FROM note") == [["tea"]]
+
+
+@pytest.mark.parametrize("setting", USERS)
+def test_what_belongs_to_a_file_is_looked_for_beside_it_not_beside_a_link(tmp_path: Path, setting: str) -> None:
+    (tmp_path / "data").mkdir()
+    file, link = tmp_path / "data" / "shop.db", tmp_path / "link.db"
+    deleted_beside_its_changes(file, USERS[setting])
+    link.symlink_to(file)
+
+    with pytest.raises(UnusableEngine, match="is missing, though shop"):
+        USERS[setting](link)
+
+    assert not file.exists()
+
+
+@pytest.mark.parametrize("setting", USERS)
+def test_the_folder_of_a_link_s_target_takes_the_files_not_the_link_s(tmp_path: Path, setting: str) -> None:
+    link = tmp_path / "link.db"
+    link.symlink_to("/proc/shop.db")
+
+    with pytest.raises(UnusableEngine, match="nothing can be written to its folder /proc"):
+        USERS[setting](link)

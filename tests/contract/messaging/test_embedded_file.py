@@ -14,6 +14,7 @@ from common.messaging.retries import LAST_ATTEMPT_LOST
 from tests.contract.messaging.embedded_files import Open, rows
 from tests.contract.messaging.harness import Database, Received
 from tests.support.manual_clock import ManualClock
+from tests.support.sqlite_processes import ask_in_another_process
 from tests.support.waiting import wait_until
 
 
@@ -197,6 +198,28 @@ def test_folder_that_cannot_be_created_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(BrokerUnavailable, match="a file"):
         broker.publish(Message("topic", "order-1", b""))
     broker.close()
+
+
+def test_a_broker_that_starts_after_its_first_message_loses_none_of_the_next(file: Path, open_broker: Open) -> None:
+    broker = open_broker()
+    broker.publish(Message("topic", "early", b""))
+    broker.start()
+    assert ask_in_another_process(file, "SELECT key FROM entries") == [["early"]]
+
+    broker.publish(Message("topic", "late", b""))
+
+    assert ask_in_another_process(file, "SELECT key FROM entries ORDER BY key") == [["early"], ["late"]]
+
+
+def test_a_file_of_another_program_is_refused_and_left_alone_before_the_broker_starts(
+    file: Path, open_broker: Open
+) -> None:
+    rows(file, "CREATE TABLE bookmarks (url TEXT)")
+
+    with pytest.raises(BrokerUnavailable, match="belongs to another program"):
+        open_broker().dead_letters("topic", "order")
+
+    assert rows(file, "SELECT name FROM sqlite_master") == [("bookmarks",)]
 
 
 def test_ids_are_never_used_twice(open_broker: Open) -> None:
