@@ -14,7 +14,8 @@ import structlog
 from common.errors import UnusableEngine
 from common.messaging.delay_levels import DELAY_LEVELS
 from common.messaging.port import MessagingError
-from common.messaging.rocketmq.remoting import broker_settings, queues
+from common.messaging.rocketmq.remoting import TopicMissing, broker_settings, brokers_of, queues
+from common.plain_numbers import whole_number_or
 
 log = structlog.get_logger(__name__)
 
@@ -55,14 +56,40 @@ class Rule:
         return f"{', '.join(f'{name}={value}' for name, value in values.items() if value)}, but {self.needed}"
 
 
+_SURVIVING: Final = (
+    "flushDiskType",
+    "brokerRole",
+    "inSyncReplicas",
+    "enableDLegerCommitLog",
+    "dLegerPeers",
+    "enableControllerMode",
+    "allAckInSyncStateSet",
+    "minInSyncReplicas",
+)
+
+
+def _survives_a_power_cut(*values: str) -> bool:
+    """Whether a confirmed message is on a disk, or in two brokers at least."""
+    flush, role, in_sync, dledger, peers, controller, all_in_sync, least_in_sync = values
+    synchronous = role == "SYNC_MASTER" and _number(in_sync) >= _LEAST_IN_SYNC
+    majority = dledger == "true" and ";" in peers  # a group of one has no copy
+    # A broker that falls behind leaves the set of those in sync: without a least size, the master alone may be left.
+    set_of_two = controller == all_in_sync == "true" and _number(least_in_sync) >= _LEAST_IN_SYNC
+    return flush == "SYNC_FLUSH" or synchronous or majority or set_of_two
+
+
+def _number(text: str) -> int:
+    """The number, or -1 for text that is none, which no broker reports."""
+    return whole_number_or(text, -1)
+
+
 REQUIRED: Final = (
     Rule(
-        ("flushDiskType", "brokerRole", "inSyncReplicas"),
-        lambda flush, role, in_sync: (
-            flush == "SYNC_FLUSH" or (role == "SYNC_MASTER" and _number(in_sync) >= _LEAST_IN_SYNC)
-        ),
-        "a confirmed message has to survive a power cut: flushDiskType=SYNC_FLUSH is needed, or brokerRole=SYNC_MASTER "
-        f"with inSyncReplicas={_LEAST_IN_SYNC} or more",
+        _SURVIVING,
+        _survives_a_power_cut,
+        "a confirmed message has to survive a power cut: flushDiskType=SYNC_FLUSH is needed, or a copy in a second "
+        f"broker: brokerRole=SYNC_MASTER with inSyncReplicas={_LEAST_IN_SYNC}, DLedger with several dLegerPeers, or "
+        f"controller mode with allAckInSyncStateSet=true and minInSyncReplicas={_LEAST_IN_SYNC}",
     ),
     Rule(
         ("transactionCheckInterval", "transactionCheckMax"),
@@ -138,7 +165,7 @@ def timer_rules(longest_delay: timedelta) -> tuple[Rule, ...]:
 
 
 def check_brokers(nameserver: str, topics: Collection[str], required: Collection[Rule] = ()) -> None:
-    """Check the brokers that have these topics. Warns of settings that cost speed.
+    """Check the brokers that have these topics; all, while one is missing. Warns of settings that cost speed.
 
     Args:
         nameserver: `host:port`.
@@ -149,8 +176,10 @@ def check_brokers(nameserver: str, topics: Collection[str], required: Collection
         UnusableEngine: A broker would break a promise; one line for each fault.
     """
     try:
-        brokers = sorted({queue.broker for topic in topics for queue in queues(nameserver, topic)})
-        settings = {broker: broker_settings(broker) for broker in brokers}
+        settings = {broker: broker_settings(broker) for broker in _brokers_with(nameserver, topics)}
+    except TopicMissing:
+        log.warning("broker settings not checked: the name server knows no broker yet", nameserver=nameserver)
+        return
     except MessagingError as error:
         log.info("broker settings not checked: the admin protocol is out of reach", error=str(error))
         return
@@ -162,13 +191,15 @@ def check_brokers(nameserver: str, topics: Collection[str], required: Collection
         log.warning(text)
 
 
+def _brokers_with(nameserver: str, topics: Collection[str]) -> list[str]:
+    try:
+        return sorted({queue.broker for topic in topics for queue in queues(nameserver, topic)})
+    except TopicMissing:  # any broker may get it
+        return brokers_of(nameserver)
+
+
 def _faults(brokers: Mapping[str, Settings], rules: Collection[Rule]) -> Iterator[str]:
     for broker, settings in brokers.items():
         for rule in rules:
             if fault := rule.fault(settings):
                 yield f"the broker {broker} has {fault}"
-
-
-def _number(text: str) -> int:
-    """The whole number, or -1 for text that is none, which no broker reports."""
-    return int(text) if text.isascii() and text.isdecimal() else -1

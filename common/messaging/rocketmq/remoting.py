@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any, Final
 
 from common.addresses import split_address
@@ -38,6 +39,8 @@ _IPV6_STORE_HOST: Final = 0x20
 _LONG_TOPIC_NAME: Final = -626843477  # the magic number of messages whose topic's length has two bytes
 _A_PAGE: Final = 32
 _LARGEST_ANSWER: Final = 256 * 1024 * 1024
+_UNREADABLE: Final = (ValueError, LookupError, TypeError, AttributeError, OverflowError, RecursionError, struct.error)
+"""What reading an answer raises whose form is another one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,7 +108,7 @@ class Remoting:
         try:
             self._connection.sendall(struct.pack(">ii", 4 + len(encoded) + len(body), len(encoded)) + encoded + body)
             return self._answer()
-        except (OSError, ValueError, struct.error) as error:
+        except (OSError, *_UNREADABLE) as error:
             raise BrokerUnavailable(f"no answer from {self.address}: {error}") from error
 
     def _answer(self) -> Answer:
@@ -115,7 +118,9 @@ class Remoting:
             raise ValueError("not a RocketMQ server")
         frame = self._read(size - 4)
         header: dict[str, Any] = json.loads(frame[:header_size])
-        return Answer(header["code"], header.get("remark") or "", header.get("extFields") or {}, frame[header_size:])
+        return Answer(
+            header["code"], header.get("remark") or "", dict(header.get("extFields") or {}), frame[header_size:]
+        )
 
     def _read(self, size: int) -> bytes:
         parts = bytearray()
@@ -143,12 +148,22 @@ def connected(address: str) -> Iterator[Remoting]:
         yield Remoting(address, connection)
 
 
+@contextmanager
+def _reading(server: str) -> Iterator[None]:
+    """Read an answer; one of another form is an error of the port."""
+    try:
+        yield
+    except _UNREADABLE as error:
+        raise MessagingError(f"{server}: its answer can't be read") from error
+
+
 def queues(nameserver: str, topic: str) -> list[Queue]:
     """Ask a name server for the queues of a topic.
 
     Raises:
         TopicMissing: No broker has it.
         BrokerUnavailable: The name server can't be reached.
+        MessagingError: It refuses, or its answer can't be read.
     """
     with connected(nameserver) as server:
         answer = server.ask(_ROUTE, {"topic": topic, "acceptStandardJsonOnly": "true"})
@@ -156,14 +171,25 @@ def queues(nameserver: str, topic: str) -> list[Queue]:
         raise TopicMissing(f"there is no topic {topic!r}")
     if answer.code != _SUCCESS:
         raise MessagingError(f"name server {nameserver}: {answer.remark}")
-    route = json.loads(answer.body)
-    masters = {each["brokerName"]: each["brokerAddrs"].get("0") for each in route["brokerDatas"]}
-    return [
-        Queue(masters[each["brokerName"]], number)
-        for each in route["queueDatas"]
-        for number in range(each["readQueueNums"])
-        if masters.get(each["brokerName"])
-    ]
+    with _reading(f"name server {nameserver}"):
+        route = json.loads(answer.body)
+        masters = {each["brokerName"]: each["brokerAddrs"].get("0") for each in route["brokerDatas"]}
+        return [
+            Queue(masters[each["brokerName"]], number)
+            for each in route["queueDatas"]
+            for number in range(each["readQueueNums"])
+            if masters.get(each["brokerName"])
+        ]
+
+
+def brokers_of(nameserver: str) -> list[str]:
+    """Ask a name server for every broker: `host:port`.
+
+    Raises:
+        TopicMissing: No broker is registered.
+        BrokerUnavailable: The name server can't be reached.
+    """
+    return sorted({queue.broker for queue in queues(nameserver, _ON_EVERY_BROKER)})
 
 
 def make_topic(nameserver: str, topic: str, kind: str, number: int) -> None:
@@ -179,7 +205,7 @@ def make_topic(nameserver: str, topic: str, kind: str, number: int) -> None:
         BrokerUnavailable: The name server or a broker can't be reached.
         MessagingError: A broker refuses.
     """
-    for address in sorted({queue.broker for queue in queues(nameserver, _ON_EVERY_BROKER)}):
+    for address in brokers_of(nameserver):
         with connected(address) as broker:
             answer = broker.ask(
                 _MAKE_TOPIC,
@@ -212,11 +238,9 @@ def broker_settings(address: str) -> dict[str, str]:
     with connected(address) as broker:
         answer = broker.ask(_BROKER_SETTINGS, {})
     if answer.code != _SUCCESS:
-        raise MessagingError(f"broker {address} does not tell its settings: {answer.remark}")
-    try:
+        raise MessagingError(f"broker {address} does not show its settings: {answer.remark}")
+    with _reading(f"broker {address}"):
         lines = answer.body.decode().splitlines()
-    except UnicodeDecodeError as error:
-        raise MessagingError(f"broker {address} tells its settings in a form that can't be read") from error
     return {name.strip(): value.strip() for name, _, value in (line.partition("=") for line in lines) if value}
 
 
@@ -225,9 +249,13 @@ def read_queue(broker: Remoting, topic: str, number: int, start: int | None = No
 
     Raises:
         BrokerUnavailable: The broker does not answer.
+        MessagingError: It refuses, or its answer can't be read.
     """
+    reading = partial(_reading, f"broker {broker.address}")
     if start is None:
-        start = int(broker.ask(_MIN_OFFSET, {"topic": topic, "queueId": number}).fields.get("offset", 0))
+        answer = broker.ask(_MIN_OFFSET, {"topic": topic, "queueId": number})
+        with reading():
+            start = int(answer.fields.get("offset", 0))
     while True:
         answer = broker.ask(
             _PULL,
@@ -249,8 +277,9 @@ def read_queue(broker: Remoting, topic: str, number: int, start: int | None = No
             return
         if answer.code != _SUCCESS:
             raise MessagingError(f"broker {broker.address}: {answer.remark}")
-        yield from _messages(answer.body)
-        start = int(answer.fields["nextBeginOffset"])
+        with reading():
+            messages, start = list(_messages(answer.body)), int(answer.fields["nextBeginOffset"])
+        yield from messages
 
 
 def _messages(page: bytes) -> Iterator[StoredMessage]:

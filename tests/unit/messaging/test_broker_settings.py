@@ -9,12 +9,16 @@ from common.errors import UnusableEngine
 from common.messaging.port import BrokerUnavailable
 from common.messaging.rocketmq import broker_settings as module
 from common.messaging.rocketmq.broker_settings import LEVELS, RECOMMENDED, REQUIRED, Rule, check_brokers, timer_rules
-from common.messaging.rocketmq.remoting import Queue
+from common.messaging.rocketmq.remoting import Queue, TopicMissing
 
 GOOD = {
     "flushDiskType": "SYNC_FLUSH",
     "brokerRole": "ASYNC_MASTER",
     "inSyncReplicas": "1",
+    "enableDLegerCommitLog": "false",
+    "enableControllerMode": "false",
+    "allAckInSyncStateSet": "false",
+    "minInSyncReplicas": "1",
     "transactionTimeOut": "3000",
     "transactionCheckInterval": "2000",
     "transactionCheckMax": "43200",
@@ -27,6 +31,7 @@ GOOD = {
     "messageDelayLevel": "1s 5s 10s 30s 1m 2m 3m 4m 5m 6m 7m 8m 9m 10m 20m 30m 1h 2h",
     "autoCreateTopicEnable": "false",
 }
+CONTROLLER = {"enableControllerMode": "true", "allAckInSyncStateSet": "true", "minInSyncReplicas": "2"}
 OF_CLIENTS = (LEVELS, *timer_rules(timedelta(hours=23)))
 
 
@@ -42,9 +47,14 @@ def test_good_settings_have_no_fault() -> None:
     ("changed", "told"),
     [
         ({"flushDiskType": "ASYNC_FLUSH"}, "flushDiskType=ASYNC_FLUSH"),
-        ({"flushDiskType": "ASYNC_FLUSH", "brokerRole": "SYNC_MASTER"}, "inSyncReplicas=1, but"),
+        ({"flushDiskType": "ASYNC_FLUSH", "brokerRole": "SYNC_MASTER"}, "inSyncReplicas=1, enable"),
         ({"flushDiskType": "ASYNC_FLUSH", "inSyncReplicas": "2"}, "brokerRole=ASYNC_MASTER"),
+        ({"flushDiskType": "ASYNC_FLUSH", "enableDLegerCommitLog": "true", "dLegerPeers": "n0-a:1"}, "n0-a:1"),
+        ({"flushDiskType": "ASYNC_FLUSH", **CONTROLLER, "allAckInSyncStateSet": "false"}, "allAckInSyncStateSet=false"),
+        ({"flushDiskType": "ASYNC_FLUSH", **CONTROLLER, "minInSyncReplicas": "1"}, "minInSyncReplicas=1"),
+        ({"flushDiskType": "ASYNC_FLUSH", **CONTROLLER, "enableControllerMode": "false"}, "enableControllerMode=false"),
         ({"transactionCheckMax": "15"}, "transactionCheckInterval=2000, transactionCheckMax=15, but"),
+        ({"fileReservedTime": "9" * 5000}, "fileReservedTime=99999"),
         ({"transactionCheckMax": "43199"}, "86400000 ms or more"),
         ({"fileReservedTime": "23"}, "fileReservedTime=23, but"),
         ({"rejectTransactionMessage": "true"}, "rejectTransactionMessage=true, but"),
@@ -76,8 +86,17 @@ def test_setting_that_costs_speed_is_only_warned_of(changed: dict[str, str]) -> 
     assert faults(REQUIRED, **changed) == []
 
 
-def test_copies_in_two_brokers_are_as_good_as_a_flush() -> None:
-    assert faults(REQUIRED, flushDiskType="ASYNC_FLUSH", brokerRole="SYNC_MASTER", inSyncReplicas="2") == []
+@pytest.mark.parametrize(
+    "copied",
+    [
+        {"brokerRole": "SYNC_MASTER", "inSyncReplicas": "2"},
+        {"enableDLegerCommitLog": "true", "dLegerPeers": "n0-a:40911;n1-b:40911;n2-c:40911"},
+        CONTROLLER,
+    ],
+    ids=["synchronous", "DLedger", "controller"],
+)
+def test_copies_in_two_brokers_are_as_good_as_a_flush(copied: dict[str, str]) -> None:
+    assert faults(REQUIRED, flushDiskType="ASYNC_FLUSH", **copied) == []
 
 
 def test_setting_that_a_broker_does_not_have_is_no_fault() -> None:
@@ -90,11 +109,20 @@ class Cluster:
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.settings = {"one:10911": dict(GOOD), "two:10911": dict(GOOD)}
         self.away = ""
+        self.registered = {"one", "two"}
         monkeypatch.setattr(module, "queues", self._queues)
+        monkeypatch.setattr(module, "brokers_of", self._brokers_of)
         monkeypatch.setattr(module, "broker_settings", self._broker_settings)
 
     def _queues(self, _nameserver: str, topic: str) -> list[Queue]:
+        if topic not in self.registered:
+            raise TopicMissing(f"there is no topic {topic!r}")
         return [Queue(f"{topic}:10911", number) for number in range(2)]
+
+    def _brokers_of(self, _nameserver: str) -> list[str]:
+        if not self.registered:
+            raise TopicMissing("there is no topic")
+        return sorted(self.settings)
 
     def _broker_settings(self, address: str) -> dict[str, str]:
         if address == self.away:
@@ -155,3 +183,34 @@ def test_broker_that_can_not_be_asked_is_no_fault_but_logged(cluster: Cluster) -
 
     (line,) = lines
     assert (line["log_level"], line["error"]) == ("info", "can't reach two:10911")
+
+
+def test_while_a_topic_is_not_registered_every_broker_is_checked(cluster: Cluster) -> None:
+    cluster.registered = {"one"}
+    cluster.settings["two:10911"]["flushDiskType"] = "ASYNC_FLUSH"
+
+    with pytest.raises(UnusableEngine, match="two:10911"):
+        check_brokers("name server:9876", ["one", "new"])
+
+
+def test_while_no_broker_is_registered_the_log_says_so(cluster: Cluster) -> None:
+    cluster.registered = set()
+
+    with structlog.testing.capture_logs() as lines:
+        check_brokers("name server:9876", ["one"])
+
+    (line,) = lines
+    assert line == {
+        "event": "broker settings not checked: the name server knows no broker yet",
+        "log_level": "warning",
+        "nameserver": "name server:9876",
+    }
+
+
+def test_without_topics_nothing_is_looked_up(cluster: Cluster) -> None:
+    cluster.registered = set()
+
+    with structlog.testing.capture_logs() as lines:
+        check_brokers("name server:9876", [])
+
+    assert lines == []

@@ -16,6 +16,7 @@ from common.messaging.rocketmq.remoting import (
     StoredMessage,
     TopicMissing,
     broker_settings,
+    brokers_of,
     connected,
     make_topic,
     queues,
@@ -81,6 +82,13 @@ def test_queues_are_those_of_every_broker_that_is_up() -> None:
         assert queues(server, "orders") == [Queue("10.0.0.1:10911", 0), Queue("10.0.0.1:10911", 1)]
 
 
+def test_brokers_of_a_cluster_are_those_of_the_topic_that_every_one_has() -> None:
+    datas = [{"brokerName": name, "brokerAddrs": {"0": f"{name}:10911"}} for name in "ba"]
+    route = {"brokerDatas": datas, "queueDatas": [{"brokerName": name, "readQueueNums": 2} for name in "ba"]}
+    with answering(frame(0, json.dumps(route).encode())) as server:
+        assert brokers_of(server) == ["a:10911", "b:10911"]
+
+
 def test_a_topic_that_is_not_there() -> None:
     with answering(frame(17)) as server, pytest.raises(TopicMissing, match="orders"):
         queues(server, "orders")
@@ -130,6 +138,54 @@ def test_settings_that_are_refused_or_can_not_be_read_are_an_error() -> None:
 def test_a_server_that_speaks_otherwise_counts_as_out_of_reach(answer: bytes) -> None:
     with answering(answer) as server, pytest.raises(BrokerUnavailable, match=server):
         queues(server, "orders")
+
+
+@pytest.mark.parametrize("header", [b"[]", b"{}", b"3", b"{", b'{"code": 0, "extFields": 3}'])
+def test_a_header_of_another_form_counts_as_out_of_reach(header: bytes) -> None:
+    answer = struct.pack(">ii", 4 + len(header), len(header)) + header
+    with answering(answer) as server, pytest.raises(BrokerUnavailable, match=server):
+        queues(server, "orders")
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"{1: 2}",
+        b"\xff",
+        b"",
+        b"[]",
+        b"{}",
+        b'{"brokerDatas": 3, "queueDatas": []}',
+        b'{"brokerDatas": [{"brokerName": "a", "brokerAddrs": []}], "queueDatas": []}',
+        b'{"brokerDatas": [], "queueDatas": [{"brokerName": []}]}',
+        b"[" * 100_000,
+    ],
+)
+def test_a_route_of_another_form_is_the_ports_error(body: bytes) -> None:
+    with (
+        answering(frame(0, body)) as server,
+        pytest.raises(MessagingError, match=f"name server {server}: its answer can't be read"),
+    ):
+        queues(server, "orders")
+
+
+@pytest.mark.parametrize(
+    "answers",
+    [
+        [frame(0, offset="x")],
+        [frame(0, offset="7"), frame(0)],
+        [frame(0, offset="7"), frame(0, b"short", nextBeginOffset="8")],
+        [frame(0, offset="7"), frame(0, struct.pack(">i", 0) * 40, nextBeginOffset="8")],
+        [frame(0, offset="7"), frame(0, b"", nextBeginOffset="x")],
+    ],
+)
+def test_a_page_of_another_form_is_the_ports_error(answers: list[bytes]) -> None:
+    with (
+        answering(*answers) as server,
+        connected(server) as broker,
+        pytest.raises(MessagingError, match=f"broker {server}: its answer can't be read"),
+    ):
+        list(read_queue(broker, "orders", 0))
 
 
 def test_nobody_there_counts_as_out_of_reach() -> None:
