@@ -13,6 +13,7 @@ from common.database.mysql.pool import MysqlPool
 from common.database.mysql.url import MysqlUrl
 from common.database.port import SETTING
 from common.errors import UnusableEngine
+from common.plain_numbers import whole_number_or
 
 log = structlog.get_logger(__name__)
 
@@ -33,7 +34,10 @@ _VARIABLES: Final = (
     "check_constraint_checks",
     "max_allowed_packet",
     "max_connections",
+    "wsrep_on",
 )
+_STATUS: Final = "wsrep_cluster_size"
+_LEAST_CLUSTER: Final = 2
 
 
 class Fault(NamedTuple):
@@ -54,7 +58,7 @@ class Fault(NamedTuple):
 
 
 def check_settings(engine: MysqlPool, url: MysqlUrl) -> None:
-    """Refuse a server that would break a promise, and warn of one that is slow.
+    """Refuse a server that would break a promise, and warn of one that could be safer or faster.
 
     Raises:
         UnusableEngine: One line for each fault.
@@ -62,10 +66,11 @@ def check_settings(engine: MysqlPool, url: MysqlUrl) -> None:
     (version,) = engine.execute_sql("SELECT VERSION()").fetchone()
     marks = ", ".join(["%s"] * len(_VARIABLES))
     rows = engine.execute_sql(f"SHOW GLOBAL VARIABLES WHERE Variable_name IN ({marks})", _VARIABLES)
-    variables = {str(name): str(value) for name, value in rows}
+    status = engine.execute_sql(f"SHOW GLOBAL STATUS LIKE '{_STATUS}'")
+    variables = {str(name): str(value) for name, value in [*rows, *status]}
     if faults := [*version_faults(str(version)), *setting_faults(variables)]:
         raise UnusableEngine(SETTING, [f"the database server at {url.place} has {fault}" for fault in faults])
-    for warning in slow_settings(variables, engine._max_connections or 0):  # noqa: SLF001 - where playhouse keeps it
+    for warning in setting_warnings(variables, engine._max_connections or 0):  # noqa: SLF001 - where playhouse keeps it
         text = f"{SETTING}: the database server at {url.place} has {warning}"
         log.warning(text)
 
@@ -82,15 +87,10 @@ def version_faults(version: str) -> Iterator[Fault]:
 
 def setting_faults(variables: Mapping[str, str]) -> Iterator[Fault]:
     """Settings that break a promise; one that the server does not have is as it should be."""
-    flush = variables.get("innodb_flush_log_at_trx_commit", "1")
-    if flush not in ("1", "3"):
-        yield _set("innodb_flush_log_at_trx_commit", flush, "1", "is needed: a commit has to survive a power cut")
-    if variables.get("log_bin", "OFF") in ("ON", "1"):
-        sync = variables.get("sync_binlog", "1")
-        if sync != "1":
-            yield _set("sync_binlog", sync, "1", "is needed with log_bin: a commit has to survive a power cut")
-        if variables.get("binlog_format", "ROW") == "STATEMENT":
-            yield _set("binlog_format", "STATEMENT", "ROW", "is needed: READ COMMITTED can't be logged as statements")
+    if not _is_replicated(variables):
+        yield from _unflushed(variables, "is needed: a commit has to survive a power cut")
+    if _logs(variables) and variables.get("binlog_format", "ROW") == "STATEMENT":
+        yield _set("binlog_format", "STATEMENT", "ROW", "is needed: READ COMMITTED can't be logged as statements")
     if variables.get("check_constraint_checks", "ON") in ("OFF", "0"):
         yield _set("check_constraint_checks", "OFF", "ON", "is needed: the tables' CHECKs keep quantities above zero")
     packet = int(variables.get("max_allowed_packet", _GOOD_PACKET))
@@ -98,19 +98,41 @@ def setting_faults(variables: Mapping[str, str]) -> Iterator[Fault]:
         yield _set("max_allowed_packet", packet, _LEAST_PACKET, "is the least: a request's rows travel in one packet")
 
 
-def slow_settings(variables: Mapping[str, str], pool: int) -> Iterator[Fault]:
-    """Settings that cost speed alone.
+def setting_warnings(variables: Mapping[str, str], pool: int) -> Iterator[Fault]:
+    """Settings that cost speed, or that are safe only while other nodes of the cluster run.
 
     Args:
         variables: The server's.
         pool: How many connections this process may open.
     """
+    if _is_replicated(variables):
+        yield from _unflushed(variables, "is safer: commits are lost when all nodes of the Galera cluster lose power")
     packet = int(variables.get("max_allowed_packet", _GOOD_PACKET))
     if packet < _GOOD_PACKET:
         yield _set("max_allowed_packet", packet, _GOOD_PACKET, "lets a whole batch travel in one packet")
     connections = int(variables.get("max_connections", pool))
     if connections < pool:
         yield _set("max_connections", connections, pool, "is what this service alone may open under load")
+
+
+def _is_replicated(variables: Mapping[str, str]) -> bool:
+    """Whether another node of a Galera cluster receives each commit before it is confirmed."""
+    nodes = whole_number_or(variables.get(_STATUS, ""), 0)
+    return variables.get("wsrep_on", "OFF") in ("ON", "1") and nodes >= _LEAST_CLUSTER
+
+
+def _logs(variables: Mapping[str, str]) -> bool:
+    return variables.get("log_bin", "OFF") in ("ON", "1")
+
+
+def _unflushed(variables: Mapping[str, str], why: str) -> Iterator[Fault]:
+    """Settings that leave a commit in this server's memory for a while."""
+    flush = variables.get("innodb_flush_log_at_trx_commit", "1")
+    if flush not in ("1", "3"):
+        yield _set("innodb_flush_log_at_trx_commit", flush, "1", why)
+    sync = variables.get("sync_binlog", "1")
+    if _logs(variables) and sync != "1":
+        yield _set("sync_binlog", sync, "1", why)
 
 
 def _set(name: str, value: object, needed: object, why: str) -> Fault:

@@ -30,7 +30,7 @@ def harness(server: MariadbServer) -> Iterator[MysqlHarness]:
     ("name", "bad", "good", "told"),
     [
         ("innodb_flush_log_at_trx_commit", 2, 1, "innodb_flush_log_at_trx_commit = 2, but 1 is needed"),
-        ("sync_binlog", 0, 1, "sync_binlog = 0, but 1 is needed with log_bin"),
+        ("sync_binlog", 0, 1, "sync_binlog = 0, but 1 is needed"),
         ("binlog_format", "'STATEMENT'", "'ROW'", "binlog_format = STATEMENT, but ROW is needed"),
         ("check_constraint_checks", 0, 1, "check_constraint_checks = OFF, but ON is needed"),
         ("max_allowed_packet", 1 << 20, 16 << 20, "max_allowed_packet = 1048576, but 4194304 is the least"),
