@@ -21,14 +21,13 @@ from common.messaging.long_delays import Hops, level_step
 from common.messaging.port import (
     Broker,
     BrokerUnavailable,
-    Checker,
-    DeadLetter,
     Decide,
     Handler,
     Message,
     Resolution,
 )
 from common.messaging.retries import RetryPolicy
+from common.messaging.rocketmq.base import BaseBroker
 from common.messaging.rocketmq.broker_settings import LEVELS, check_brokers
 from common.messaging.rocketmq.native.consumer import Consumer
 from common.messaging.rocketmq.native.handler import MessageHandler
@@ -48,7 +47,7 @@ def open_native(url: NativeUrl, *, topic_prefix: str, clock: Clock) -> Broker:
     return NativeBroker(load(url.log_folder or ""), url, topic_prefix=topic_prefix, clock=clock)
 
 
-class NativeBroker(Broker):
+class NativeBroker(BaseBroker[Consumer]):
     """See the module. Connects when it is first used or started.
 
     Args:
@@ -62,7 +61,7 @@ class NativeBroker(Broker):
         self._client = client
         self._url = url
         self._nameserver = url.nameservers[0]
-        self._topology = Topology(topic_prefix, self._nameserver)
+        topology, checkers = Topology(topic_prefix, self._nameserver), Checkers()
         self._nameservers = ";".join(url.nameservers)
         self._instance = uuid4().hex[:12]  # unique, so that a second broker in this process has its own connections
         self._hops = Hops(clock, level_step)
@@ -70,19 +69,17 @@ class NativeBroker(Broker):
         self._monitor = ConnectionMonitor(
             client, nameservers=url.nameservers, every=url.probe_every.total_seconds(), closing=self._closing
         )
-        self._checkers = Checkers()
         self._producer = Producer(
             client,
             nameservers=self._nameservers,
             instance=self._instance,
-            topology=self._topology,
+            topology=topology,
             timeout_ms=int(url.timeout.total_seconds() * 1000),
-            checkers=self._checkers,
+            checkers=checkers,
             on_failure=self._monitor.check_now,
         )
-        self._consumers: dict[tuple[str, str], Consumer] = {}
+        super().__init__(topology, checkers, self._producer.send, self._monitor.reachability)
         self._state = Lock()
-        self._started = False
         atexit.register(self.close)  # a process never exits while the library's threads run
 
     # Sending
@@ -99,10 +96,7 @@ class NativeBroker(Broker):
     # Receiving
 
     def subscribe(self, topic: str, group: str, handler: Handler) -> None:
-        self._not_started()
-        if (topic, group) in self._consumers:
-            raise ValueError(f"{topic!r} has a handler for {group!r} already")
-        subscription = self._topology.subscription(topic, group, handler)
+        subscription = self._new_subscription(topic, group, handler)
         message_handler = MessageHandler(
             subscription,
             retries=RetryPolicy(self._url.tries, self._url.retry_after),
@@ -119,42 +113,21 @@ class NativeBroker(Broker):
             threads=self._url.handlers,
         )
 
-    def answer_check_backs(self, topic: str, checker: Checker) -> None:
-        self._not_started()
-        self._checkers.add(topic, checker)
-
-    def on_reachable(self, listener: Callable[[bool], None]) -> None:
-        self._monitor.reachability.add_listener(listener)
-
     def start(self) -> None:
         self._not_started()
         with self._state:
             if self._closing.is_set():
                 raise BrokerUnavailable("the broker is closed")
-            topics = {topic for topic, _ in self._consumers} | set(self._checkers.topics)
-            check_brokers(self._nameserver, sorted(map(self._topology.full_topic, topics)), [LEVELS])
+            check_brokers(self._nameserver, self._full_topics(), [LEVELS])
             self._started = True
             half_topics = [self._topology.full_topic(topic) for topic in self._checkers.topics]
             for topic in half_topics:
                 self._producer.transactional_producer(topic)
-            for topic, group in self._consumers:
-                self._topology.ensure_dead_letter_topic(self._topology.consumer_group(topic, group))
+            self._ensure_dead_letter_topics()
             for consumer in self._consumers.values():
                 consumer.start()
             producers = [Member(topic, topic, consumes=False, instance=self._instance) for topic in half_topics]
             self._monitor.start([*producers, *(consumer.member for consumer in self._consumers.values())])
-
-    def _not_started(self) -> None:
-        if self._started:
-            raise RuntimeError("started already")
-
-    # Dead letters
-
-    def dead_letters(self, topic: str, group: str, limit: int = 100) -> list[DeadLetter]:
-        return self._topology.dead_letters(topic, group, limit)
-
-    def replay(self, topic: str, group: str, dead_letter_id: str) -> None:
-        self._topology.replay(topic, group, dead_letter_id, self._producer.send)
 
     # The end
 

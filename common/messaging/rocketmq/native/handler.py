@@ -60,7 +60,7 @@ class MessageHandler:
         except _Closing:
             return False
         except BaseException:  # a bug: the broker delivers the message again, and gives it up in the end
-            log.exception("message not processed, it comes again", topic=self._subscription.topic)
+            log.exception("message not processed, it will be redelivered", topic=self._subscription.topic)
             return False
         return True
 
@@ -98,7 +98,7 @@ class MessageHandler:
                 return self._producer.send(topic, message, properties, hop)
             except BrokerUnavailable as error:
                 log.warning(
-                    "message not sent on yet, the broker is away", topic=topic, key=message.key, error=str(error)
+                    "message not forwarded yet, the broker is away", topic=topic, key=message.key, error=str(error)
                 )
                 if self._closing.wait(_PAUSE_WHILE_AWAY_S):
                     raise _Closing from error

@@ -17,11 +17,8 @@ from common.errors import Unavailable
 from common.messaging.checkers import Checkers
 from common.messaging.long_delays import Hops, longest_step
 from common.messaging.port import (
-    Broker,
     BrokerUnavailable,
-    Checker,
     Confirm,
-    DeadLetter,
     Decide,
     Handler,
     Message,
@@ -29,6 +26,7 @@ from common.messaging.port import (
     Resolution,
 )
 from common.messaging.retries import RetryPolicy
+from common.messaging.rocketmq.base import BaseBroker
 from common.messaging.rocketmq.broker_settings import check_brokers, timer_rules
 from common.messaging.rocketmq.proxy.check_backs import CheckBackWorkers
 from common.messaging.rocketmq.proxy.client import ConsumerClient, ProducerClient, check, configuration, start
@@ -49,7 +47,7 @@ _TRANSACTIONAL: Final = (MessageType.TRANSACTION,)
 _PLAIN: Final = (MessageType.NORMAL,)
 
 
-class RocketmqBroker(Broker):
+class RocketmqBroker(BaseBroker[Consumer]):
     """See the module. Made by `open_broker`; connects when it is first used or started.
 
     Args:
@@ -60,19 +58,17 @@ class RocketmqBroker(Broker):
 
     def __init__(self, url: RocketmqUrl, *, topic_prefix: str, clock: Clock) -> None:
         self._url = url
-        self._topology = Topology(topic_prefix, url.nameserver_address)
+        topology, checkers = Topology(topic_prefix, url.nameserver_address), Checkers()
         self._configuration = configuration(url.proxies, url.timeout)
         self._hops = Hops(clock, longest_step(url.longest_delay))
         self._monitor = ConnectionMonitor(url.probe_every.total_seconds())
         self._connection = Connection("producer", self._start_producer_client)
         self._producer = Producer(self._producer_client, self._monitor.check_now)
-        self._checkers = Checkers()
-        self._check_backs = CheckBackWorkers(self._checkers, self._topology, self._producer)
-        self._consumers: dict[tuple[str, str], Consumer] = {}
+        self._check_backs = CheckBackWorkers(checkers, topology, self._producer)
+        super().__init__(topology, checkers, self._producer.send, self._monitor.reachability)
         self._consumer_connections: list[Connection[ConsumerClient]] = []
         self._opening = Lock()
         self._opened = False
-        self._started = False
         self._has_started = False  # then every topic existed
         self._closing = Event()
 
@@ -96,10 +92,7 @@ class RocketmqBroker(Broker):
     # Receiving
 
     def subscribe(self, topic: str, group: str, handler: Handler) -> None:
-        self._not_started()
-        if (topic, group) in self._consumers:
-            raise ValueError(f"{topic!r} has a handler for {group!r} already")
-        subscription = self._topology.subscription(topic, group, handler)
+        subscription = self._new_subscription(topic, group, handler)
         connection = Connection(
             f"consumer {subscription.consumer_group}", lambda: self._start_consumer_client(subscription)
         )
@@ -120,36 +113,19 @@ class RocketmqBroker(Broker):
             on_failure=self._monitor.check_now,
         )
 
-    def answer_check_backs(self, topic: str, checker: Checker) -> None:
-        self._not_started()
-        self._checkers.add(topic, checker)
-
-    def on_reachable(self, listener: Callable[[bool], None]) -> None:
-        self._monitor.reachability.add_listener(listener)
-
     def start(self) -> None:
         self._not_started()
         self._started = True
         self._check_backs.start()
         _retry_at_start(self._producer_client)
-        for topic, group in self._consumers:
-            self._topology.ensure_dead_letter_topic(self._topology.consumer_group(topic, group))
+        self._ensure_dead_letter_topics()
         for connection in self._consumer_connections:
             _retry_at_start(connection.open)
             self._monitor.add(connection)
         self._has_started = True
-        topics = {topic for topic, _ in self._consumers} | set(self._checkers.topics)
-        check_brokers(
-            self._url.nameserver_address,
-            sorted(map(self._topology.full_topic, topics)),
-            timer_rules(self._url.longest_delay),
-        )
+        check_brokers(self._url.nameserver_address, self._full_topics(), timer_rules(self._url.longest_delay))
         for consumer in self._consumers.values():
             consumer.start()
-
-    def _not_started(self) -> None:
-        if self._started:
-            raise RuntimeError("started already")
 
     # Connections
 
@@ -201,14 +177,6 @@ class RocketmqBroker(Broker):
                 check(topic, (), kinds)
             except MessagingError:
                 return  # without a name server, ask the proxy alone
-
-    # Dead letters
-
-    def dead_letters(self, topic: str, group: str, limit: int = 100) -> list[DeadLetter]:
-        return self._topology.dead_letters(topic, group, limit)
-
-    def replay(self, topic: str, group: str, dead_letter_id: str) -> None:
-        self._topology.replay(topic, group, dead_letter_id, self._producer.send)
 
     # The end
 

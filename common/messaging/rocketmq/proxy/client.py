@@ -161,7 +161,7 @@ class ConsumerClient(_Signed, SimpleConsumer):  # type: ignore[misc] # the clien
             error = answered.exception()
             trouble = str(error or answered.result().status.message)
             if error is not None or answered.result().status.code != Code.OK:
-                log.warning("message not acknowledged, it comes again", id=message.message_id, error=trouble)
+                log.warning("message not acknowledged, it will be redelivered", id=message.message_id, error=trouble)
 
         acking.add_done_callback(acked)
 

@@ -74,7 +74,7 @@ class ReceivedMessage:
             log.info("lease of a message had ended", message_id=self.message.message_id, error=str(error))
         except Exception as error:  # noqa: BLE001 - whatever the client raises when it is cut off
             log.warning(
-                "broker not told what became of a message, it comes again",
+                "broker call about a message failed, it will be redelivered",
                 message_id=self.message.message_id,
                 error=str(unavailable(error)),
             )

@@ -52,10 +52,12 @@ class MessageHandler:
         try:
             self._process(received)
         except Unavailable as error:
-            log.warning("message not sent on, it comes again", topic=self._subscription.topic, error=str(error))
+            log.warning(
+                "message not forwarded, it will be redelivered", topic=self._subscription.topic, error=str(error)
+            )
             received.redeliver_after(self._retries.first_pause)
         except Exception:  # a bug must not end the thread
-            log.exception("message not processed, it comes again", topic=self._subscription.topic)
+            log.exception("message not processed, it will be redelivered", topic=self._subscription.topic)
             received.abandon()
 
     def _process(self, received: ReceivedMessage) -> None:
