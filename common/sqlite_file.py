@@ -93,7 +93,7 @@ def _no_content_fault(path: Path, *, exists: bool) -> str:
     changes = Path(f"{path}-wal")
     if changes.is_file() and changes.stat().st_size:
         what = "is empty" if exists else "is missing"
-        return f"{what}, though {changes.name} beside it has changes of it; restore both from a backup, or move it away"
+        return f"{what}, but {changes.name} still holds its changes; restore both from a backup, or move it away"
     if not exists:
         return ""
     return (
