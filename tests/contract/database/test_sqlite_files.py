@@ -84,8 +84,8 @@ def deleted_beside_its_changes(file: Path, _: Callable[[Path], None]) -> None:
         (cut_within_its_header, "is damaged or cut short", "restore it from a backup"),
         (overwritten, "is damaged or cut short", "restore it from a backup"),
         (emptied, "is empty: its data is gone, or its first start was cut off", "delete the file"),
-        (emptied_beside_its_changes, "is empty, though shop.db-wal", "restore both"),
-        (deleted_beside_its_changes, "is missing, though shop.db-wal", "restore both"),
+        (emptied_beside_its_changes, "is empty, but shop.db-wal", "restore both"),
+        (deleted_beside_its_changes, "is missing, but shop.db-wal", "restore both"),
     ],
     ids=[
         "text",
@@ -192,7 +192,7 @@ def test_what_belongs_to_a_file_is_looked_for_beside_it_not_beside_a_link(tmp_pa
     deleted_beside_its_changes(file, USERS[setting])
     link.symlink_to(file)
 
-    with pytest.raises(UnusableEngine, match="is missing, though shop"):
+    with pytest.raises(UnusableEngine, match="is missing, but shop"):
         USERS[setting](link)
 
     assert not file.exists()
