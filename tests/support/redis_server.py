@@ -4,6 +4,7 @@ import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Final
 from uuid import uuid4
 
 import redis
@@ -12,6 +13,8 @@ from redis.exceptions import RedisError
 from tests.support.ports import free_port
 from tests.support.server_process import ServerProcess
 from tests.support.waiting import TIMEOUT_S, wait_until
+
+_LARGEST_OF_CLUSTER: Final = 55_535  # so that a member of a cluster can have its second port
 
 
 class RedisServer(ServerProcess):
@@ -26,7 +29,7 @@ class RedisServer(ServerProcess):
 
     def __init__(self, folder: Path, *options: str, program: str = "redis-server", password: str | None = None) -> None:
         super().__init__(folder / f"{program}-{uuid4().hex[:8]}")
-        self.port = free_port()
+        self.port = free_port(_LARGEST_OF_CLUSTER)
         self._program = program
         self._options = options
         self.client = redis.Redis(port=self.port, password=password, socket_timeout=TIMEOUT_S)
