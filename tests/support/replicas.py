@@ -18,6 +18,7 @@ from order_srv.settings import OrderSettings
 from tests.support.consul_server import ConsulServer, consul_server
 from tests.support.service_process import Process
 from tests.support.services import Services, inventory_settings, order_settings
+from tests.support.waiting import wait_until
 from tests.support.worlds import world_of
 
 COUNT: Final = 2
@@ -82,10 +83,12 @@ class Site:
         settings = inventory_settings(self.folder, **self._registry, **cache, **inventory)
         self.inventories = [self._process(f"inventory-{n}", settings) for n in range(1, COUNT + 1)]
         self._start_all(self.inventories)
+        self._wait_until_registered("inventory-srv", self.inventories)
         addresses = ",".join(each.address for each in self.inventories)
         of_orders = order_settings(self.folder, addresses, **self._registry, **order)
         self.orders = [self._process(f"order-{n}", of_orders) for n in range(1, COUNT + 1)]
         self._start_all(self.orders)
+        self._wait_until_registered("order-srv", self.orders)
         self.inventory, self.order = (
             Replicas.at(*(each.address for each in one)) for one in (self.inventories, self.orders)
         )
@@ -110,6 +113,18 @@ class Site:
         process = Process(folder, settings)
         self._closing.callback(process.kill)
         return process
+
+    def _wait_until_registered(self, service: str, processes: list[Process]) -> None:
+        """A replica is ready before its first check has passed, and until then nobody finds it."""
+        if self.consul is None:
+            return
+        consul, expected = self.consul, {each.address for each in processes}
+
+        def passing() -> set[str]:
+            entries = consul.get(f"health/service/{service}?passing=1")
+            return {f"{entry['Service']['Address']}:{entry['Service']['Port']}" for entry in entries}
+
+        wait_until(lambda: passing() == expected, f"Consul tells {expected}")
 
     def _start_all(self, processes: list[Process]) -> None:
         with ThreadPoolExecutor(len(processes)) as pool:
