@@ -134,8 +134,7 @@ class Site:
 
     def passing(self) -> set[str]:
         """The addresses that Consul would tell."""
-        entries = self.consul.get("health/service/inventory-srv?passing=1")
-        return {f"{each['Service']['Address']}:{each['Service']['Port']}" for each in entries}
+        return self.consul.passing("inventory-srv")
 
     def until_passing(self, *processes: Process, timeout_s: float = TIMEOUT_S) -> None:
         wanted = {process.address for process in processes}

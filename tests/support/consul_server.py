@@ -65,6 +65,11 @@ class ConsulServer(ServerProcess):
         answer.raise_for_status()
         return answer.json() if answer.content else None
 
+    def passing(self, service: str) -> set[str]:
+        """The addresses of a service whose checks pass: those that it would tell."""
+        entries = self.get(f"health/service/{service}?passing=1")
+        return {f"{each['Service']['Address']}:{each['Service']['Port']}" for each in entries}
+
     def answers(self) -> bool:
         """Whether it leads, and so answers what services ask."""
         try:

@@ -119,12 +119,7 @@ class Site:
         if self.consul is None:
             return
         consul, expected = self.consul, {each.address for each in processes}
-
-        def passing() -> set[str]:
-            entries = consul.get(f"health/service/{service}?passing=1")
-            return {f"{entry['Service']['Address']}:{entry['Service']['Port']}" for entry in entries}
-
-        wait_until(lambda: passing() == expected, f"Consul tells {expected}")
+        wait_until(lambda: consul.passing(service) == expected, f"Consul tells {expected}")
 
     def _start_all(self, processes: list[Process]) -> None:
         with ThreadPoolExecutor(len(processes)) as pool:
