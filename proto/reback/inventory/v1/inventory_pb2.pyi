@@ -9,6 +9,7 @@ from google.protobuf import message as _message
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from google.protobuf.internal import containers as _containers
 from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
+from google.rpc import status_pb2 as _status_pb2
 import builtins as _builtins
 import sys
 import typing as _typing
@@ -445,6 +446,86 @@ class SellRequest(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___SellRequest: _TypeAlias = SellRequest  # noqa: Y015
+
+@_typing.final
+class BatchSellRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SELLS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def sells(self) -> _containers.RepeatedCompositeFieldContainer[Global___SellRequest]:
+        """1 to 64 sells, each of another order, with at most 1,000 lines in all."""
+
+    def __init__(
+        self,
+        *,
+        sells: _abc.Iterable[Global___SellRequest] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["sells", b"sells"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___BatchSellRequest: _TypeAlias = BatchSellRequest  # noqa: Y015
+
+@_typing.final
+class BatchSellResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    RESULTS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def results(self) -> _containers.RepeatedCompositeFieldContainer[Global___SellResult]:
+        """One for each sell, in the order asked."""
+
+    def __init__(
+        self,
+        *,
+        results: _abc.Iterable[Global___SellResult] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["results", b"results"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___BatchSellResponse: _TypeAlias = BatchSellResponse  # noqa: Y015
+
+@_typing.final
+class SellResult(_message.Message):
+    """What became of one sell of several."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ORDER_SN_FIELD_NUMBER: _builtins.int
+    SALE_FIELD_NUMBER: _builtins.int
+    ERROR_FIELD_NUMBER: _builtins.int
+    order_sn: _builtins.str
+    """Whose."""
+    @_builtins.property
+    def sale(self) -> Global___Sale:
+        """It sold, now or by an earlier call."""
+
+    @_builtins.property
+    def error(self) -> _status_pb2.Status:
+        """The error that `Sell` would have ended with."""
+
+    def __init__(
+        self,
+        *,
+        order_sn: _builtins.str = ...,
+        sale: Global___Sale | None = ...,
+        error: _status_pb2.Status | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["error", b"error", "outcome", b"outcome", "sale", b"sale"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["error", b"error", "order_sn", b"order_sn", "outcome", b"outcome", "sale", b"sale"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType_outcome: _TypeAlias = _typing.Literal["sale", "error"]  # noqa: Y015
+    _WhichOneofArgType_outcome: _TypeAlias = _typing.Literal["outcome", b"outcome"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType_outcome) -> _WhichOneofReturnType_outcome | None: ...
+
+Global___SellResult: _TypeAlias = SellResult  # noqa: Y015
 
 @_typing.final
 class RebackRequest(_message.Message):

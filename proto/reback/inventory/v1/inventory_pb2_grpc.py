@@ -81,6 +81,11 @@ class InventoryServiceStub:
                 request_serializer=reback_dot_inventory_dot_v1_dot_inventory__pb2.SellRequest.SerializeToString,
                 response_deserializer=reback_dot_inventory_dot_v1_dot_inventory__pb2.Sale.FromString,
                 _registered_method=True)
+        self.BatchSell = channel.unary_unary(
+                '/reback.inventory.v1.InventoryService/BatchSell',
+                request_serializer=reback_dot_inventory_dot_v1_dot_inventory__pb2.BatchSellRequest.SerializeToString,
+                response_deserializer=reback_dot_inventory_dot_v1_dot_inventory__pb2.BatchSellResponse.FromString,
+                _registered_method=True)
         self.Reback = channel.unary_unary(
                 '/reback.inventory.v1.InventoryService/Reback',
                 request_serializer=reback_dot_inventory_dot_v1_dot_inventory__pb2.RebackRequest.SerializeToString,
@@ -179,6 +184,17 @@ class InventoryServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def BatchSell(self, request, context):
+        """Sells to many orders at once: each sell is one of its own, as if `Sell` were called with it, and has a result of its
+        own. For the order service alone.
+
+        An error of the whole call says nothing about any of them, with two exceptions that took nothing: INVALID_ARGUMENT,
+        and RESOURCE_EXHAUSTED `STOCK_BUSY`.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def Reback(self, request, context):
         """Gives the stock of one order back, once. For the order service alone.
 
@@ -257,6 +273,11 @@ def add_InventoryServiceServicer_to_server(servicer, server):
                     servicer.Sell,
                     request_deserializer=reback_dot_inventory_dot_v1_dot_inventory__pb2.SellRequest.FromString,
                     response_serializer=reback_dot_inventory_dot_v1_dot_inventory__pb2.Sale.SerializeToString,
+            ),
+            'BatchSell': grpc.unary_unary_rpc_method_handler(
+                    servicer.BatchSell,
+                    request_deserializer=reback_dot_inventory_dot_v1_dot_inventory__pb2.BatchSellRequest.FromString,
+                    response_serializer=reback_dot_inventory_dot_v1_dot_inventory__pb2.BatchSellResponse.SerializeToString,
             ),
             'Reback': grpc.unary_unary_rpc_method_handler(
                     servicer.Reback,
@@ -468,6 +489,33 @@ class InventoryService:
             '/reback.inventory.v1.InventoryService/Sell',
             reback_dot_inventory_dot_v1_dot_inventory__pb2.SellRequest.SerializeToString,
             reback_dot_inventory_dot_v1_dot_inventory__pb2.Sale.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def BatchSell(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/reback.inventory.v1.InventoryService/BatchSell',
+            reback_dot_inventory_dot_v1_dot_inventory__pb2.BatchSellRequest.SerializeToString,
+            reback_dot_inventory_dot_v1_dot_inventory__pb2.BatchSellResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -67,6 +67,13 @@ class InventoryServiceStub:
     `asked 5, available 3`. `SKU_NOT_FOUND` has one for every unknown sku, and comes first. A sell after its reback is
     `SALE_RETURNED`, always.
     """
+    BatchSell: _grpc.UnaryUnaryMultiCallable[_inventory_pb2.BatchSellRequest, _inventory_pb2.BatchSellResponse]
+    """Sells to many orders at once: each sell is one of its own, as if `Sell` were called with it, and has a result of its
+    own. For the order service alone.
+
+    An error of the whole call says nothing about any of them, with two exceptions that took nothing: INVALID_ARGUMENT,
+    and RESOURCE_EXHAUSTED `STOCK_BUSY`.
+    """
     Reback: _grpc.UnaryUnaryMultiCallable[_inventory_pb2.RebackRequest, _inventory_pb2.Sale]
     """Gives the stock of one order back, once. For the order service alone.
 
@@ -124,6 +131,13 @@ class InventoryServiceAsyncStub(InventoryServiceStub):
     `NO_STOCK` has a violation for every sku that is short: its subject is the sku, its description of the form
     `asked 5, available 3`. `SKU_NOT_FOUND` has one for every unknown sku, and comes first. A sell after its reback is
     `SALE_RETURNED`, always.
+    """
+    BatchSell: _aio.UnaryUnaryMultiCallable[_inventory_pb2.BatchSellRequest, _inventory_pb2.BatchSellResponse]  # type: ignore[assignment]
+    """Sells to many orders at once: each sell is one of its own, as if `Sell` were called with it, and has a result of its
+    own. For the order service alone.
+
+    An error of the whole call says nothing about any of them, with two exceptions that took nothing: INVALID_ARGUMENT,
+    and RESOURCE_EXHAUSTED `STOCK_BUSY`.
     """
     Reback: _aio.UnaryUnaryMultiCallable[_inventory_pb2.RebackRequest, _inventory_pb2.Sale]  # type: ignore[assignment]
     """Gives the stock of one order back, once. For the order service alone.
@@ -215,6 +229,19 @@ class InventoryServiceServicer(metaclass=_abc_1.ABCMeta):
         `NO_STOCK` has a violation for every sku that is short: its subject is the sku, its description of the form
         `asked 5, available 3`. `SKU_NOT_FOUND` has one for every unknown sku, and comes first. A sell after its reback is
         `SALE_RETURNED`, always.
+        """
+
+    @_abc_1.abstractmethod
+    def BatchSell(
+        self,
+        request: _inventory_pb2.BatchSellRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_inventory_pb2.BatchSellResponse, _abc.Awaitable[_inventory_pb2.BatchSellResponse]]:
+        """Sells to many orders at once: each sell is one of its own, as if `Sell` were called with it, and has a result of its
+        own. For the order service alone.
+
+        An error of the whole call says nothing about any of them, with two exceptions that took nothing: INVALID_ARGUMENT,
+        and RESOURCE_EXHAUSTED `STOCK_BUSY`.
         """
 
     @_abc_1.abstractmethod
