@@ -64,6 +64,13 @@ class InvalidArgument(DomainError):
 
     reason = "INVALID_ARGUMENT"
 
+    @classmethod
+    def of(cls, violations: Sequence[Violation]) -> "InvalidArgument":
+        """Make one whose message is the first violation, and how many more there are."""
+        first, more = violations[0], len(violations) - 1
+        text = f"{first.subject}: {first.description}" if first.subject else first.description
+        return cls(f"{text} (and {more} more)" if more else text, violations=violations)
+
 
 class NotFound(DomainError):
     """There is no such thing."""

@@ -23,6 +23,7 @@ from common.rpc.server import BROKER, Server
 from inventory_srv.adapters.stock_cache import StockCache
 from inventory_srv.entrypoints.consumers import GROUP, TOPIC, OrderRebackConsumer
 from inventory_srv.entrypoints.servicer import InventoryServicer
+from inventory_srv.entrypoints.translation import DOMAIN
 from inventory_srv.settings import InventorySettings
 from inventory_srv.use_cases.audit import Audit
 from inventory_srv.use_cases.queries import Queries
@@ -148,7 +149,7 @@ def build(
 
 
 def _server(settings: InventorySettings, servicer: InventoryServicer, broker: Broker) -> Server:
-    server = Server("inventory", settings.listen, threads=settings.threads, reflection=settings.reflection)
+    server = Server(DOMAIN, settings.listen, threads=settings.threads, reflection=settings.reflection)
     server.add(_FULL_NAME, inventory_pb2_grpc.add_InventoryServiceServicer_to_server, servicer)
     server.tell_health(BROKER, serving=True)
     broker.on_reachable(lambda reachable: server.tell_health(BROKER, serving=reachable))

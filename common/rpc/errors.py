@@ -3,17 +3,20 @@
     domain error          code                  details
     InvalidArgument       INVALID_ARGUMENT      ErrorInfo, BadRequest with each violation
     any other             the code of its name  ErrorInfo, PreconditionFailure with each violation
-    a bug                 INTERNAL              ErrorInfo with the id that the log has: `interceptor.py`
+    a bug                 INTERNAL              ErrorInfo with the id that the log has
 
 A status travels in the trailers. By default a client accepts 8 KB of trailers and fails the call
 above that, so a long list of violations is cut and its length given in the metadata (`violations_total`). A client that
 accepts more says so in the request header `reback-error-bytes`.
 """
 
+import contextlib
+import secrets
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, Final
 
 import grpc
+import structlog
 from google.protobuf.any_pb2 import Any as PackedDetail
 from google.protobuf.message import DecodeError, Message
 from google.rpc.error_details_pb2 import BadRequest, ErrorInfo, PreconditionFailure
@@ -63,6 +66,8 @@ _CODES: Final[dict[type[DomainError], grpc.StatusCode]] = {
 }
 _CLASSES: Final = {code: kind for kind, code in _CODES.items()}
 
+log = structlog.get_logger(__name__)
+
 
 def code_of(error: DomainError) -> grpc.StatusCode | None:
     """The code of the nearest class that has one. None: the error should not reach a caller; it is a bug."""
@@ -97,6 +102,32 @@ def to_status(
     if violations:
         status.details.add().Pack(_details(code, violations))
     return status
+
+
+def any_to_status(error: Exception, domain: str, *, max_bytes: int = DEFAULT_MAX_BYTES, **about: str) -> Status:
+    """Write any exception as a status: a domain error as it is, anything else as a bug. Never raises.
+
+    Args:
+        error: The exception.
+        domain: Whose error it is.
+        max_bytes: How many bytes the status may have.
+        about: What the log says of a bug besides its id and the exception.
+    """
+    try:
+        if isinstance(error, DomainError) and code_of(error) is not None:
+            return to_status(error, domain, max_bytes=max_bytes)
+    except Exception as bug:  # noqa: BLE001 - such as a text that UTF-8 can't write
+        return bug_to_status(bug, domain, **about)
+    return bug_to_status(error, domain, **about)
+
+
+def bug_to_status(bug: Exception, domain: str, **about: str) -> Status:
+    """INTERNAL and an id that leads to the log, which says `about` too; never the exception's text."""
+    error_id = secrets.token_hex(8)
+    with contextlib.suppress(Exception):  # a log that can't be written does not change the answer
+        log.error("call failed", error_id=error_id, exc_info=bug, **about)
+    error = DomainError(f"internal error {error_id}", reason="INTERNAL", metadata={"error_id": error_id})
+    return to_status(error, domain, code=grpc.StatusCode.INTERNAL)
 
 
 def to_domain_error(error: grpc.RpcError) -> DomainError:

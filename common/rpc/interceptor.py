@@ -4,8 +4,6 @@ arrival  →  too late? drop it  →  read the request  →  field rules  →  h
                                                         any error  →  a status with details
 """
 
-import contextlib
-import secrets
 import time
 from collections.abc import Callable, Mapping
 from contextvars import ContextVar
@@ -14,7 +12,6 @@ from functools import lru_cache
 from typing import Any, Final
 
 import grpc
-import structlog
 from google.protobuf import descriptor_pool
 from google.protobuf.message import DecodeError, Message
 from google.protobuf.message_factory import GetMessageClass
@@ -22,7 +19,7 @@ from grpc_status import rpc_status
 
 from common.deadline import Deadline
 from common.errors import DeadlineExceeded, DomainError, InvalidArgument, Violation
-from common.rpc.errors import code_of, max_bytes_of, to_status
+from common.rpc.errors import bug_to_status, code_of, max_bytes_of, to_status
 from common.rpc.gate import Gate
 from common.rpc.streams import OpenStreams
 from common.rpc.validation import check
@@ -37,8 +34,6 @@ _FEW_VIOLATIONS: Final = 16  # of an error whose status is kept; a request may b
 
 _arrived: ContextVar[float] = ContextVar("arrived")
 _deadline: ContextVar[Deadline] = ContextVar("deadline")
-
-log = structlog.get_logger(__name__)
 
 
 def current_deadline() -> Deadline:
@@ -154,12 +149,7 @@ class _UnaryCall:
         return self._internal(error)
 
     def _internal(self, bug: Exception) -> grpc.Status:
-        """INTERNAL and an id that leads to the log; never the exception's text."""
-        error_id = secrets.token_hex(8)
-        with contextlib.suppress(Exception):  # a log that can't be written does not change the answer
-            log.error("call failed", method=self._method, error_id=error_id, exc_info=bug)
-        error = DomainError(f"internal error {error_id}", reason="INTERNAL", metadata={"error_id": error_id})
-        status: grpc.Status = rpc_status.to_status(to_status(error, self._domain, code=grpc.StatusCode.INTERNAL))
+        status: grpc.Status = rpc_status.to_status(bug_to_status(bug, self._domain, method=self._method))
         return status
 
 

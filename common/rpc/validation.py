@@ -22,7 +22,7 @@ def check(request: Message) -> None:
     if broken:
         found = [rule.proto for rule in broken]
         violations = [Violation(_path(each.field.elements if each.field else ()), each.message) for each in found]
-        raise InvalidArgument(_summary(violations), violations=violations)
+        raise InvalidArgument.of(violations)
 
 
 def compile_rules(service: str) -> None:
@@ -37,12 +37,6 @@ def compile_rules(service: str) -> None:
     """
     for method in descriptor_pool.Default().FindServiceByName(service).methods:
         _VALIDATOR.collect_violations(GetMessageClass(method.input_type)())
-
-
-def _summary(violations: list[Violation]) -> str:
-    first, more = violations[0], len(violations) - 1
-    text = f"{first.subject}: {first.description}" if first.subject else first.description
-    return f"{text} (and {more} more)" if more else text
 
 
 def _path(elements: tuple[FieldPathElementPb, ...] | list[FieldPathElementPb]) -> str:

@@ -52,7 +52,7 @@ FindBuyers = Callable[[str, int], Collection[str]]
 
 
 class StockLease:
-    """Used by the writer's thread; any thread may let it `refuse_what_is_sold_out`.
+    """Used by the writer's thread; any thread may ask it for a `known_refusal`.
 
     Args:
         lock: The lock.
@@ -181,16 +181,13 @@ class StockLease:
             else:
                 self._crowded.add([sku], _LOOK_AGAIN)
 
-    def refuse_what_is_sold_out(self, sell: Sell) -> None:
-        """Refuse a sell that is certain to be refused.
-
-        Raises:
-            NoStock: It asks for more than there is.
-        """
+    def known_refusal(self, sell: Sell) -> NoStock | None:
+        """Why a sell is certain to be refused, as it asks for more than there is; None: it may sell."""
         short = self._memory.short(sell)
-        if short:
-            self._refused = time.monotonic()
-            raise NoStock(short)
+        if not short:
+            return None
+        self._refused = time.monotonic()
+        return NoStock(short)
 
     def _acquired(self, skus: Collection[str], latest: Deadline, last: HeldLock | None) -> HeldLock | None:
         """The lock of these skus; None: go on without it."""

@@ -9,10 +9,12 @@ from common.rpc.interceptor import current_deadline
 from inventory_srv.entrypoints.translation import (
     adjust_stock_from_proto,
     audit_to_proto,
+    batch_sell_to_proto,
     movement_to_proto,
     reback_from_proto,
     sale_to_proto,
     sell_from_proto,
+    sells_from_proto,
     set_stock_from_proto,
     state_from_proto,
     stock_to_proto,
@@ -54,6 +56,10 @@ class InventoryServicer(inventory_pb2_grpc.InventoryServiceServicer):
 
     def Sell(self, request: pb.SellRequest, context: Context) -> pb.Sale:
         return sale_to_proto(self._writer.carry_out(sell_from_proto(request), current_deadline()))
+
+    def BatchSell(self, request: pb.BatchSellRequest, context: Context) -> pb.BatchSellResponse:
+        sells = sells_from_proto(request)
+        return batch_sell_to_proto(sells, self._writer.carry_out_all(sells, current_deadline()))
 
     def Reback(self, request: pb.RebackRequest, context: Context) -> pb.Sale:
         return sale_to_proto(self._writer.carry_out(reback_from_proto(request), current_deadline()))

@@ -1,5 +1,6 @@
 """Between the proto's messages and this service's own values."""
 
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Final
 from uuid import uuid4
@@ -7,10 +8,20 @@ from uuid import uuid4
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from common.errors import InvalidArgument, Violation
+from common.rpc.errors import LARGEST_MAX_BYTES, any_to_status
 from inventory_srv.domain.changes import AdjustStock, Reback, Sell, SetStock
 from inventory_srv.domain.records import Line, MovementKind, Sale, SaleState, Stock, StockDifference, StoredMovement
 from inventory_srv.use_cases.audit import AuditPage
 from reback.inventory.v1 import inventory_pb2 as pb
+
+DOMAIN: Final = "inventory"
+"""Whose errors these are."""
+
+MOST_LINES: Final = 1000
+"""Lines that all sells of a batch have at most."""
+
+MOST_BYTES: Final = 1024 * 1024
+"""Bytes that a batch of sells has at most."""
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _SECOND: Final = timedelta(seconds=1)
@@ -30,6 +41,35 @@ _KINDS: Final = {
 
 def sell_from_proto(request: pb.SellRequest) -> Sell:
     return Sell(request.order_sn, tuple(Line(line.sku, line.quantity) for line in request.lines))
+
+
+def sells_from_proto(request: pb.BatchSellRequest) -> list[Sell]:
+    """Read the sells of a batch.
+
+    Raises:
+        InvalidArgument: It has more lines or bytes than a batch may have, or an order twice.
+    """
+    violations = [*_too_much(request), *_repeated_orders(request)]
+    if violations:
+        raise InvalidArgument.of(violations)
+    return [sell_from_proto(sell) for sell in request.sells]
+
+
+def _too_much(request: pb.BatchSellRequest) -> Iterator[Violation]:
+    lines = sum(len(sell.lines) for sell in request.sells)
+    if lines > MOST_LINES:
+        yield Violation("sells", f"must have at most {MOST_LINES} lines in all, not {lines}")
+    size = request.ByteSize()
+    if size > MOST_BYTES:  # only by fields that this version does not know
+        yield Violation("sells", f"must have at most {MOST_BYTES} bytes in all, not {size}")
+
+
+def _repeated_orders(request: pb.BatchSellRequest) -> Iterator[Violation]:
+    first: dict[str, int] = {}
+    for at, sell in enumerate(request.sells):
+        before = first.setdefault(sell.order_sn, at)
+        if before != at:
+            yield Violation(f"sells[{at}].order_sn", f"must be of another order than sells[{before}]")
 
 
 def reback_from_proto(request: pb.RebackRequest) -> Reback:
@@ -66,8 +106,7 @@ def time_from_proto(field: str, moment: Timestamp) -> datetime:
         finer = 1 if moment.nanos % 1000 else 0
         return moment.ToDatetime(tzinfo=UTC) + timedelta(microseconds=finer)
     except (ValueError, OverflowError):
-        text = "must be a time between the years 1 and 9999"
-        raise InvalidArgument(f"{field}: {text}", violations=[Violation(field, text)]) from None
+        raise InvalidArgument.of([Violation(field, "must be a time between the years 1 and 9999")]) from None
 
 
 def stock_to_proto(stock: Stock) -> pb.Stock:
@@ -89,6 +128,20 @@ def sale_to_proto(sale: Sale) -> pb.Sale:
         return_time=None if sale.return_time is None else _time_to_proto(sale.return_time),
         return_reason=sale.return_reason,
     )
+
+
+def batch_sell_to_proto(sells: Sequence[Sell], outcomes: Sequence[Sale | Exception]) -> pb.BatchSellResponse:
+    """The results of a batch, in its order; what is no refusal is logged as a bug of that one sell."""
+    results = map(_result_to_proto, (sell.order_sn for sell in sells), outcomes)
+    return pb.BatchSellResponse(results=results)
+
+
+def _result_to_proto(order_sn: str, outcome: Sale | Exception) -> pb.SellResult:
+    if not isinstance(outcome, Exception):
+        return pb.SellResult(order_sn=order_sn, sale=sale_to_proto(outcome))
+    # Not in the trailers, so with all violations: the lines of a batch bound them.
+    error = any_to_status(outcome, DOMAIN, max_bytes=LARGEST_MAX_BYTES, method="BatchSell", order_sn=order_sn)
+    return pb.SellResult(order_sn=order_sn, error=error)
 
 
 def movement_to_proto(stored: StoredMovement) -> pb.Movement:

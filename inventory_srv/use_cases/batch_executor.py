@@ -55,7 +55,7 @@ class PendingChange:
         """Withdraw it, if it has not begun."""
         self.answer.cancel()
 
-    def outcome(self, working_set: WorkingSet, now: datetime) -> Outcome:
+    def apply(self, working_set: WorkingSet, now: datetime) -> Outcome:
         """Apply it to the working set."""
         # Locks and rows may have kept it waiting since it was taken from the queue.
         if self.deadline.passed:
@@ -73,6 +73,19 @@ class PendingChange:
             self.answer.set_exception(outcome)
         else:
             self.answer.set_result(outcome)
+
+    @property
+    def finished(self) -> bool:
+        return self.answer.done() and not self.answer.cancelled()
+
+    def wait(self, timeout: float) -> Outcome:
+        """What it was finished with, once that is known.
+
+        Raises:
+            TimeoutError: It is not known within `timeout` seconds.
+            CancelledError: It was withdrawn.
+        """
+        return self.answer.exception(timeout) or self.answer.result()  # type: ignore[return-value]  # `finish` sets both
 
 
 TakeMore = Callable[[set[str], int], list[PendingChange]]
@@ -188,11 +201,11 @@ class BatchExecutor:
         working_set = working_set or self._repository.hold(changes)
         self._crash_hook(CrashPoint.ROWS_HELD)
         now = self._clock.now()
-        outcomes = [pending.outcome(working_set, now) for pending in batch]
+        outcomes = [pending.apply(working_set, now) for pending in batch]
         if working_set.may_be_stale and any(map(_refused, outcomes)):
             # A sale based on a stale row is detected when it is written; a refusal must be true by itself.
             working_set = self._repository.hold(changes)
-            outcomes = [pending.outcome(working_set, now) for pending in batch]
+            outcomes = [pending.apply(working_set, now) for pending in batch]
         refused = [pending.change for pending, outcome in zip(batch, outcomes, strict=True) if _refused(outcome)]
         self._repository.check_refused(working_set, refused)
         self._repository.write(working_set)

@@ -7,9 +7,10 @@ There is no timer: an idle writer takes a single change at once, a busy one find
 
 import threading
 from collections import deque
+from collections.abc import Collection, Sequence
 from concurrent.futures import CancelledError, Future
 from datetime import timedelta
-from typing import Final, overload
+from typing import Final, cast, overload
 
 from common.clock import Clock
 from common.crash_points import CrashHook, no_crash
@@ -21,10 +22,10 @@ from inventory_srv.adapters.stock_cache import StockCache
 from inventory_srv.adapters.stock_lease import StockLease
 from inventory_srv.crash_points import CrashPoint
 from inventory_srv.domain.changes import AdjustStock, Answer, Change, Reback, Sell, SetStock
-from inventory_srv.domain.errors import QueueFull
+from inventory_srv.domain.errors import NoStock, QueueFull
 from inventory_srv.domain.records import Sale, Stock
 from inventory_srv.settings import Outage
-from inventory_srv.use_cases.batch_executor import BatchExecutor, PendingChange, too_late
+from inventory_srv.use_cases.batch_executor import BatchExecutor, Outcome, PendingChange, too_late
 
 _KEEP_LOCK: Final = timedelta(seconds=1)
 
@@ -103,7 +104,7 @@ class StockWriter:
             QueueFull: The queue is at its limit.
             Unavailable: The writer is closed.
         """
-        return self._put(change, deadline).answer  # type: ignore[return-value]  # the rules answer each kind with its own
+        return self._put([change], deadline)[0].answer  # type: ignore[return-value]  # the rules answer each kind with its own
 
     @overload
     def carry_out(self, change: Sell | Reback, deadline: Deadline) -> Sale: ...
@@ -116,39 +117,74 @@ class StockWriter:
             DeadlineExceeded: The caller no longer waits. A change that was being applied may still be committed.
             DomainError: It was refused, could not be queued, or its outcome is unknown (Unavailable).
         """
-        if isinstance(change, Sell):
-            self._lease.refuse_what_is_sold_out(change)
-        pending = self._put(change, deadline)
-        forget = deadline.on_cancel(pending.cancel)
+        outcome = self.carry_out_all([change], deadline)[0]
+        if not isinstance(outcome, Exception):
+            return outcome
         try:
-            return pending.answer.result(deadline.remaining())
-        except (TimeoutError, CancelledError):
-            self._withdraw(pending)
-            if pending.answer.done() and not pending.answer.cancelled():
-                return pending.answer.result()  # it came at the last moment, or the TimeoutError is the change's own
-            raise too_late() from None
+            raise outcome
         finally:
-            forget()
-            # They have the error, and it has this frame: a circle, for the garbage collector.
-            del pending, forget
+            del outcome  # it has this frame: a circle, for the garbage collector
 
-    def _put(self, change: Change, deadline: Deadline) -> PendingChange:
-        pending = PendingChange(change, deadline)
+    @overload
+    def carry_out_all(self, changes: Sequence[Sell | Reback], deadline: Deadline) -> list[Sale | Exception]: ...
+    @overload
+    def carry_out_all(self, changes: Sequence[Change], deadline: Deadline) -> list[Outcome]: ...
+    def carry_out_all(self, changes: Sequence[Change], deadline: Deadline) -> list[Outcome] | list[Sale | Exception]:
+        """Queue changes, all or none, and wait for the outcome of each: its answer, or the error that it ended with.
+
+        Each is a change of its own: refused or failed, it leaves the others alone. They are merged like any that wait,
+        and those that have not begun leave the queue when their caller hangs up or the deadline passes.
+
+        Raises:
+            QueueFull: The queue has no room for all of them; nothing is done.
+            Unavailable: The writer is closed; nothing is done.
+            DeadlineExceeded: The caller no longer waits. Changes that were being applied may still be committed.
+        """
+        outcomes: list[Outcome | None] = [self._known_refusal(change) for change in changes]
+        queued = [at for at, refusal in enumerate(outcomes) if refusal is None]
+        if queued:
+            pending = self._put([changes[at] for at in queued], deadline)
+            for at, outcome in zip(queued, self._outcomes(pending, deadline), strict=True):
+                outcomes[at] = outcome
+        return cast("list[Outcome]", outcomes)
+
+    def _known_refusal(self, change: Change) -> NoStock | None:
+        return self._lease.known_refusal(change) if isinstance(change, Sell) else None
+
+    def _put(self, changes: Sequence[Change], deadline: Deadline) -> list[PendingChange]:
+        pending = [PendingChange(change, deadline) for change in changes]
         with self._news:
             if self._closed:
                 raise Unavailable("the service is stopping", reason="STOPPING")
-            if len(self._queue) >= self._limit:
+            if len(self._queue) + len(pending) > self._limit:
                 raise QueueFull(self._limit)
-            self._queue.append(pending)
-            if len(self._queue) == 1:
+            if not self._queue:
                 self._news.notify()
+            self._queue.extend(pending)
         return pending
 
-    def _withdraw(self, pending: PendingChange) -> None:
-        pending.cancel()
+    def _outcomes(self, pending: Sequence[PendingChange], deadline: Deadline) -> list[Outcome]:
+        def withdraw() -> None:
+            for each in pending:
+                each.cancel()
+
+        forget = deadline.on_cancel(withdraw)
+        try:
+            # Waiting for the last of the queue first, this thread wakes up once, when all of them are known.
+            return [each.wait(deadline.remaining()) for each in reversed(pending)][::-1]
+        except (TimeoutError, CancelledError):
+            withdraw()
+            self._leave_queue(pending)
+            if all(each.finished for each in pending):
+                return [each.wait(0) for each in pending]  # it came at the last moment
+            raise too_late() from None
+        finally:
+            forget()
+
+    def _leave_queue(self, withdrawn: Collection[PendingChange]) -> None:
+        leaving = set(withdrawn)
         with self._news:
-            if pending in self._queue:
-                self._queue.remove(pending)
+            self._queue = deque(pending for pending in self._queue if pending not in leaving)
 
     def _wake_up(self) -> None:
         with self._news:

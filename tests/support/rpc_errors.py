@@ -3,15 +3,18 @@
 from collections.abc import Callable
 from concurrent.futures import Future
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 import grpc
 import pytest
 from google.rpc.error_details_pb2 import BadRequest, ErrorInfo, PreconditionFailure
+from google.rpc.status_pb2 import Status
 from grpc_status import rpc_status
 
 from common.rpc.errors import to_domain_error
 from tests.support.waiting import TIMEOUT_S
+
+_CODES: Final = {code.value[0]: code for code in grpc.StatusCode}
 
 
 @dataclass(frozen=True)
@@ -63,6 +66,12 @@ def read(error: Any) -> RpcFailure:
     """Read the error of a failed call; every error has to have an `ErrorInfo`."""
     status = rpc_status.from_call(error)
     assert status is not None, f"an error without details: {error!r}"
+    assert status.code == error.code().value[0]
+    return read_status(status)
+
+
+def read_status(status: Status) -> RpcFailure:
+    """Read an error; every one has to have an `ErrorInfo`."""
     info, bad, failed = ErrorInfo(), BadRequest(), PreconditionFailure()
     kinds = [detail.TypeName() for detail in status.details]
     assert len(set(kinds)) == len(kinds), f"a detail comes twice: {kinds}"
@@ -70,7 +79,7 @@ def read(error: Any) -> RpcFailure:
     has_bad = any(detail.Unpack(bad) for detail in status.details)
     has_failed = any(detail.Unpack(failed) for detail in status.details)
     return RpcFailure(
-        code=error.code(),
+        code=_CODES[status.code],
         reason=info.reason,
         domain=info.domain,
         metadata=dict(info.metadata),

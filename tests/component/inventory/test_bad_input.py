@@ -19,6 +19,25 @@ def line(sku: str = "tea", quantity: int = 1) -> pb.SaleLine:
     return pb.SaleLine(sku=sku, quantity=quantity)
 
 
+def one_tea(order_sn: str) -> pb.SellRequest:
+    return pb.SellRequest(order_sn=order_sn, lines=[line()])
+
+
+def many_lines(order_sn: str, lines: int) -> pb.SellRequest:
+    return pb.SellRequest(order_sn=order_sn, lines=[line(f"s{n}") for n in range(lines)])
+
+
+def unknown_field(order_sn: str) -> pb.SellRequest:
+    """A sell with a megabyte in a field of a later version."""
+    sell = one_tea(order_sn)
+    sell.MergeFromString(b"\xfa\x01" + b"\x80\x80\x40" + b"x" * 2**20)  # field 31, so many bytes
+    return sell
+
+
+def batch_sell(*sells: pb.SellRequest) -> pb.BatchSellRequest:
+    return pb.BatchSellRequest(sells=sells)
+
+
 CASES: list[tuple[str, Any, str]] = [
     ("SetStock", pb.SetStockRequest(sku="tea", quantity=1, request_id=LONG), "request_id"),
     ("SetStock", pb.SetStockRequest(quantity=1), "sku"),
@@ -53,6 +72,15 @@ CASES: list[tuple[str, Any, str]] = [
     ("Sell", pb.SellRequest(order_sn="o1", lines=[line(), line("")]), "lines[1].sku"),
     ("Sell", pb.SellRequest(order_sn="o1", lines=[line(), line(LONG)]), "lines[1].sku"),
     ("Sell", pb.SellRequest(order_sn="o1", lines=[line(), line("tea", 2**31)]), "lines[1].quantity"),
+    ("BatchSell", batch_sell(), "sells"),
+    ("BatchSell", batch_sell(*(one_tea(f"o{n}") for n in range(65))), "sells"),
+    ("BatchSell", batch_sell(*(many_lines(f"o{n}", 77) for n in range(13))), "sells"),
+    ("BatchSell", batch_sell(one_tea("o1"), unknown_field("o2")), "sells"),
+    ("BatchSell", batch_sell(one_tea("o1"), pb.SellRequest(lines=[line()])), "sells[1].order_sn"),
+    ("BatchSell", batch_sell(one_tea("o1"), one_tea("o2"), one_tea("o1")), "sells[2].order_sn"),
+    ("BatchSell", batch_sell(one_tea("o1"), pb.SellRequest(order_sn="o2")), "sells[1].lines"),
+    ("BatchSell", batch_sell(one_tea("o1"), many_lines("o2", 101)), "sells[1].lines"),
+    ("BatchSell", batch_sell(one_tea("o1"), pb.SellRequest(order_sn="o2", lines=[line("")])), "sells[1].lines[0].sku"),
     ("Reback", pb.RebackRequest(), "order_sn"),
     ("Reback", pb.RebackRequest(order_sn=LONG), "order_sn"),
     ("Reback", pb.RebackRequest(order_sn="o1", reason=LONG_REASON), "reason"),

@@ -11,7 +11,7 @@ from grpc_status import rpc_status
 from common.discovery.drivers import open_discovery
 from common.errors import FailedPrecondition, InvalidArgument, NotFound, Unavailable, Violation
 from common.lock.port import LockLost
-from common.rpc import interceptor
+from common.rpc import errors, interceptor
 from common.rpc.channel import open_channel
 from common.rpc.errors import to_domain_error
 from reback.inventory.v1 import inventory_pb2, inventory_pb2_grpc
@@ -198,7 +198,7 @@ def test_a_log_that_can_t_be_written_changes_no_answer(serve: Serve, monkeypatch
     class FullDisk:
         error = staticmethod(raising(OSError("no space left on device")))
 
-    monkeypatch.setattr(interceptor, "log", FullDisk())
+    monkeypatch.setattr(errors, "log", FullDisk())
     error = refused(serve(raising(RuntimeError("hunter2"))))
     assert error.code() is grpc.StatusCode.INTERNAL
     assert to_domain_error(error).reason == "INTERNAL"

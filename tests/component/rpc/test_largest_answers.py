@@ -14,11 +14,14 @@ import pytest
 from google.protobuf.descriptor import FieldDescriptor, MethodDescriptor
 from google.protobuf.message import Message
 from google.protobuf.message_factory import GetMessageClass
+from google.rpc.status_pb2 import Status
 
 import inventory_srv.bootstrap
+from buf.validate import validate_pb2
 from common.clock import SystemClock
 from common.database import Database, to_micros
 from common.paging import PAGE_BYTES
+from common.rpc.errors import LARGEST_MAX_BYTES
 from inventory_srv.domain import records
 from inventory_srv.entrypoints.servicer import InventoryServicer
 from inventory_srv.entrypoints.translation import sale_to_proto
@@ -90,6 +93,9 @@ BY_COUNT: Final = {
 }
 """RPCs whose answers hold so many things that a thousand of the largest fit."""
 
+BY_REQUEST: Final = {"BatchSell"}
+"""RPCs whose answers hold no more results than their requests ask for."""
+
 
 def largest(message_class: type[Message]) -> Message:
     """A message with the longest texts, the widest numbers and as many parts as it may have."""
@@ -123,7 +129,7 @@ def _largest_value(field: Any) -> Any:
 
 
 def test_every_rpc_is_bounded_in_one_of_the_two_ways() -> None:
-    assert sorted(method.name for method in METHODS) == sorted([*BY_BYTES, *BY_COUNT])
+    assert sorted(method.name for method in METHODS) == sorted([*BY_BYTES, *BY_COUNT, *BY_REQUEST])
 
 
 @pytest.mark.parametrize(
@@ -131,6 +137,17 @@ def test_every_rpc_is_bounded_in_one_of_the_two_ways() -> None:
 )
 def test_an_answer_that_is_bounded_by_count_fits(method: MethodDescriptor) -> None:
     assert largest(GetMessageClass(method.output_type)).ByteSize() < LIMIT
+
+
+def test_an_answer_with_the_largest_result_for_each_sell_fits() -> None:
+    sells = stock_pb.BatchSellRequest.DESCRIPTOR.fields_by_name["sells"].GetOptions()
+    most = sells.Extensions[validate_pb2.field].repeated.max_items
+    sold = stock_pb.SellResult(order_sn=WIDE * 64)
+    sold.sale.MergeFromString(largest(stock_pb.Sale).SerializeToString())
+    failed = stock_pb.SellResult(order_sn=WIDE * 64, error=Status(message="x" * LARGEST_MAX_BYTES))
+
+    for result in (sold, failed):
+        assert stock_pb.BatchSellResponse(results=[result] * most).ByteSize() < LIMIT
 
 
 @pytest.mark.parametrize(

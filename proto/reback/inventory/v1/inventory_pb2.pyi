@@ -454,7 +454,7 @@ class BatchSellRequest(_message.Message):
     SELLS_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def sells(self) -> _containers.RepeatedCompositeFieldContainer[Global___SellRequest]:
-        """1 to 64 sells, each of another order, with at most 1,000 lines in all."""
+        """1 to 64 sells, each of another order; at most 1,000 lines and 1 MB in all."""
 
     def __init__(
         self,
