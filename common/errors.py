@@ -39,9 +39,12 @@ class DomainError(Exception):
         reason: UPPER_SNAKE_CASE, stable for ever: what a program decides by.
         metadata: Facts about this one case, e.g. `{"name": "tea"}`.
         violations: Every field or condition at fault.
+        domain: Of an error that another service answered: whose it is, such as `inventory`. Empty: raised here, or
+            by gRPC itself.
     """
 
     reason: str = "UNKNOWN"
+    domain: str = ""
 
     def __init__(
         self,

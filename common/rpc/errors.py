@@ -65,6 +65,7 @@ _CODES: Final[dict[type[DomainError], grpc.StatusCode]] = {
     Unavailable: grpc.StatusCode.UNAVAILABLE,
 }
 _CLASSES: Final = {code: kind for kind, code in _CODES.items()}
+_STATUS_CODES: Final[dict[int, grpc.StatusCode]] = {code.value[0]: code for code in grpc.StatusCode}
 
 log = structlog.get_logger(__name__)
 
@@ -139,12 +140,14 @@ def to_domain_error(error: grpc.RpcError) -> DomainError:
     """
     answered = hasattr(error, "code")
     code = error.code() if answered else grpc.StatusCode.UNKNOWN
-    text = (error.details() if answered else str(error)) or code.name
-    status, info = _read_status(error), ErrorInfo()
-    has_info = any(_unpack(detail, info) for detail in status.details)
-    kind = _CLASSES.get(code, Unavailable)
-    reason = info.reason if has_info else None if code in _CLASSES else code.name
-    return kind(text, reason=reason, metadata=info.metadata, violations=tuple(_read_violations(status)))
+    text = error.details() if answered else str(error)
+    return _domain_error(code, text, _read_status(error))
+
+
+def from_status(status: Status) -> DomainError:
+    """Read the error of one member of a batch, which travels in the answer; its class as of `to_domain_error`."""
+    code = _STATUS_CODES.get(status.code, grpc.StatusCode.UNKNOWN)
+    return _domain_error(code, status.message, status)
 
 
 def max_bytes_of(headers: Iterable[tuple[str, str | bytes]] | None) -> int:
@@ -201,6 +204,17 @@ def _details(code: grpc.StatusCode, violations: Sequence[Violation]) -> BadReque
         PreconditionFailure.Violation(type=v.type, subject=v.subject, description=v.description) for v in violations
     ]
     return PreconditionFailure(violations=failed)
+
+
+def _domain_error(code: grpc.StatusCode, text: str | None, status: Status) -> DomainError:
+    info = ErrorInfo()
+    has_info = any(_unpack(detail, info) for detail in status.details)
+    kind = _CLASSES.get(code, Unavailable)
+    reason = info.reason if has_info else None if code in _CLASSES else code.name
+    violations = tuple(_read_violations(status))
+    error = kind(text or code.name, reason=reason, metadata=info.metadata, violations=violations)
+    error.domain = info.domain
+    return error
 
 
 def _read_violations(status: Status) -> Iterator[Violation]:

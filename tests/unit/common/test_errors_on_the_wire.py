@@ -26,6 +26,7 @@ from common.rpc.errors import (
     LARGEST_MAX_BYTES,
     STATUS_KEY,
     code_of,
+    from_status,
     max_bytes_of,
     to_domain_error,
     to_status,
@@ -77,6 +78,25 @@ def test_every_class_comes_back_as_it_went(kind: type[DomainError]) -> None:
     assert type(back) is kind
     assert str(back) == back.message == "tea is wrong"
     assert (back.reason, back.metadata, back.violations) == (error.reason, error.metadata, error.violations)
+
+
+@pytest.mark.parametrize("kind", CLASSES)
+def test_an_error_inside_an_answer_reads_like_that_of_a_call(kind: type[DomainError]) -> None:
+    status = to_status(kind("no", reason="WHY", violations=[Violation("tea", "is wrong")]), "inventory")
+    back = from_status(status)
+    assert type(back) is kind
+    assert (back.message, back.reason, back.violations) == ("no", "WHY", (Violation("tea", "is wrong"),))
+
+
+@pytest.mark.parametrize("code", [0, 77, -1, Code.INTERNAL])
+def test_an_error_inside_an_answer_of_any_other_code_is_unclear(code: int) -> None:
+    assert type(from_status(Status(code=code))) is Unavailable
+
+
+def test_an_error_tells_which_service_it_is_of() -> None:
+    assert there_and_back(NotFound("no")).domain == "inventory"
+    assert from_status(to_status(NotFound("no"), "order")).domain == "order"
+    assert to_domain_error(Failed(grpc.StatusCode.NOT_FOUND)).domain == NotFound("no").domain == ""
 
 
 @pytest.mark.parametrize("kind", CLASSES)
