@@ -17,7 +17,7 @@ import pytest
 
 from common.discovery.drivers import open_discovery
 from common.rpc.channel import open_channel
-from order_srv.adapters.stock_client import SELL
+from order_srv.adapters.stock_client import SELLS
 from reback.inventory.v1 import inventory_pb2 as pb
 from reback.inventory.v1.inventory_pb2_grpc import InventoryServiceStub
 from reback.order.v1 import order_pb2 as order_pb
@@ -121,7 +121,7 @@ class Site:
         self._numbers = itertools.count(1)
         discovery = open_discovery(self.consul.url)
         closing.callback(discovery.close)
-        self.channel = closing.enter_context(open_channel(discovery, "inventory-srv", never_repeated=[SELL]))
+        self.channel = closing.enter_context(open_channel(discovery, "inventory-srv", never_repeated=SELLS))
 
     def start(self, **settings: Any) -> Process:
         """Another inventory, on the same database."""

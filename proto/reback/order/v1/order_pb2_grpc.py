@@ -40,6 +40,8 @@ class OrderServiceStub:
     `PreconditionFailure` says about what
     ALREADY_EXISTS                `DIFFERENT_CONTENT`: the same request_id, payment_id or refund with another content
     ABORTED                       `ORDER_FAILED`: the order failed while it was created; its stock goes back
+    RESOURCE_EXHAUSTED            `OVERLOADED`: inventory has too much to do; nothing was created. Clients do not repeat it
+    by themselves: come back later with the same call
     UNAVAILABLE                   an engine is down or the outcome is not known yet: repeat the same call
     INTERNAL                      a bug; `error_id` in the metadata is in the server's log too
     A long list of violations is cut to what every client can take, and `violations_total` in the metadata tells how many
@@ -155,6 +157,8 @@ class OrderServiceServicer:
     `PreconditionFailure` says about what
     ALREADY_EXISTS                `DIFFERENT_CONTENT`: the same request_id, payment_id or refund with another content
     ABORTED                       `ORDER_FAILED`: the order failed while it was created; its stock goes back
+    RESOURCE_EXHAUSTED            `OVERLOADED`: inventory has too much to do; nothing was created. Clients do not repeat it
+    by themselves: come back later with the same call
     UNAVAILABLE                   an engine is down or the outcome is not known yet: repeat the same call
     INTERNAL                      a bug; `error_id` in the metadata is in the server's log too
     A long list of violations is cut to what every client can take, and `violations_total` in the metadata tells how many
@@ -398,6 +402,8 @@ class OrderService:
     `PreconditionFailure` says about what
     ALREADY_EXISTS                `DIFFERENT_CONTENT`: the same request_id, payment_id or refund with another content
     ABORTED                       `ORDER_FAILED`: the order failed while it was created; its stock goes back
+    RESOURCE_EXHAUSTED            `OVERLOADED`: inventory has too much to do; nothing was created. Clients do not repeat it
+    by themselves: come back later with the same call
     UNAVAILABLE                   an engine is down or the outcome is not known yet: repeat the same call
     INTERNAL                      a bug; `error_id` in the metadata is in the server's log too
     A long list of violations is cut to what every client can take, and `violations_total` in the metadata tells how many
