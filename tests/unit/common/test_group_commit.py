@@ -32,9 +32,16 @@ class Doubling:
         return [2 * number for number in numbers]
 
 
-def submitted_meanwhile(work: Doubling, numbers: Sequence[int], largest_batch: int = 64) -> list["Future[int]"]:
+def submitted_meanwhile(
+    work: Doubling,
+    numbers: Sequence[int],
+    largest_batch: int = 64,
+    fits: Callable[[Sequence[int], int], bool] = lambda taken, number: True,
+    batches: GroupCommit[int, int] | None = None,
+) -> list["Future[int]"]:
     """The results of `numbers`, all submitted while 0 was being executed."""
-    batches: GroupCommit[int, int] = GroupCommit(work.execute, shared_errors=Unavailable, largest_batch=largest_batch)
+    if batches is None:
+        batches = GroupCommit(work.execute, shared_errors=Unavailable, fits=fits, largest_batch=largest_batch)
     with ThreadPoolExecutor(len(numbers) + 1) as pool:
         first = pool.submit(batches.submit, 0)
         assert work.started.wait(TIMEOUT_S)
@@ -92,8 +99,28 @@ def test_a_shared_error_reaches_every_caller_and_is_not_retried() -> None:
     work = Doubling()
     work.fails = lambda numbers: Unavailable("the database is away") if numbers != [0] else None
 
-    for each in submitted_meanwhile(work, [1, 2]):
-        with pytest.raises(Unavailable):
+    errors = [each.exception() for each in submitted_meanwhile(work, [1, 2])]
+
+    assert all(isinstance(error, Unavailable) for error in errors)
+    assert errors[0] is not errors[1]  # raised in two threads
+    assert work.batches == [[0], [1, 2]]
+
+
+def test_what_does_not_fit_waits_for_the_next_batch() -> None:
+    work = Doubling()
+
+    results = [each.result() for each in submitted_meanwhile(work, [1, 3, 2], fits=lambda taken, number: number == 2)]
+
+    assert results == [2, 6, 4]
+    assert work.batches == [[0], [1, 2], [3]]
+
+
+def test_results_that_are_not_one_for_each_are_an_error_of_all_and_nothing_is_repeated() -> None:
+    work = Doubling()
+    batches: GroupCommit[int, int] = GroupCommit(lambda numbers: work.execute(numbers)[:1], shared_errors=Unavailable)
+
+    for each in submitted_meanwhile(work, [1, 2], batches=batches):
+        with pytest.raises(ValueError, match="shorter"):
             each.result()
 
     assert work.batches == [[0], [1, 2]]
