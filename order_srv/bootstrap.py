@@ -19,7 +19,9 @@ from common.rpc.server import BROKER, Server
 from order_srv.adapters.cart_repository import CartRepository
 from order_srv.adapters.goods_repository import GoodsRepository
 from order_srv.adapters.order_repository import OrderRepository
+from order_srv.adapters.payment_repository import PaymentRepository
 from order_srv.adapters.stock_client import SELLS, StockClient
+from order_srv.adapters.sweep_repository import SweepRepository
 from order_srv.domain.messages import ORDER_REBACK
 from order_srv.entrypoints import consumers
 from order_srv.entrypoints.check_back import CheckBack
@@ -28,8 +30,10 @@ from order_srv.entrypoints.sweeper import Sweeper
 from order_srv.settings import INVENTORY, OrderSettings
 from order_srv.use_cases.cart import Cart
 from order_srv.use_cases.close_order import CloseOrder
+from order_srv.use_cases.create_group import CreateGroup
 from order_srv.use_cases.create_order import CreateOrder
 from order_srv.use_cases.finish_order import FinishOrder
+from order_srv.use_cases.owed_returns import OwedReturns
 from order_srv.use_cases.pay_order import PayOrder
 from order_srv.use_cases.price_book import PriceBook
 from order_srv.use_cases.queries import Queries
@@ -120,13 +124,9 @@ def build(
     discovery = discovery or open_discovery(settings.discovery_url)
     inventory = open_channel(discovery, INVENTORY, never_repeated=SELLS)
     stock = StockClient(InventoryServiceStub(inventory))
-    orders = OrderRepository(database, return_after=settings.return_after, crash_hook=crash_hook)
-    use_cases = _use_cases(settings, database, orders, stock, broker, clock, crash_hook)
-    check_back = CheckBack(orders=orders, clock=clock, creating_grace=settings.creating_grace, crash_hook=crash_hook)
-    broker.answer_check_backs(ORDER_REBACK, check_back.answer)
-    consumers.subscribe(broker, use_cases.close_order)
+    orders = OrderRepository(database, return_after=settings.return_after)
     sweeper = Sweeper(
-        orders=orders,
+        orders=SweepRepository(database),
         stock=stock,
         clock=clock,
         every=settings.sweep_every,
@@ -134,6 +134,17 @@ def build(
         creating_grace=settings.creating_grace,
         crash_hook=crash_hook,
     )
+    owed_returns = OwedReturns(orders, sweeper.wake)
+    use_cases = _use_cases(settings, database, orders, owed_returns, stock, broker, clock, crash_hook)
+    check_back = CheckBack(
+        orders=orders,
+        clock=clock,
+        creating_grace=settings.creating_grace,
+        owed_returns=owed_returns,
+        crash_hook=crash_hook,
+    )
+    broker.answer_check_backs(ORDER_REBACK, check_back.answer)
+    consumers.subscribe(broker, use_cases.close_order)
     server = _server(settings, use_cases)
     _report_health(broker, server)
     return OrderService(
@@ -153,30 +164,39 @@ def _use_cases(  # noqa: PLR0917 - the parts of `build`, in its order
     settings: OrderSettings,
     database: Database,
     orders: OrderRepository,
+    owed_returns: OwedReturns,
     stock: StockClient,
     broker: Broker,
     clock: Clock,
     crash_hook: CrashHook,
 ) -> UseCases:
     goods, carts = GoodsRepository(database), CartRepository(database)
+    group = CreateGroup(
+        orders=orders,
+        goods=goods,
+        carts=carts,
+        stock=stock,
+        broker=broker,
+        clock=clock,
+        pay_within=settings.pay_within,
+        owed_returns=owed_returns,
+        crash_hook=crash_hook,
+    )
+    close_order = CloseOrder(
+        orders=orders,
+        broker=broker,
+        clock=clock,
+        creating_grace=settings.creating_grace,
+        owed_returns=owed_returns,
+        crash_hook=crash_hook,
+    )
+    payments = PaymentRepository(database, crash_hook=crash_hook)
     return UseCases(
         goods=PriceBook(goods=goods, clock=clock),
         cart=Cart(carts=carts, goods=goods, clock=clock),
-        create_order=CreateOrder(
-            orders=orders,
-            goods=goods,
-            carts=carts,
-            stock=stock,
-            broker=broker,
-            clock=clock,
-            pay_within=settings.pay_within,
-            waiters=settings.threads // 4,
-            crash_hook=crash_hook,
-        ),
-        close_order=CloseOrder(
-            orders=orders, broker=broker, clock=clock, creating_grace=settings.creating_grace, crash_hook=crash_hook
-        ),
-        pay_order=PayOrder(orders=orders, clock=clock, crash_hook=crash_hook),
+        create_order=CreateOrder(orders=orders, group=group, waiters=settings.threads // 4),
+        close_order=close_order,
+        pay_order=PayOrder(orders=orders, payments=payments, clock=clock, crash_hook=crash_hook),
         finish_order=FinishOrder(orders=orders, clock=clock),
         queries=Queries(database),
     )

@@ -2,7 +2,7 @@
 
 from common.database.database import Database
 from common.database.errors import CommitUnknown, DatabaseUnavailable, Overtaken
-from common.database.sql import Statement, padded
+from common.database.sql import Statement, marks, padded
 from common.database.times import TimeField, from_micros, to_micros
 
 __all__ = [
@@ -13,6 +13,7 @@ __all__ = [
     "Statement",
     "TimeField",
     "from_micros",
+    "marks",
     "padded",
     "to_micros",
 ]

@@ -18,6 +18,12 @@ def padded(keys: Sequence[Any]) -> list[Any]:
 
 
 @cache
+def marks(count: int) -> str:
+    """So many placeholders, for the values of an `IN (…)`."""
+    return ", ".join("?" * count)
+
+
+@cache
 def with_placeholder(statement: str, placeholder: str) -> str:
     """The statement with an engine's own placeholder for `?`."""
     return statement.replace("?", placeholder)

@@ -1,27 +1,23 @@
 """The price book in the database. Deleted entries stay there, for the orders that bought them."""
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection
 from datetime import datetime
 from functools import cache
 from typing import Any
 
 import peewee
 
-from common.batching import GroupCommit
-from common.database import Database, DatabaseUnavailable, from_micros, padded
+from common.database import Database, from_micros, marks, padded
 from order_srv.adapters.models import GoodsRow
 from order_srv.adapters.rows import to_goods
 from order_srv.domain.pricing import Goods
 
 
 class GoodsRepository:
-    """The price book. Orders that come at the same moment read it together, after the last of them came."""
+    """The price book."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
-        self._found: GroupCommit[Collection[str], Mapping[str, Goods]] = GroupCommit(
-            self._found_together, shared_errors=DatabaseUnavailable
-        )
 
     def put(self, goods: Goods) -> Goods:
         """Create or replace an entry, or bring a deleted one back; what it is now."""
@@ -46,14 +42,11 @@ class GoodsRepository:
 
     def find(self, skus: Collection[str]) -> dict[str, Goods]:
         """The entries of these skus; those that are not in the book are left out."""
-        found = self._found.submit(skus)
-        return {sku: found[sku] for sku in skus if sku in found}
-
-    def _found_together(self, wanted: Sequence[Collection[str]]) -> list[Mapping[str, Goods]]:
-        skus = padded(sorted({sku for each in wanted for sku in each}))
+        if not skus:
+            return {}
+        here = padded(sorted(skus))
         with self._database.reading():
-            found = {row[0]: _to_goods(row) for row in self._database.execute(_found(len(skus)), skus)}
-        return [found] * len(wanted)
+            return {row[0]: _to_goods(row) for row in self._database.execute(_found(len(here)), here).fetchall()}
 
     def page(self, after: str | None, limit: int) -> list[Goods]:
         """Up to `limit` entries by sku, those behind `after`."""
@@ -77,7 +70,7 @@ class GoodsRepository:
 def _found(skus: int) -> str:
     # Every order passes here: a query builder would take longer than the engine does.
     columns = "sku, name, image_url, price_cents, currency, on_sale, add_time, update_time"
-    return f"SELECT {columns} FROM goods WHERE sku IN ({', '.join('?' * skus)}) AND delete_time IS NULL"  # noqa: S608
+    return f"SELECT {columns} FROM goods WHERE sku IN ({marks(skus)}) AND delete_time IS NULL"  # noqa: S608
 
 
 def _to_goods(row: tuple[Any, ...]) -> Goods:

@@ -11,7 +11,6 @@ from peewee import (
     CompositeKey,
     IntegerField,
     Model,
-    TextField,
 )
 
 from common.database import TimeField
@@ -20,8 +19,8 @@ from common.database import TimeField
 class OrderRow(Model):
     """An order; the row is the decision.
 
-    `request_id` is NULL once its request may be made anew. `failure` is the refusal to repeat, as JSON. `return_due` is
-    when to ask inventory next about the stock that this dead order owes; NULL: it owes nothing.
+    `request_id` is NULL once its request may be made anew. `return_due` is when to ask inventory next about
+    the stock that this dead order owes; NULL: it owes nothing.
     """
 
     order_sn = CharField(64, primary_key=True)
@@ -41,7 +40,6 @@ class OrderRow(Model):
     close_cause = CharField(8, null=True)
     close_reason = CharField(200, default="")
     failure_reason = CharField(64, default="")
-    failure = TextField(null=True)
     return_due = TimeField(null=True)
     return_tries = IntegerField(default=0)
     add_time = TimeField()

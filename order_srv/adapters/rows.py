@@ -2,14 +2,19 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from functools import cache
-from typing import Any
+from typing import Any, Final
 
-from common.database import Database, from_micros
+from common.database import Database, from_micros, to_micros
 from order_srv.adapters.models import GoodsRow, OrderLineRow, OrderRow, PaymentRow
 from order_srv.domain.order import Line, Order, Recipient
 from order_srv.domain.order_state import CloseCause, State
 from order_srv.domain.payment import MAX_PAYMENTS, Outcome, Payment, RefundReason
 from order_srv.domain.pricing import Goods
+
+NEW_PAYMENT: Final = (
+    "payment (payment_id, order_sn, amount_cents, currency, pay_type,"
+    " paid_time, outcome, refund_reason, add_time, update_time)"
+)
 
 
 def load(database: Database, orders: Sequence[OrderRow]) -> list[Order]:
@@ -107,6 +112,16 @@ def to_orders(
         )
         for row in orders
     ]
+
+
+def from_payment(payment: Payment) -> tuple[Any, ...]:
+    """A payment that is new, as a row of `NEW_PAYMENT`."""
+    reason = payment.refund_reason.value if payment.refund_reason else None
+    now = to_micros(payment.create_time)
+    return (
+        *(payment.payment_id, payment.order_sn, payment.amount_cents, payment.currency, payment.pay_type),
+        *(to_micros(payment.paid_time), payment.outcome.value, reason, now, now),
+    )
 
 
 def to_payment(row: PaymentRow) -> Payment:

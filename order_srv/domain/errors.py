@@ -80,10 +80,18 @@ def state_forbids(order_sn: str, state: State) -> DomainError:
     )
 
 
-def outcome_unknown(order_sn: str) -> Unavailable:
-    """The error for a request whose outcome is not known yet."""
-    return Unavailable(
-        f"the outcome for order {order_sn} is not known yet, repeat the call",
-        reason="OUTCOME_UNKNOWN",
-        metadata={"order_sn": order_sn},
-    )
+class OutcomeUnknown(Unavailable):
+    """What became of a change is not known yet; safe to repeat.
+
+    Args:
+        order_sn: Of which order; empty: of several.
+    """
+
+    reason = "OUTCOME_UNKNOWN"
+
+    def __init__(self, order_sn: str = "") -> None:
+        whose = f"order {order_sn}" if order_sn else "these orders"
+        super().__init__(
+            f"the outcome for {whose} is not known yet, repeat the call",
+            metadata={"order_sn": order_sn} if order_sn else {},
+        )

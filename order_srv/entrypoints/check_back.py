@@ -1,6 +1,6 @@
 """Entrypoint: check-backs, in which the broker asks what became of a half message.
 
-The order's row decides, by the table in `domain/order_state.py`.
+The rows of the orders that it names decide, by the rule in `domain/order_state.py`.
 """
 
 from datetime import timedelta
@@ -12,8 +12,9 @@ from common.crash_points import CrashHook
 from common.messaging.port import Message, Resolution
 from order_srv.adapters.order_repository import OrderRepository
 from order_srv.crash_points import CrashPoint
-from order_srv.domain.messages import Reback
-from order_srv.domain.order_state import CloseCause, Closing, resolution
+from order_srv.domain.messages import Reback, UnreadableMessage
+from order_srv.domain.order_state import decide
+from order_srv.use_cases.owed_returns import OwedReturns
 
 log = structlog.get_logger(__name__)
 
@@ -22,33 +23,46 @@ class CheckBack:
     """Answers check-backs of `order_reback`.
 
     Args:
-        orders: Orders and payments; the primary.
+        orders: Orders; the primary.
         clock: The one clock.
         creating_grace: How long an order may be CREATING before a check-back fails it.
+        owed_returns: Told of what a message's orders owe beside others that live.
         crash_hook: Called at each crash point.
     """
 
     def __init__(
-        self, *, orders: OrderRepository, clock: Clock, creating_grace: timedelta, crash_hook: CrashHook
+        self,
+        *,
+        orders: OrderRepository,
+        clock: Clock,
+        creating_grace: timedelta,
+        owed_returns: OwedReturns,
+        crash_hook: CrashHook,
     ) -> None:
         self._orders = orders
         self._clock = clock
         self._creating_grace = creating_grace
+        self._owed_returns = owed_returns
         self._crash_hook = crash_hook
 
     def answer(self, message: Message) -> Resolution:
-        """Make the move that the check-back calls for, if any, and answer by the row.
+        """Make the moves that the check-back calls for, if any, and answer by the rows.
 
         Raises:
             DatabaseUnavailable: Counts as UNKNOWN; the broker asks again.
         """
-        reback = Reback.from_message(message)
-        closing = reback.closing or Closing(CloseCause.TIMEOUT)
-        state = self._orders.answer_check_back(
-            reback.order_sn, reback.cause, closing, self._clock.now(), creating_grace=self._creating_grace
-        )
+        try:
+            reback = Reback.from_message(message)
+        except UnreadableMessage as error:
+            log.error("half message that can't be read", key=message.key, error=str(error))  # noqa: TRY400 it says all
+            return Resolution.UNKNOWN
+        now = self._clock.now()
+        rows = self._orders.answer_check_back(reback, now, creating_grace=self._creating_grace)
         self._crash_hook(CrashPoint.CHECK_BACK_MOVED)
-        if state is None:
+        missing = [order_sn for order_sn, status in rows.items() if status is None]
+        if missing:
             # An order is written before its half message: this is another database, or a restored one.
-            log.error("half message without an order", order_sn=reback.order_sn, cause=reback.cause)
-        return resolution(state, reback.cause)
+            log.error("half message without an order", order_sns=missing, cause=reback.cause)
+        decision = decide(reback.cause, rows, now)
+        self._owed_returns.hurry(decision.hurry, now)
+        return decision.resolution

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import grpc
 
 from common.rpc.interceptor import current_deadline
+from common.rpc.trace_context import traceparent_of
 from order_srv.entrypoints.translation import (
     cart_item_to_proto,
     event_to_proto,
@@ -77,7 +78,8 @@ class OrderServicer(OrderServiceServicer):
         return pb.DeleteCartItemsResponse()
 
     def CreateOrder(self, request: pb.CreateOrderRequest, context: Context) -> pb.Order:
-        return order_to_proto(self._do.create_order.execute(order_request_from_proto(request), current_deadline()))
+        wanted, traceparent = order_request_from_proto(request), traceparent_of(context)
+        return order_to_proto(self._do.create_order.execute(wanted, current_deadline(), traceparent))
 
     def GetOrder(self, request: pb.GetOrderRequest, context: Context) -> pb.Order:
         return order_to_proto(self._do.queries.order(request.user_id, request.order_sn))
@@ -92,10 +94,13 @@ class OrderServicer(OrderServiceServicer):
         return pb.PayOrderResponse(order=order_to_proto(order), payment=payment_to_proto(payment))
 
     def CancelOrder(self, request: pb.CancelOrderRequest, context: Context) -> pb.Order:
-        return order_to_proto(self._do.close_order.cancel(request.user_id, request.order_sn, request.reason))
+        traceparent = traceparent_of(context)
+        order = self._do.close_order.cancel(request.user_id, request.order_sn, request.reason, traceparent)
+        return order_to_proto(order)
 
     def RefundOrder(self, request: pb.RefundOrderRequest, context: Context) -> pb.Order:
-        return order_to_proto(self._do.close_order.refund(request.order_sn, request.reason))
+        order = self._do.close_order.refund(request.order_sn, request.reason, traceparent_of(context))
+        return order_to_proto(order)
 
     def FinishOrder(self, request: pb.FinishOrderRequest, context: Context) -> pb.Order:
         return order_to_proto(self._do.finish_order.execute(request.order_sn))

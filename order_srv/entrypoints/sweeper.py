@@ -12,8 +12,8 @@ import structlog
 from common.clock import Clock
 from common.crash_points import CrashHook
 from common.errors import Unavailable
-from order_srv.adapters.order_repository import OrderRepository, OwedReturn
 from order_srv.adapters.stock_client import StockClient, StockUnclear
+from order_srv.adapters.sweep_repository import OwedReturn, SweepRepository
 from order_srv.crash_points import CrashPoint
 
 _PAGE: Final = 200
@@ -32,7 +32,7 @@ class Sweeper:
     round costs by what is due, not by how many orders wait.
 
     Args:
-        orders: Orders and payments.
+        orders: What the sweeper reads and writes of orders.
         stock: Inventory.
         clock: The one clock.
         every: The pause between rounds.
@@ -44,7 +44,7 @@ class Sweeper:
     def __init__(
         self,
         *,
-        orders: OrderRepository,
+        orders: SweepRepository,
         stock: StockClient,
         clock: Clock,
         every: timedelta,
@@ -60,6 +60,7 @@ class Sweeper:
         self._creating_grace = creating_grace
         self._crash_hook = crash_hook
         self._stopping = Event()
+        self._woken = Event()
         self._thread = Thread(target=self._run, name="sweeper", daemon=True)
 
     def start(self) -> None:
@@ -68,8 +69,13 @@ class Sweeper:
     def stop(self) -> None:
         """Finish the statement or calls at hand and stop."""
         self._stopping.set()
+        self._woken.set()
         if self._thread.is_alive():
             self._thread.join()
+
+    def wake(self) -> None:
+        """Begin a round now, or another one after that which is under way."""
+        self._woken.set()
 
     def sweep(self) -> None:
         """One round: everything that is due by now.
@@ -83,7 +89,11 @@ class Sweeper:
             pass
 
     def _run(self) -> None:
-        while not self._stopping.wait(self._every.total_seconds()):
+        while True:
+            self._woken.wait(self._every.total_seconds())
+            self._woken.clear()
+            if self._stopping.is_set():
+                return
             try:
                 self.sweep()
             except Unavailable as error:

@@ -1,61 +1,101 @@
-"""Closing an order inside the half message that gives its stock back: by timeout, cancel or refund."""
+"""Closing orders inside the half message that gives their stock back: by timeout, cancel or refund.
 
-from collections.abc import Callable
-from datetime import timedelta
+Closes of one moment and one cause share a half message and a transaction, whatever message or call they came by.
+"""
 
+from collections.abc import Mapping, Sequence
+from datetime import datetime, timedelta
+from functools import partial
+from typing import Final
+
+from common.batching import GroupCommit
 from common.clock import Clock
 from common.crash_points import CrashHook
-from common.messaging.port import Broker, Resolution
+from common.messaging.port import Broker, MessagingError, Resolution
 from order_srv.adapters.order_repository import OrderRepository
 from order_srv.crash_points import CrashPoint
-from order_srv.domain.errors import OrderNotFound, outcome_unknown, state_forbids
-from order_srv.domain.messages import Reback, Timeout
+from order_srv.domain.errors import OrderNotFound, OutcomeUnknown, state_forbids
+from order_srv.domain.messages import NamedOrder, Reback, Timeout
 from order_srv.domain.order import Order
-from order_srv.domain.order_state import Cause, CloseCause, Closing, State, resolution
+from order_srv.domain.order_state import Cause, CloseCause, OrderStatus, State, decide, move_for_cause
+from order_srv.use_cases.owed_returns import OwedReturns
+
+_MOST_ORDERS: Final = 256  # of one half message
+
+_GAPS: Final = {
+    Cause.TIMEOUT: (CrashPoint.CLOSE_HALF_SENT, CrashPoint.CLOSE_MOVED, CrashPoint.CLOSE_ANSWERED),
+    Cause.CANCEL: (CrashPoint.CLOSE_HALF_SENT, CrashPoint.CLOSE_MOVED, CrashPoint.CLOSE_ANSWERED),
+    Cause.REFUND: (CrashPoint.REFUND_HALF_SENT, CrashPoint.REFUND_MOVED, CrashPoint.REFUND_ANSWERED),
+}
+
+Closes = Sequence[NamedOrder]
+"""What one caller, or one message, wants closed."""
+Statuses = Mapping[str, OrderStatus]
+"""Where orders stand, by order_sn."""
 
 
 class CloseOrder:
     """Closes orders.
 
     Args:
-        orders: Orders and payments.
+        orders: Orders.
         broker: Carries the half message, and a timeout that has to come again.
         clock: The one clock.
         creating_grace: How long an order may be CREATING.
+        owed_returns: Told of what a group owes beside orders that live.
         crash_hook: Called at each crash point.
     """
 
     def __init__(
-        self, *, orders: OrderRepository, broker: Broker, clock: Clock, creating_grace: timedelta, crash_hook: CrashHook
+        self,
+        *,
+        orders: OrderRepository,
+        broker: Broker,
+        clock: Clock,
+        creating_grace: timedelta,
+        owed_returns: OwedReturns,
+        crash_hook: CrashHook,
     ) -> None:
         self._orders = orders
         self._broker = broker
         self._clock = clock
         self._creating_grace = creating_grace
+        self._owed_returns = owed_returns
         self._crash_hook = crash_hook
+        self._groups: dict[Cause, GroupCommit[Closes, Statuses]] = {
+            cause: GroupCommit(
+                partial(self._close, cause),
+                shared_errors=(MessagingError, OutcomeUnknown),
+                fits=_fits,
+                largest_batch=64,
+            )
+            for cause in _GAPS
+        }
 
     def time_out(self, timeout: Timeout) -> None:
-        """Close an UNPAID order whose time is over; publish the timeout again when it came too early.
+        """Close those UNPAID orders whose time is over; publish a timeout again for those that it came too early for.
 
         Raises:
             Unavailable: The outcome is not known; the timeout has to be delivered again.
         """
-        order_sn = timeout.order_sn
-        order = self._orders.standing(order_sn)
-        if order is None or order.state not in {State.CREATING, State.UNPAID}:
-            return
-        early_by = order.expire_time - self._clock.now()
-        if order.state is State.CREATING:
-            early_by = max(early_by, self._creating_grace)
-        if early_by > timedelta():
-            self._broker.publish_later(timeout.to_message(), early_by)
+        names = {each.order_sn: each for each in timeout.orders}
+        statuses, now = self._orders.statuses(list(names)), self._clock.now()
+        due = [names[sn] for sn, status in statuses.items() if move_for_cause(Cause.TIMEOUT, status, now)]
+        if due:
+            statuses |= self._groups[Cause.TIMEOUT].submit(due)
+        again: dict[datetime, list[NamedOrder]] = {}
+        for order_sn, status in statuses.items():
+            if status.state is State.CREATING:
+                again.setdefault(max(status.expire_time, now + self._creating_grace), []).append(names[order_sn])
+            elif status.state is State.UNPAID:
+                again.setdefault(status.expire_time, []).append(names[order_sn])
+        for expire_time, orders in again.items():
+            later = max(expire_time - self._clock.now(), timedelta())
+            self._broker.publish_later(Timeout(expire_time, tuple(orders)).to_message(), later)
+        if again:
             self._crash_hook(CrashPoint.TIMEOUT_PUT_OFF)
-            return
-        state = self._close(order_sn, Closing(CloseCause.TIMEOUT))
-        if state in {None, State.CREATING, State.UNPAID}:
-            raise outcome_unknown(order_sn)
 
-    def cancel(self, user_id: int, order_sn: str, reason: str) -> Order:
+    def cancel(self, user_id: int, order_sn: str, reason: str, traceparent: str = "") -> Order:
         """Close an UNPAID order that its user cancels; one that is dead already is returned as it is.
 
         Raises:
@@ -66,12 +106,13 @@ class CloseOrder:
         order = self._existing(order_sn)
         if order.user_id != user_id:
             raise OrderNotFound(order_sn)
-        state: State | None = order.state
-        if state is State.UNPAID:
-            state = self._close(order_sn, Closing(CloseCause.CANCEL, reason))
-        return self._closed(order_sn, state, {State.CLOSED, State.FAILED}, tried=State.UNPAID)
+        if order.state is State.UNPAID:
+            order = self._close_one(Cause.CANCEL, NamedOrder(order_sn, reason, traceparent))
+        if order.state in {State.CLOSED, State.FAILED}:
+            return order
+        raise state_forbids(order_sn, order.state)
 
-    def refund(self, order_sn: str, reason: str) -> Order:
+    def refund(self, order_sn: str, reason: str, traceparent: str = "") -> Order:
         """Close a PAID order, its payment REFUND_DUE; one that was refunded before is returned as it is.
 
         Raises:
@@ -81,38 +122,40 @@ class CloseOrder:
         """
         order = self._existing(order_sn)
         if order.state is State.PAID:
-            state = self._refund(order_sn, Closing(CloseCause.REFUND, reason))
-            return self._closed(order_sn, state, {State.CLOSED}, tried=State.PAID)
+            order = self._close_one(Cause.REFUND, NamedOrder(order_sn, reason, traceparent))
         if order.state is State.CLOSED and order.close_cause is CloseCause.REFUND:
             return order
         raise state_forbids(order_sn, order.state)
 
-    def _close(self, order_sn: str, closing: Closing) -> State | None:
-        reback = Reback(order_sn, Cause.CLOSE, self._clock.now(), closing)
-        gaps = CrashPoint.CLOSE_HALF_SENT, CrashPoint.CLOSE_MOVED, CrashPoint.CLOSE_ANSWERED
-        return self._in_transaction(reback, gaps, lambda: self._orders.close(order_sn, closing, self._clock.now()))
+    def _close_one(self, cause: Cause, order: NamedOrder) -> Order:
+        try:
+            self._groups[cause].submit([order])
+        except OutcomeUnknown:
+            raise OutcomeUnknown(order.order_sn) from None
+        return self._existing(order.order_sn)
 
-    def _refund(self, order_sn: str, closing: Closing) -> State | None:
-        reback = Reback(order_sn, Cause.REFUND, self._clock.now(), closing)
-        gaps = CrashPoint.REFUND_HALF_SENT, CrashPoint.REFUND_MOVED, CrashPoint.REFUND_ANSWERED
-        return self._in_transaction(reback, gaps, lambda: self._orders.refund(order_sn, closing, self._clock.now()))
+    def _close(self, cause: Cause, wanted: Sequence[Closes]) -> list[Statuses]:
+        """Close what these callers want; where each of their orders stands after it."""
+        named: dict[str, NamedOrder] = {}
+        for each in wanted:
+            for order in each:
+                named.setdefault(order.order_sn, order)
+        half_sent, moved, answered = _GAPS[cause]
+        statuses: Statuses = {}
 
-    def _in_transaction(
-        self, reback: Reback, gaps: tuple[CrashPoint, CrashPoint, CrashPoint], move: Callable[[], State | None]
-    ) -> State | None:
-        half_sent, moved, answered = gaps
-        state: State | None = None
-
-        def decide() -> Resolution:
-            nonlocal state
+        def close() -> Resolution:
+            nonlocal statuses
             self._crash_hook(half_sent)
-            state = move()
+            now = self._clock.now()
+            statuses = self._orders.close_all(cause, {sn: order.reason for sn, order in named.items()}, now)
             self._crash_hook(moved)
-            return resolution(state, reback.cause)
+            decision = decide(cause, {sn: statuses.get(sn) for sn in named}, now)
+            self._owed_returns.hurry(decision.hurry, now)
+            return decision.resolution
 
-        self._broker.in_transaction(reback.to_message(), decide)
+        self._broker.in_transaction(Reback(cause, self._clock.now(), tuple(named.values())).to_message(), close)
         self._crash_hook(answered)
-        return state
+        return [{o.order_sn: statuses[o.order_sn] for o in each if o.order_sn in statuses} for each in wanted]
 
     def _existing(self, order_sn: str) -> Order:
         order = self._orders.get(order_sn)
@@ -120,9 +163,6 @@ class CloseOrder:
             raise OrderNotFound(order_sn)
         return order
 
-    def _closed(self, order_sn: str, state: State | None, wanted: set[State], *, tried: State) -> Order:
-        if state in wanted:
-            return self._existing(order_sn)
-        if state is None or state is tried:
-            raise outcome_unknown(order_sn)
-        raise state_forbids(order_sn, state)
+
+def _fits(group: Sequence[Closes], closes: Closes) -> bool:
+    return not group or sum(map(len, group)) + len(closes) <= _MOST_ORDERS

@@ -2,7 +2,7 @@
 
 from common.clock import Clock
 from order_srv.adapters.order_repository import OrderRepository
-from order_srv.domain.errors import OrderNotFound, outcome_unknown, state_forbids
+from order_srv.domain.errors import OrderNotFound, OutcomeUnknown, state_forbids
 from order_srv.domain.order import Order
 from order_srv.domain.order_state import State
 
@@ -20,12 +20,14 @@ class FinishOrder:
             FailedPrecondition: It is not paid.
             Unavailable: It is being created, or the outcome is not known.
         """
-        state = self._orders.finish(order_sn, self._clock.now())
-        order = self._orders.get(order_sn)
-        if order is None:
+        try:
+            status = self._orders.finish(order_sn, self._clock.now())
+        except OutcomeUnknown:
+            raise OutcomeUnknown(order_sn) from None
+        if status is None:
             raise OrderNotFound(order_sn)
-        if state is None or state is State.PAID:
-            raise outcome_unknown(order_sn)
-        if state is not State.FINISHED:
-            raise state_forbids(order_sn, state)
+        if status.state is not State.FINISHED:
+            raise state_forbids(order_sn, status.state)
+        order = self._orders.get(order_sn)
+        assert order is not None, "orders are never deleted"
         return order

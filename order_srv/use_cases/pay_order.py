@@ -4,10 +4,12 @@ from common.clock import Clock
 from common.crash_points import CrashHook
 from common.errors import FailedPrecondition, Violation
 from order_srv.adapters.order_repository import OrderRepository
+from order_srv.adapters.payment_repository import Payable, PaymentRepository
 from order_srv.crash_points import CrashPoint
-from order_srv.domain.errors import DifferentContent, OrderNotFound, PaymentNotFound
+from order_srv.domain.errors import DifferentContent, OrderNotFound, PaymentNotFound, state_forbids
 from order_srv.domain.order import Order
-from order_srv.domain.payment import Outcome, Payment, PaymentNotice
+from order_srv.domain.order_state import State
+from order_srv.domain.payment import Outcome, Payment, PaymentNotice, RefundReason, outcome_of_payment
 
 
 class PaymentApplied(FailedPrecondition):
@@ -17,8 +19,20 @@ class PaymentApplied(FailedPrecondition):
 
 
 class PayOrder:
-    def __init__(self, *, orders: OrderRepository, clock: Clock, crash_hook: CrashHook) -> None:
+    """Records payments.
+
+    Args:
+        orders: Orders.
+        payments: Payments.
+        clock: The one clock.
+        crash_hook: Called at each crash point.
+    """
+
+    def __init__(
+        self, *, orders: OrderRepository, payments: PaymentRepository, clock: Clock, crash_hook: CrashHook
+    ) -> None:
         self._orders = orders
+        self._payments = payments
         self._clock = clock
         self._crash_hook = crash_hook
 
@@ -30,23 +44,33 @@ class PayOrder:
             DifferentContent: The payment_id was used for other money.
             Unavailable: The order is being created, or the outcome is not known.
         """
-        payment = self._orders.pay(
-            Payment(
-                payment_id=notice.payment_id,
-                order_sn=notice.order_sn,
-                amount_cents=notice.amount_cents,
-                currency=notice.currency,
-                pay_type=notice.pay_type,
-                paid_time=notice.paid_time,
-                outcome=Outcome.REFUND_DUE,  # until domain/payment.py decides, with the order's row locked
-                create_time=self._clock.now(),
-            )
+        payment = Payment(
+            payment_id=notice.payment_id,
+            order_sn=notice.order_sn,
+            amount_cents=notice.amount_cents,
+            currency=notice.currency,
+            pay_type=notice.pay_type,
+            paid_time=notice.paid_time,
+            outcome=Outcome.REFUND_DUE,  # until its order's row is held
+            create_time=self._clock.now(),
         )
+
+        def decide(order: Payable | None) -> tuple[Outcome, RefundReason | None]:
+            if order is None:
+                raise OrderNotFound(notice.order_sn)
+            if order.state is State.CREATING:
+                raise state_forbids(notice.order_sn, State.CREATING)
+            due, paid = (order.total_cents, order.currency), (notice.amount_cents, notice.currency)
+            return outcome_of_payment(order.state, due=due, paid=paid)
+
+        recorded = self._payments.record(payment, decide)
+        if not recorded.same_content(payment):
+            raise DifferentContent("payment_id", notice.payment_id)
         self._crash_hook(CrashPoint.PAY_COMMITTED)
-        order = self._orders.get(payment.order_sn)
+        order = self._orders.get(notice.order_sn)
         if order is None:
-            raise OrderNotFound(payment.order_sn)
-        return order, payment
+            raise OrderNotFound(notice.order_sn)
+        return order, recorded
 
     def mark_refunded(self, payment_id: str, refund_id: str) -> Payment:
         """Record that a payment's money was sent back; a repeat returns it as it is.
@@ -56,7 +80,7 @@ class PayOrder:
             PaymentApplied: Its money is not to be sent back.
             DifferentContent: It was sent back by another refund.
         """
-        payment = self._orders.mark_refunded(payment_id, refund_id, self._clock.now())
+        payment = self._payments.mark_refunded(payment_id, refund_id, self._clock.now())
         if payment is None:
             raise PaymentNotFound(payment_id)
         if payment.outcome is Outcome.APPLIED:

@@ -10,15 +10,10 @@ from peewee import (
     Database,
     IntegerField,
     Model,
-    TextField,
 )
 from playhouse.migrate import SchemaMigrator
 
 from common.database import TimeField
-
-
-class LongTextField(TextField):
-    field_type = "LONGTEXT"  # with some engines TEXT ends at 64 KB; a refusal names up to 100 skus of any script
 
 
 class OrderRow(Model):
@@ -39,7 +34,6 @@ class OrderRow(Model):
     close_cause = CharField(8, null=True)
     close_reason = CharField(200)
     failure_reason = CharField(64)
-    failure = LongTextField(null=True)
     return_due = TimeField(null=True)
     return_tries = IntegerField()
     add_time = TimeField()

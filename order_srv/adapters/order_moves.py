@@ -1,0 +1,117 @@
+"""How orders are moved.
+
+Their rows are held, what becomes of each is chosen by what its row says, and all is written in one trip with COMMIT. So
+a move answers with the state that each row is in after it, whoever brought it there.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from datetime import datetime
+from functools import cache
+from typing import Final, TypeVar
+
+from common.database import (
+    CommitUnknown,
+    Database,
+    DatabaseUnavailable,
+    Statement,
+    from_micros,
+    marks,
+    padded,
+    to_micros,
+)
+from order_srv.adapters import statements
+from order_srv.adapters.models import PaymentRow
+from order_srv.adapters.statements import Transition
+from order_srv.domain.errors import OutcomeUnknown
+from order_srv.domain.order import Event, EventKind
+from order_srv.domain.order_state import OrderStatus, State
+from order_srv.domain.payment import Outcome, RefundReason
+
+T = TypeVar("T")
+
+Choose = Callable[[str, OrderStatus], Transition | None]
+"""What becomes of an order, by its number and where it stands; None: it stays as it is."""
+
+_TRIES: Final = 3  # of what is not known to be written
+
+
+class OrderMoves:
+    """Moves orders in a database."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def move(self, order_sns: Sequence[str], choose: Choose, now: datetime) -> dict[str, OrderStatus]:
+        """Move orders in one transaction.
+
+        Args:
+            order_sns: Which.
+            choose: Called with each that exists.
+            now: When.
+
+        Returns:
+            Where each that exists stands after it.
+
+        Raises:
+            OutcomeUnknown: The database did not say what became of it.
+        """
+        try:
+            return again(lambda: self._database.write(lambda: self.move_within(order_sns, choose, now)))
+        except DatabaseUnavailable as error:
+            raise OutcomeUnknown from error
+
+    def move_within(self, order_sns: Sequence[str], choose: Choose, now: datetime) -> dict[str, OrderStatus]:
+        """The same within a transaction that is open already."""
+        held = self.held(order_sns)
+        chosen = {order_sn: choose(order_sn, status) for order_sn, status in held.items()}
+        transitions = {order_sn: each for order_sn, each in chosen.items() if each is not None}
+        refunds = self._refunding([order_sn for order_sn, each in transitions.items() if each.refunds], now)
+        self._database.at_commit([*statements.moving(self._database, transitions, now), *refunds])
+        return held | {
+            order_sn: replace(held[order_sn], state=each.target, owes=each.changes.get("return_due") is not None)
+            for order_sn, each in transitions.items()
+        }
+
+    def held(self, order_sns: Sequence[str]) -> dict[str, OrderStatus]:
+        """Where orders stand, their rows held, in the order of their numbers, until the transaction ends."""
+        return self.statuses(order_sns, f" ORDER BY order_sn{self._database.for_update}")
+
+    def statuses(self, order_sns: Sequence[str], ending: str = "") -> dict[str, OrderStatus]:
+        """Where orders stand; those that do not exist are left out."""
+        here = padded(order_sns)
+        found = self._database.execute(_select_statuses(len(here)) + ending, here).fetchall() if here else []
+        return {
+            order_sn: OrderStatus(State(state), due is not None, from_micros(added), from_micros(expires))
+            for order_sn, state, due, added, expires in found
+        }
+
+    def _refunding(self, order_sns: Sequence[str], now: datetime) -> list[Statement]:
+        """What makes the applied payments of these orders REFUND_DUE."""
+        if not order_sns:
+            return []
+        applied = (PaymentRow.order_sn.in_(order_sns)) & (PaymentRow.outcome == Outcome.APPLIED)
+        payments = self._database.select(self._database.locking(PaymentRow.select().where(applied)))
+        values = (Outcome.REFUND_DUE.value, RefundReason.ORDER_REFUNDED.value, to_micros(now))
+        steps = [(row.order_sn, Event(EventKind.REFUND_DUE, now, row.payment_id)) for row in payments]
+        due = "UPDATE payment SET outcome = ?, refund_reason = ?, update_time = ? WHERE payment_id = ?"
+        return [
+            *((due, (*values, row.payment_id)) for row in payments),
+            *statements.noting(self._database, steps),
+        ]
+
+
+def again(write: Callable[[], T]) -> T:
+    """Repeat a write whose COMMIT got no answer: it finds out by the rows that it holds whether it was done before."""
+    for _ in range(_TRIES - 1):
+        try:
+            return write()
+        except CommitUnknown:
+            continue
+    return write()
+
+
+@cache
+def _select_statuses(orders: int) -> str:
+    columns = "order_sn, state, return_due, add_time, expire_time"
+    return f"SELECT {columns} FROM orders WHERE order_sn IN ({marks(orders)})"  # noqa: S608 our own words

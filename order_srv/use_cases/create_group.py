@@ -1,0 +1,401 @@
+"""Creates the orders of one moment as a group: one look-up of prices, one insert, one half message, one sell, one move.
+
+    price ──► insert as CREATING ──► half message { timeout, sell ──► move to UNPAID or FAILED } ──► resolution
+      │              │
+      └─ refused     └─ the request made an order before: the caller sees to it
+
+An order that is refused or fails leaves the others alone. The row of each order decides what its caller is told.
+"""
+
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+from typing import Final
+
+import structlog
+
+from common.batching import Call
+from common.clock import Clock
+from common.crash_points import CrashHook
+from common.database import DatabaseUnavailable
+from common.deadline import Deadline
+from common.errors import DeadlineExceeded, DomainError
+from common.messaging.port import Broker, BrokerUnavailable, Resolution
+from order_srv.adapters.cart_repository import CartRepository
+from order_srv.adapters.goods_repository import GoodsRepository
+from order_srv.adapters.order_repository import Failed, Opened, OrderRepository, RequestsTaken
+from order_srv.adapters.sell_results import OrderToSell, Refused, Sold
+from order_srv.adapters.stock_client import StockClient
+from order_srv.crash_points import CrashPoint
+from order_srv.domain.errors import OrderFailed, OutcomeUnknown
+from order_srv.domain.messages import NamedOrder, Reback, Timeout
+from order_srv.domain.order import Event, EventKind, Order
+from order_srv.domain.order_request import OrderRequest, RequestKey
+from order_srv.domain.order_sn import new_order_sn
+from order_srv.domain.order_state import Cause, OrderStatus, State, decide
+from order_srv.domain.pricing import MAX_LINES, Goods, NothingSelected, TooManyLines, price, summed
+from order_srv.use_cases.owed_returns import OwedReturns
+
+_MOST_LINES: Final = 1000  # of a group: what one BatchSell takes
+_HURRIED_S: Final = 0.5
+_AFTER_SELL_S: Final = 1.0  # of the deadline, reserved for the steps after the sell
+_INSERTS: Final = 5  # how often a group is written down from which requests were taken that nobody finds any more
+_TOLD_AS_IT_IS: Final = frozenset({"NO_STOCK", "SKU_NOT_FOUND", "OVERLOADED"})
+
+log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class NewOrder:
+    """What a caller wants to be created."""
+
+    request: OrderRequest
+    deadline: Deadline
+    traceparent: str = ""
+
+    @property
+    def key(self) -> tuple[int, str]:
+        return self.request.user_id, self.request.request_id
+
+    @property
+    def from_cart(self) -> bool:
+        return not self.request.lines
+
+    @property
+    def most_lines(self) -> int:
+        """How many lines it may turn out to have."""
+        return len(self.request.lines) or MAX_LINES
+
+
+class NotWritten(Exception):
+    """It was refused before anything was written; perhaps it is a repeat, and bought what is missing now."""
+
+    def __init__(self, refusal: DomainError) -> None:
+        super().__init__(str(refusal))
+        self.refusal = refusal
+
+
+class RequestTaken(Exception):
+    """The user's request_id belongs to another order already."""
+
+
+def fits(group: Sequence[NewOrder], new: NewOrder) -> bool:
+    """Whether an order may join a group.
+
+    Not with another of the same request or, out of the cart, of the same user: it has to find what became of the first.
+    Nor beside one whose caller is in a hurry: the steps of a group get the time that each of its callers has.
+    """
+    if not group:
+        return True
+    if min(group[0].deadline.remaining(), new.deadline.remaining()) < _HURRIED_S:
+        return False
+    lines = new.most_lines
+    for each in group:
+        if each.key == new.key or (each.from_cart and new.from_cart and each.key[0] == new.key[0]):
+            return False
+        lines += each.most_lines
+    return lines <= _MOST_LINES
+
+
+@dataclass(slots=True)
+class _Member:
+    """One order of a group, and how far it came."""
+
+    call: Call[NewOrder, Order]
+    order: Order
+    steps: list[Event] = field(default_factory=list)
+    failure: str = ""
+    refusal: DomainError | None = None
+
+    @property
+    def order_sn(self) -> str:
+        return self.order.order_sn
+
+    @property
+    def row(self) -> tuple[Order, RequestKey]:
+        request = self.call.item.request
+        return self.order, RequestKey(request.request_id, request.content_hash())
+
+    @property
+    def name(self) -> NamedOrder:
+        return NamedOrder(self.order_sn, traceparent=self.call.item.traceparent)
+
+    def ending(self) -> Opened | Failed:
+        if not self.failure:
+            return Opened(self.order, self.steps, self.call.item.from_cart)
+        return Failed(self.failure, owes=self.refusal is None, steps=self.steps)
+
+
+class CreateGroup:
+    """Creates orders in groups.
+
+    Args:
+        orders: Orders.
+        goods: The price book.
+        carts: Users' carts.
+        stock: Inventory.
+        broker: Carries the half message and the timeout.
+        clock: The one clock.
+        pay_within: How long an order may stay UNPAID.
+        owed_returns: Told of what a group owes beside orders that live.
+        crash_hook: Called at each crash point.
+    """
+
+    def __init__(
+        self,
+        *,
+        orders: OrderRepository,
+        goods: GoodsRepository,
+        carts: CartRepository,
+        stock: StockClient,
+        broker: Broker,
+        clock: Clock,
+        pay_within: timedelta,
+        owed_returns: OwedReturns,
+        crash_hook: CrashHook,
+    ) -> None:
+        self._orders = orders
+        self._goods = goods
+        self._carts = carts
+        self._stock = stock
+        self._broker = broker
+        self._clock = clock
+        self._pay_within = pay_within
+        self._owed_returns = owed_returns
+        self._crash_hook = crash_hook
+
+    def execute(self, calls: Sequence[Call[NewOrder, Order]]) -> None:
+        """Create the orders of these calls, and settle each call.
+
+        Raises:
+            Unavailable: For every call that is not settled.
+        """
+        members = self._written(self._wanted(self._priced(calls)))
+        if not members:
+            return
+        self._crash_hook(CrashPoint.CREATE_INSERTED)
+        now = members[0].order.create_time
+        reback = Reback(Cause.CREATE, now, tuple(member.name for member in members))
+        try:
+            self._broker.in_transaction(reback.to_message(), lambda: self._sold_and_moved(members))
+        except BrokerUnavailable:
+            self._crash_hook(CrashPoint.CREATE_HALF_NOT_SENT)
+            failed = {member.order_sn: Failed("BROKER_UNAVAILABLE", owes=True) for member in members}
+            with suppress(OutcomeUnknown):  # the sweeper fails them later
+                self._orders.settle_all(failed, self._clock.now())
+            raise
+        self._crash_hook(CrashPoint.CREATE_ANSWERED)
+
+    # Before the half message
+
+    def _priced(self, calls: Sequence[Call[NewOrder, Order]]) -> list[_Member]:
+        """An order for each call whose goods can be bought as it says."""
+        now = self._clock.now()
+        wanted: list[tuple[Call[NewOrder, Order], Mapping[str, int]]] = []
+        for call in calls:
+            try:
+                wanted.append((call, self._quantities(call.item.request)))
+            except DatabaseUnavailable:
+                raise
+            except Exception as error:  # noqa: BLE001 one bad order of a group fails alone
+                _refuse(call, error)
+        goods = self._goods.find({sku for _, quantities in wanted for sku in quantities})
+        members: list[_Member] = []
+        for call, quantities in wanted:
+            try:
+                members.append(_Member(call, self._order(call.item.request, quantities, goods, now)))
+            except Exception as error:  # noqa: BLE001 as above
+                _refuse(call, error)
+        return members
+
+    def _quantities(self, request: OrderRequest) -> dict[str, int]:
+        if request.lines:
+            return summed(request.lines)
+        items = self._carts.selected(request.user_id, limit=MAX_LINES + 1)
+        if not items:
+            raise NothingSelected("no lines were given and nothing in the cart is selected")
+        if len(items) > MAX_LINES:
+            raise TooManyLines(f"more than {MAX_LINES} items of the cart are selected")
+        return summed((item.sku, item.quantity) for item in items)
+
+    def _order(
+        self, request: OrderRequest, quantities: Mapping[str, int], goods: Mapping[str, Goods], now: datetime
+    ) -> Order:
+        priced = price(quantities, goods, request.expected_total_cents)
+        return Order(
+            order_sn=new_order_sn(now),
+            user_id=request.user_id,
+            state=State.CREATING,
+            lines=priced.lines,
+            total_cents=priced.total_cents,
+            currency=priced.currency,
+            recipient=request.recipient,
+            note=request.note,
+            create_time=now,
+            expire_time=now + self._pay_within,
+        )
+
+    def _wanted(self, members: Sequence[_Member]) -> list[_Member]:
+        """Those that inventory may have enough for, and whose callers still wait."""
+        if not members:
+            return []
+        quantities = {each.order_sn: {line.sku: line.quantity for line in each.order.lines} for each in members}
+        short = self._stock.known_shortages(quantities, _shortest(members))
+        for member in members:
+            if member.order_sn in short:
+                _refuse(member.call, short[member.order_sn])
+            elif member.call.item.deadline.passed:
+                member.call.fail(DeadlineExceeded("the deadline passed before anything was written"))
+        return [member for member in members if not member.call.settled]
+
+    def _written(self, members: list[_Member]) -> list[_Member]:
+        """Write them down as CREATING; those that are.
+
+        Raises:
+            DatabaseUnavailable: Nobody knows whether they are, so none may go any further.
+        """
+        for _ in range(_INSERTS):
+            if not members:
+                return []
+            try:
+                self._orders.add_all([member.row for member in members])
+            except RequestsTaken as error:
+                for member in members:
+                    if member.call.item.key in error.taken:
+                        member.call.fail(RequestTaken())
+                members = [member for member in members if not member.call.settled]
+            except DatabaseUnavailable:
+                raise
+            except Exception as error:
+                if len(members) == 1:
+                    members[0].call.fail(error)
+                    return []
+                log.warning("a group could not be written: its orders are written one by one", exc_info=error)
+                return [written for member in members for written in self._written([member])]
+            else:
+                return members
+        raise OutcomeUnknown
+
+    # Within the half message
+
+    def _sold_and_moved(self, members: Sequence[_Member]) -> Resolution:
+        """Set the timeout and sell, move each order to UNPAID or FAILED; the resolution is what the rows say."""
+        self._crash_hook(CrashPoint.CREATE_HALF_SENT)
+        try:
+            self._sell(members)
+        except BrokerUnavailable:
+            self._crash_hook(CrashPoint.CREATE_TIMEOUT_NOT_SENT)
+            for member in members:
+                member.failure = member.failure or "TIMEOUT_NOT_SET"
+        now = self._clock.now()
+        rows = self._settled(members, now)
+        self._crash_hook(CrashPoint.CREATE_MOVED)
+        for member in members:
+            self._answer(member, rows.get(member.order_sn))
+        decision = decide(Cause.CREATE, {member.order_sn: rows.get(member.order_sn) for member in members}, now)
+        self._owed_returns.hurry(decision.hurry, now)
+        return decision.resolution
+
+    def _sell(self, members: Sequence[_Member]) -> None:
+        """Sell each order, and set the timeout of those that are sold.
+
+        Raises:
+            BrokerUnavailable: Perhaps there is no timeout.
+        """
+        expire_time = max(member.order.expire_time for member in members)
+        # The timeout travels while inventory sells: should an order fail, it comes to one that is over.
+        timeout = Timeout(expire_time, tuple(member.name for member in members)).to_message()
+        left = max(expire_time - self._clock.now(), timedelta())
+        timeout_is_set = self._broker.begin_publish_later(timeout, left)
+        self._crash_hook(CrashPoint.CREATE_TIMEOUT_BEGUN)
+        waited_for = [member for member in members if not member.call.item.deadline.passed]
+        for member in members:
+            member.failure = "STOCK_UNCLEAR"
+        orders = [OrderToSell(member.order_sn, member.order.lines) for member in waited_for]
+        results = self._stock.sell_all(orders, _before_sell_ends(waited_for)) if orders else {}
+        now = self._clock.now()
+        sold = [member for member in waited_for if isinstance(results.get(member.order_sn), Sold)]
+        for member in waited_for:
+            result = results.get(member.order_sn)
+            if isinstance(result, Refused):
+                member.refusal, member.failure = result.error, result.error.reason
+        for member in sold:
+            member.failure = ""
+            member.steps.append(Event(EventKind.SOLD, now))
+        self._tell_crash_hook(members)
+        if sold:
+            timeout_is_set()
+            self._crash_hook(CrashPoint.CREATE_TIMEOUT_SENT)
+        now = self._clock.now()
+        for member in sold:
+            member.steps.append(Event(EventKind.TIMEOUT_SET, now, expire_time.isoformat()))
+
+    def _settled(self, members: Sequence[_Member], now: datetime) -> Mapping[str, OrderStatus]:
+        """Move the orders; where each stands after it, without those of which nobody knows.
+
+        Raises:
+            OutcomeUnknown: Nobody knows it of any.
+        """
+        try:
+            return self._orders.settle_all({member.order_sn: member.ending() for member in members}, now)
+        except OutcomeUnknown:
+            raise
+        except Exception as error:
+            if len(members) == 1:
+                raise
+            log.warning("a group could not be moved: its orders are moved one by one", exc_info=error)
+        rows: dict[str, OrderStatus] = {}
+        for member in members:
+            try:
+                rows |= self._settled([member], now)
+            except Exception:
+                log.exception("an order could not be moved", order_sn=member.order_sn)
+        return rows
+
+    def _tell_crash_hook(self, members: Sequence[_Member]) -> None:
+        if any(not member.failure for member in members):
+            self._crash_hook(CrashPoint.CREATE_SOLD)
+        if any(member.refusal is not None for member in members):
+            self._crash_hook(CrashPoint.CREATE_REFUSED)
+        if any(member.failure and member.refusal is None for member in members):
+            self._crash_hook(CrashPoint.CREATE_UNCLEAR)
+
+    def _answer(self, member: _Member, status: OrderStatus | None) -> None:
+        """Tell the caller what the row says."""
+        match None if status is None else status.state:
+            case State.UNPAID:
+                member.call.answer(replace(member.order, state=State.UNPAID))
+            case State.FAILED if member.refusal is not None and member.refusal.reason in _TOLD_AS_IT_IS:
+                member.call.fail(member.refusal)
+            case State.FAILED:
+                member.call.fail(OrderFailed(member.order_sn, member.failure or "OVERTAKEN"))
+            case State.PAID | State.FINISHED | State.CLOSED:  # someone else was quick
+                self._answer_in_full(member)
+            case None | State.CREATING:
+                member.call.fail(OutcomeUnknown(member.order_sn))
+
+    def _answer_in_full(self, member: _Member) -> None:
+        try:
+            order = self._orders.get(member.order_sn)
+        except DatabaseUnavailable as error:
+            member.call.fail(error)
+            return
+        assert order is not None, "orders are never deleted"
+        member.call.answer(order)
+
+
+def _refuse(call: Call[NewOrder, Order], error: Exception) -> None:
+    call.fail(NotWritten(error) if isinstance(error, DomainError) else error)
+
+
+def _shortest(members: Sequence[_Member]) -> Deadline:
+    return min((member.call.item.deadline for member in members), key=Deadline.remaining)
+
+
+def _before_sell_ends(members: Sequence[_Member]) -> Deadline:
+    """Until when a sell may take: what is left of the shortest deadline, less what the later steps need."""
+    shortest = _shortest(members)
+    kept_back = min(_AFTER_SELL_S, shortest.remaining() / 2)
+    # One caller that hangs up ends the sell of its own order alone.
+    return shortest.earlier_by(kept_back) if len(members) == 1 else Deadline(shortest.at - kept_back)
