@@ -25,11 +25,15 @@ class CreateOrder:
         orders: Orders.
         group: Creates the orders of one moment.
         waiters: How many callers may wait for another's CREATING order; others get UNAVAILABLE at once.
+
+    Attributes:
+        group, waiting: Here for tests.
     """
 
     def __init__(self, *, orders: OrderRepository, group: CreateGroup, waiters: int) -> None:
         self._orders = orders
-        self._groups: Groups[NewOrder, Order] = Groups(group.execute, fits=fits)
+        self.group = group
+        self.waiting: Groups[NewOrder, Order] = Groups(group.execute, fits=fits)
         self._waiters = BoundedSemaphore(max(1, waiters))
 
     def execute(self, request: OrderRequest, deadline: Deadline, traceparent: str = "") -> Order:
@@ -49,7 +53,7 @@ class CreateOrder:
         """
         while True:
             try:
-                return self._groups.submit(NewOrder(request, deadline, traceparent), deadline)
+                return self.waiting.submit(NewOrder(request, deadline, traceparent), deadline)
             except NotWritten as refused:
                 earlier = self._earlier(request, deadline)
                 if earlier is None:

@@ -11,15 +11,19 @@ from common.crash_points import no_crash
 from common.database import Database
 from order_srv.adapters.cart_repository import CartRepository
 from order_srv.adapters.goods_repository import GoodsRepository
-from order_srv.adapters.order_repository import OrderRepository
+from order_srv.adapters.order_repository import Opened, OrderRepository
+from order_srv.adapters.payment_repository import PaymentRepository
+from order_srv.adapters.sweep_repository import SweepRepository
 from order_srv.bootstrap import MIGRATIONS
 from order_srv.domain.order import Event, EventKind, Line, Order, Recipient
 from order_srv.domain.order_request import RequestKey
-from order_srv.domain.order_state import CloseCause, Closing, State
-from order_srv.domain.payment import Outcome, Payment
+from order_srv.domain.order_state import Cause, State
+from order_srv.domain.payment import Payment, PaymentNotice
 from order_srv.domain.pricing import Goods
+from order_srv.use_cases.pay_order import PayOrder
 from order_srv.use_cases.queries import Queries
 from tests.support.databases import url_of
+from tests.support.manual_clock import ManualClock
 
 NOW: Final = datetime(2026, 1, 1, tzinfo=UTC)
 PAY_WITHIN: Final = timedelta(minutes=30)
@@ -32,7 +36,9 @@ class OrderBook:
 
     def __init__(self, database: Database) -> None:
         self.database = database
-        self.orders = OrderRepository(database, return_after=timedelta(), crash_hook=no_crash)
+        self.orders = OrderRepository(database, return_after=timedelta())
+        self.payments = PaymentRepository(database, crash_hook=no_crash)
+        self.sweep = SweepRepository(database)
         self.goods = GoodsRepository(database)
         self.carts = CartRepository(database)
         self.queries = Queries(database)
@@ -52,31 +58,30 @@ class OrderBook:
             create_time=created,
             expire_time=created + PAY_WITHIN,
         )
-        self.orders.add(order, RequestKey(f"r{number}", "hash"))
+        self.orders.add_all([(order, RequestKey(f"r{number}", "hash"))])
         return order
 
     def unpaid(self, user: int = 1, *, created: datetime = NOW) -> Order:
         order = self.add(user, created=created)
-        steps = [Event(EventKind.SOLD, created)]
-        assert self.orders.open(order, steps, created, from_cart=True) is State.UNPAID
+        opened = Opened(order, [Event(EventKind.SOLD, created)], from_cart=True)
+        assert self.orders.settle_all({order.order_sn: opened}, created)[order.order_sn].state is State.UNPAID
         return order
 
     def pay(self, order: Order) -> Payment:
-        return self.orders.pay(
-            Payment(
-                payment_id=f"p{next(_numbers)}",
-                order_sn=order.order_sn,
-                amount_cents=order.total_cents,
-                currency=order.currency,
-                pay_type="card",
-                paid_time=NOW,
-                outcome=Outcome.REFUND_DUE,
-                create_time=NOW,
-            )
+        notice = PaymentNotice(
+            payment_id=f"p{next(_numbers)}",
+            order_sn=order.order_sn,
+            amount_cents=order.total_cents,
+            currency=order.currency,
+            pay_type="card",
+            paid_time=NOW,
         )
+        pay_order = PayOrder(orders=self.orders, payments=self.payments, clock=ManualClock(NOW), crash_hook=no_crash)
+        return pay_order.pay(notice)[1]
 
     def cancel(self, order: Order) -> None:
-        assert self.orders.close(order.order_sn, Closing(CloseCause.CANCEL), NOW) is State.CLOSED
+        closed = self.orders.close_all(Cause.CANCEL, {order.order_sn: ""}, NOW)
+        assert closed[order.order_sn].state is State.CLOSED
 
     def put_goods(self, sku: str) -> None:
         self.goods.put(Goods(sku, sku, "", 100, "EUR", on_sale=True, create_time=NOW, update_time=NOW))
