@@ -55,11 +55,9 @@ class OrderMoves:
 
         Raises:
             OutcomeUnknown: The database did not say what became of it.
+            DatabaseUnavailable: Nothing was written.
         """
-        try:
-            return again(lambda: self._database.write(lambda: self.move_within(order_sns, choose, now)))
-        except DatabaseUnavailable as error:
-            raise OutcomeUnknown from error
+        return again(lambda: self._database.write(lambda: self.move_within(order_sns, choose, now)))
 
     def move_within(self, order_sns: Sequence[str], choose: Choose, now: datetime) -> dict[str, OrderStatus]:
         """The same within a transaction that is open already."""
@@ -102,13 +100,23 @@ class OrderMoves:
 
 
 def again(write: Callable[[], T]) -> T:
-    """Repeat a write whose COMMIT got no answer: it finds out by the rows that it holds whether it was done before."""
-    for _ in range(_TRIES - 1):
+    """Repeat a write whose COMMIT got no answer: it finds out by the rows that it holds whether it was done before.
+
+    Raises:
+        OutcomeUnknown: The database did not say what became of it.
+        DatabaseUnavailable: Nothing was written.
+    """
+    unknown: CommitUnknown | None = None
+    for _ in range(_TRIES):
         try:
             return write()
-        except CommitUnknown:
-            continue
-    return write()
+        except CommitUnknown as error:
+            unknown = error
+        except DatabaseUnavailable as error:
+            if unknown is None:
+                raise
+            raise OutcomeUnknown from error
+    raise OutcomeUnknown from unknown
 
 
 @cache

@@ -128,6 +128,7 @@ class OrderRepository:
 
         Raises:
             OutcomeUnknown: It is not known.
+            DatabaseUnavailable: Nothing was written.
         """
 
         def choose(order_sn: str, status: OrderStatus) -> Transition | None:
@@ -156,6 +157,7 @@ class OrderRepository:
 
         Raises:
             OutcomeUnknown: It is not known.
+            DatabaseUnavailable: Nothing was written.
         """
 
         def choose(order_sn: str, status: OrderStatus) -> Transition | None:
@@ -218,6 +220,7 @@ class OrderRepository:
 
         Raises:
             OutcomeUnknown: It is not known.
+            DatabaseUnavailable: Nothing was written.
         """
 
         def choose(_: str, status: OrderStatus) -> Transition | None:

@@ -54,7 +54,8 @@ class PaymentRepository:
             The payment as it stands now; of one that was recorded before, that record, whatever it says.
 
         Raises:
-            DatabaseUnavailable: It is not known whether it was recorded.
+            OutcomeUnknown: It is not known whether it was recorded.
+            DatabaseUnavailable: It was not.
             Exception: What `decide` raises.
         """
 

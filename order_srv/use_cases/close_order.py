@@ -11,6 +11,7 @@ from typing import Final
 from common.batching import GroupCommit
 from common.clock import Clock
 from common.crash_points import CrashHook
+from common.database import DatabaseUnavailable
 from common.messaging.port import Broker, MessagingError, Resolution
 from order_srv.adapters.order_repository import OrderRepository
 from order_srv.crash_points import CrashPoint
@@ -65,9 +66,8 @@ class CloseOrder:
         self._groups: dict[Cause, GroupCommit[Closes, Statuses]] = {
             cause: GroupCommit(
                 partial(self._close, cause),
-                shared_errors=(MessagingError, OutcomeUnknown),
+                shared_errors=(MessagingError, OutcomeUnknown, DatabaseUnavailable),
                 fits=_fits,
-                largest_batch=64,
             )
             for cause in _GAPS
         }

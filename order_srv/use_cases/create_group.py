@@ -182,7 +182,7 @@ class CreateGroup:
         except BrokerUnavailable:
             self._crash_hook(CrashPoint.CREATE_HALF_NOT_SENT)
             failed = {member.order_sn: Failed("BROKER_UNAVAILABLE", owes=True) for member in members}
-            with suppress(OutcomeUnknown):  # the sweeper fails them later
+            with suppress(OutcomeUnknown, DatabaseUnavailable):  # the sweeper fails them later
                 self._orders.settle_all(failed, self._clock.now())
             raise
         self._crash_hook(CrashPoint.CREATE_ANSWERED)
@@ -289,7 +289,13 @@ class CreateGroup:
             for member in members:
                 member.failure = member.failure or "TIMEOUT_NOT_SET"
         now = self._clock.now()
-        rows = self._settled(members, now)
+        try:
+            rows = self._settled(members, now)
+        except (OutcomeUnknown, DatabaseUnavailable) as error:
+            log.warning(
+                "nobody knows what became of these orders", order_sns=[m.order_sn for m in members], error=str(error)
+            )
+            rows = {}
         self._crash_hook(CrashPoint.CREATE_MOVED)
         for member in members:
             self._answer(member, rows.get(member.order_sn))
@@ -335,11 +341,11 @@ class CreateGroup:
         """Move the orders; where each stands after it, without those of which nobody knows.
 
         Raises:
-            OutcomeUnknown: Nobody knows it of any.
+            OutcomeUnknown, DatabaseUnavailable: Nobody knows it of any.
         """
         try:
             return self._orders.settle_all({member.order_sn: member.ending() for member in members}, now)
-        except OutcomeUnknown:
+        except (OutcomeUnknown, DatabaseUnavailable):
             raise
         except Exception as error:
             if len(members) == 1:
