@@ -164,22 +164,30 @@ def test_too_little_stock_names_every_short_sku(services: Services) -> None:
     assert [services.available(sku) for sku in (enough, short, empty)] == [10, 1, 0]
 
 
-def test_a_repeat_of_what_was_refused_for_stock_is_refused_again_with_all_details_and_makes_no_order(
-    services: Services,
-) -> None:
+def test_a_repeat_of_what_was_refused_for_stock_buys_once_there_is_enough(services: Services) -> None:
     user, short, empty = services.new_user(), services.new_sku(1), services.new_sku(0)
     request = create_request(user, {short: 2, empty: 7})
     first = rpc_error(lambda: services.order.CreateOrder(request))
-    orders = services.orders_of(user)
+    assert rpc_error(lambda: services.order.CreateOrder(request)).conditions == first.conditions
+    assert {order.failure_reason for order in services.orders_of(user)} == {"NO_STOCK"}
     services.inventory.SetStock(stock_pb.SetStockRequest(sku=short, quantity=100))
     services.inventory.SetStock(stock_pb.SetStockRequest(sku=empty, quantity=100))
 
-    assert rpc_error(lambda: services.order.CreateOrder(request)) == first
+    order = services.order.CreateOrder(request)
 
-    assert services.orders_of(user) == orders
-    assert [(order.state, order.failure_reason) for order in orders] == [(pb.ORDER_STATE_FAILED, "NO_STOCK")]
-    assert services.available(short) == 100
-    other_words = create_request(user, {short: 2}, request_id=request.request_id)
+    assert order.state == pb.ORDER_STATE_UNPAID
+    assert services.order.CreateOrder(request) == order
+    assert (services.available(short), services.available(empty)) == (98, 93)
+
+
+def test_a_request_that_was_refused_may_come_again_with_another_content(services: Services) -> None:
+    user, sku = services.new_user(), services.new_sku(1)
+    assert rpc_error(lambda: services.create(user, {sku: 2}, request_id="mine")).reason == "NO_STOCK"
+
+    order = services.create(user, {sku: 1}, request_id="mine")
+
+    assert order.state == pb.ORDER_STATE_UNPAID
+    other_words = create_request(user, {sku: 2}, request_id="mine")
     assert rpc_error(lambda: services.order.CreateOrder(other_words)).reason == "DIFFERENT_CONTENT"
 
 
@@ -192,7 +200,7 @@ def test_a_sku_that_inventory_never_heard_of_is_not_found_and_so_again(services:
     assert (first.code, first.reason, first.domain) == (grpc.StatusCode.NOT_FOUND, "SKU_NOT_FOUND", "order")
     assert first.subjects == [unknown]
     assert rpc_error(lambda: services.order.CreateOrder(request)) == first
-    assert [order.failure_reason for order in services.orders_of(user)] == ["SKU_NOT_FOUND"]
+    assert [order.failure_reason for order in services.orders_of(user)] == ["SKU_NOT_FOUND"] * 2
     assert services.available(known) == 10
 
 

@@ -31,8 +31,8 @@ def until_not_creating(services: Services, request: pb.CreateOrderRequest) -> pb
 
 
 def pause_after(services: Services, monkeypatch: pytest.MonkeyPatch, part: str, method: str) -> tuple[Event, Event]:
-    """Stop the next caller of a part of CreateOrder just before it; returns (it is there, let it go on)."""
-    target = getattr(services.order_service.use_cases.create_order, part)
+    """Stop the next group of creates just before a part of it; returns (it is there, let it go on)."""
+    target = getattr(services.order_service.use_cases.create_order.group, part)
     here, go_on = Event(), Event()
     as_it_is = getattr(target, method)
 
@@ -115,7 +115,7 @@ def test_other_content_is_refused_while_the_order_is_being_created_too(
     assert first.result().state == pb.ORDER_STATE_UNPAID
 
 
-def test_who_waits_for_an_order_that_is_refused_is_refused_alike(
+def test_who_waits_for_an_order_that_is_refused_tries_again(
     open_services: Open, holds: Holds, callers: ThreadPoolExecutor
 ) -> None:
     services = open_services()
@@ -131,7 +131,7 @@ def test_who_waits_for_an_order_that_is_refused_is_refused_alike(
 
     assert first == second
     assert first.conditions == [("NO_STOCK", sku, "asked 2, available 1")]
-    assert len(services.orders_of(user)) == 1
+    assert {order.failure_reason for order in services.orders_of(user)} == {"NO_STOCK"}
 
 
 def second_click(
@@ -196,7 +196,7 @@ def test_the_second_click_is_written_by_nobody_twice(
 ) -> None:
     services = open_services()
     user, sku = services.new_user(), services.new_sku(100)
-    paused = pause_after(services, monkeypatch, "orders", "add")
+    paused = pause_after(services, monkeypatch, "_orders", "add_all")
 
     fast, slow = second_click(services, callers, create_request(user, {sku: 2}), paused)
 

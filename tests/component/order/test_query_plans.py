@@ -9,7 +9,8 @@ import pytest
 
 import inventory_srv.bootstrap
 from common.database import Database
-from order_srv.domain.order_state import CloseCause, Closing, State
+from order_srv.domain.messages import NamedOrder, Reback
+from order_srv.domain.order_state import Cause, State
 from order_srv.domain.payment import Outcome
 from scripts.bench.harness.prefill import Prefill
 from tests.support.databases import url_of
@@ -71,18 +72,21 @@ def look_ups(book: OrderBook) -> None:
 def moves(book: OrderBook) -> None:
     order = book.unpaid()
     book.pay(order)
-    book.orders.refund(order.order_sn, Closing(CloseCause.REFUND), NOW)
-    book.orders.close(ORDER, Closing(CloseCause.CANCEL), NOW)
+    book.orders.close_all(Cause.REFUND, {order.order_sn: ""}, NOW)
+    book.orders.close_all(Cause.CANCEL, {ORDER: ""}, NOW)
+    reback = Reback(Cause.CANCEL, NOW, (NamedOrder(ORDER), NamedOrder(order.order_sn)))
+    book.orders.answer_check_back(reback, NOW, creating_grace=timedelta())
+    book.orders.hurry_returns([ORDER, order.order_sn], NOW)
 
 
 def sweeps(book: OrderBook) -> None:
-    assert len(book.orders.close_overdue(LATER, LATER, 10)) == 10
-    assert len(book.orders.fail_abandoned(LATER, LATER, 10)) == 10
-    owed = book.orders.owed_returns(LATER, 10)
+    assert len(book.sweep.close_overdue(LATER, LATER, 10)) == 10
+    assert len(book.sweep.fail_abandoned(LATER, LATER, 10)) == 10
+    owed = book.sweep.owed_returns(LATER, 10)
     assert len(owed) == 10
-    book.orders.stock_returned([each.order_sn for each in owed], LATER)
-    book.orders.put_off_return(ORDER, LATER)
-    assert book.orders.close_overdue(NOW - timedelta(days=1), LATER, 200) == []
+    book.sweep.stock_returned([each.order_sn for each in owed], LATER)
+    book.sweep.put_off_return(ORDER, LATER)
+    assert book.sweep.close_overdue(NOW - timedelta(days=1), LATER, 200) == []
 
 
 @pytest.mark.parametrize("work", [lists, look_ups, moves, sweeps], ids=lambda work: work.__name__)

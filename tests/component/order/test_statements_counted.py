@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from order_srv.adapters.order_writer import Add, Close, Open, Wanted
+from order_srv.adapters.order_repository import Failed, Opened
 from order_srv.domain.order import Event, EventKind, Line, Order
 from order_srv.domain.order_request import RequestKey
-from order_srv.domain.order_state import CloseCause, Closing, State
+from order_srv.domain.order_state import Cause, OrderStatus
 from tests.support.databases import ENGINES
 from tests.support.order_book import NOW, OrderBook, order_book
 
@@ -51,37 +51,33 @@ def new_orders(book: OrderBook, count: int, lines: int) -> list[Order]:
     return [replace(book.add(), order_sn=f"n{number:025}", lines=bought) for number in range(count)]
 
 
-def life_of(book: OrderBook, orders: list[Order]) -> list[list[Wanted]]:
-    """What is wanted for these orders one after the other: written down, opened, closed."""
-    timed_out = Closing(CloseCause.TIMEOUT)
-    return [
-        [Add(order, RequestKey(order.order_sn, "hash")) for order in orders],
-        [Open(order, _STEPS, NOW, from_cart=False) for order in orders],
-        [Close(order.order_sn, timed_out, NOW) for order in orders],
-    ]
-
-
 @pytest.mark.parametrize(("together", "lines"), [(1, 1), (1, LINES), (TOGETHER, 1), (TOGETHER, LINES)])
 def test_what_orders_cost_does_not_grow_with_their_number(book: OrderBook, together: int, lines: int) -> None:
-    adding, opening, closing = life_of(book, new_orders(book, together, lines))
-    writer = book.orders.writer
+    orders, do = new_orders(book, together, lines), book.orders
+    opened: dict[str, Opened | Failed] = {order.order_sn: Opened(order, _STEPS, from_cart=False) for order in orders}
+    reasons = dict.fromkeys(opened, "")
 
-    # The request looked up; the orders, their lines, their first steps.
-    assert counted(book, lambda: writer.write_batch(adding)) == {"begin": 1, "select": 1, "insert": 3, "commit": 1}
-    # Their states; what they have come through.
-    assert counted(book, lambda: writer.write_batch(opening)) == {"begin": 1, "update": 1, "insert": 1, "commit": 1}
-    assert counted(book, lambda: writer.write_batch(closing)) == {"begin": 1, "update": 1, "insert": 1, "commit": 1}
+    # The orders, their lines, their first steps.
+    adding = [(order, RequestKey(order.order_sn, "hash")) for order in orders]
+    assert counted(book, lambda: do.add_all(adding)) == {"begin": 1, "insert": 3, "commit": 1}
+    # Their rows held; their states; what they have come through.
+    moving = {"begin": 1, "select": 1, "update": 1, "insert": 1, "commit": 1}
+    assert counted(book, lambda: do.settle_all(opened, NOW)) == moving
+    assert counted(book, lambda: do.close_all(Cause.CANCEL, reasons, NOW)) == moving
 
 
-def test_all_kinds_of_writes_share_one_commit(book: OrderBook) -> None:
-    first, second, third = new_orders(book, 3, 1)
-    writer = book.orders.writer
-    writer.write_batch(life_of(book, [first, second])[0])
-    writer.write_batch(life_of(book, [first])[1])
-    mixed = [life_of(book, [first])[2][0], life_of(book, [second])[1][0], life_of(book, [third])[0][0]]
-    states: list[State | None] = []
+def test_what_is_opened_refused_and_failed_shares_one_commit(book: OrderBook) -> None:
+    opened, refused, failed = new_orders(book, 3, 1)
+    book.orders.add_all([(order, RequestKey(order.order_sn, "hash")) for order in (opened, refused, failed)])
+    endings: dict[str, Opened | Failed] = {
+        opened.order_sn: Opened(opened, _STEPS, from_cart=True),
+        refused.order_sn: Failed("NO_STOCK", owes=False),
+        failed.order_sn: Failed("STOCK_UNCLEAR", owes=True),
+    }
+    rows: dict[str, OrderStatus] = {}
 
-    cost = counted(book, lambda: states.extend(writer.write_batch(mixed)))
+    cost = counted(book, lambda: rows.update(book.orders.settle_all(endings, NOW)))
 
-    assert states == [State.CLOSED, State.UNPAID, State.CREATING]
-    assert (cost["begin"], cost["commit"]) == (1, 1)
+    assert [rows[each.order_sn].state for each in (opened, refused, failed)] == ["UNPAID", "FAILED", "FAILED"]
+    assert [rows[each.order_sn].owes for each in (opened, refused, failed)] == [False, False, True]
+    assert cost == {"begin": 1, "select": 1, "update": 3, "insert": 1, "delete": 1, "commit": 1}

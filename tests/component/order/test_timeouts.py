@@ -6,7 +6,7 @@ from datetime import timedelta
 import pytest
 
 from order_srv.crash_points import CrashPoint
-from order_srv.domain.messages import Timeout
+from order_srv.domain.messages import NamedOrder, Timeout
 from reback.inventory.v1 import inventory_pb2 as stock_pb
 from reback.order.v1 import order_pb2 as pb
 from tests.component.order import resting_orders
@@ -65,7 +65,7 @@ def test_a_timeout_that_comes_too_early_comes_again(services: Services, clock: M
     close_order = services.order_service.use_cases.close_order
     (row,) = [each for each in [close_order._orders.get(order.order_sn)] if each is not None]
 
-    close_order.time_out(Timeout(row.order_sn, row.expire_time))
+    close_order.time_out(Timeout(row.expire_time, (NamedOrder(row.order_sn),)))
 
     put_off.wait()
     assert services.get(order) == order
@@ -83,12 +83,12 @@ def test_the_timeout_of_an_order_that_no_longer_waits_changes_nothing(
     clock.advance(A_LONG_TIME)
     services.wait_for_state(waiting, pb.ORDER_STATE_CLOSED)
     close_order = services.order_service.use_cases.close_order
-    close_order.time_out(Timeout(order.order_sn, clock.now()))
+    close_order.time_out(Timeout(clock.now(), (NamedOrder(order.order_sn),)))
     assert services.get(order) == order
 
 
 def test_the_timeout_of_an_order_that_nobody_knows_is_done(services: Services, clock: ManualClock) -> None:
-    services.order_service.use_cases.close_order.time_out(Timeout("nobody's", clock.now()))
+    services.order_service.use_cases.close_order.time_out(Timeout(clock.now(), (NamedOrder("nobody's"),)))
 
 
 def test_a_payment_that_comes_when_it_is_due_but_not_closed_is_applied(
