@@ -137,7 +137,8 @@ def _order_row(order: Order, request: RequestKey) -> tuple[Any, ...]:
 @cache
 def _moving(orders: int, *columns: str) -> str:
     changes = "".join(f"{column} = ?, " for column in columns)
-    here = f"state = ? AND order_sn IN ({marks(orders)})"
+    # `+`: else SQLite takes the index of the states, and reads every order that is in this one.
+    here = f"+state = ? AND order_sn IN ({marks(orders)})"
     return f"UPDATE orders SET {changes}update_time = ? WHERE {here}"  # noqa: S608 ours
 
 

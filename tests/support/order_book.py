@@ -83,6 +83,10 @@ class OrderBook:
         closed = self.orders.close_all(Cause.CANCEL, {order.order_sn: ""}, NOW)
         assert closed[order.order_sn].state is State.CLOSED
 
+    def refund(self, order: Order) -> None:
+        closed = self.orders.close_all(Cause.REFUND, {order.order_sn: ""}, NOW)
+        assert closed[order.order_sn].state is State.CLOSED
+
     def put_goods(self, sku: str) -> None:
         self.goods.put(Goods(sku, sku, "", 100, "EUR", on_sale=True, create_time=NOW, update_time=NOW))
 

@@ -3,13 +3,13 @@
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import Final
+from typing import Final, NoReturn
 
 import pytest
 
 from common.database import to_micros
+from order_srv.adapters.payment_repository import Payable
 from order_srv.domain.order import Order
-from order_srv.domain.order_state import CloseCause, Closing
 from order_srv.domain.payment import MAX_PAYMENTS, Outcome
 from tests.support.order_book import NOW, OrderBook, order_book
 
@@ -37,9 +37,13 @@ def paid_often(book: OrderBook, user: int, times: int) -> Order:
     return order
 
 
+def decides_nothing(_: Payable | None) -> NoReturn:
+    raise AssertionError("what was recorded before stays as it is")
+
+
 def pay_again(book: OrderBook, order: Order) -> None:
     payment = book.pay(order)
-    assert book.orders.pay(replace(payment, create_time=NOW)) == payment
+    assert book.payments.record(replace(payment, create_time=NOW), decides_nothing) == payment
 
 
 def get(book: OrderBook, order: Order) -> None:
@@ -68,7 +72,7 @@ def timeline(book: OrderBook, order: Order) -> None:
 
 
 def refund(book: OrderBook, order: Order) -> None:
-    book.orders.refund(order.order_sn, Closing(CloseCause.REFUND), NOW)
+    book.refund(order)
 
 
 @pytest.mark.parametrize("do", [pay_again, get, list_orders, list_payments, list_applied, timeline, refund])

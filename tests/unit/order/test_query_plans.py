@@ -6,7 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from order_srv.domain.order_state import Cause, CloseCause, Closing, State
+from order_srv.adapters.order_repository import Failed, Opened
+from order_srv.domain.messages import NamedOrder, Reback
+from order_srv.domain.order_state import Cause, State
 from order_srv.domain.payment import Outcome
 from tests.support.order_book import NOW, PAY_WITHIN, OrderBook, order_book
 
@@ -93,32 +95,42 @@ def get_order(book: OrderBook) -> None:
 
 
 def close_overdue(book: OrderBook) -> None:
-    assert book.orders.close_overdue(LATER, LATER, 200)
+    assert book.sweep.close_overdue(LATER, LATER, 200)
 
 
 def fail_abandoned(book: OrderBook) -> None:
-    assert book.orders.fail_abandoned(LATER, LATER, 200)
+    assert book.sweep.fail_abandoned(LATER, LATER, 200)
 
 
 def owed_returns(book: OrderBook) -> None:
-    owed = book.orders.owed_returns(LATER, 200)
+    owed = book.sweep.owed_returns(LATER, 200)
     assert owed
-    book.orders.stock_returned([each.order_sn for each in owed], LATER)
-    book.orders.put_off_return(owed[0].order_sn, LATER)
+    book.sweep.stock_returned([each.order_sn for each in owed], LATER)
+    book.sweep.put_off_return(owed[0].order_sn, LATER)
 
 
 def whole_life(book: OrderBook) -> None:
     order = book.unpaid()
     payment = book.pay(order)
     book.pay(order)
-    book.orders.refund(order.order_sn, Closing(CloseCause.REFUND), NOW)
-    book.orders.mark_refunded(payment.payment_id, "r", NOW)
+    book.refund(order)
+    book.payments.mark_refunded(payment.payment_id, "r", NOW)
     book.orders.finish(order.order_sn, NOW)
-    other = book.unpaid()
-    book.orders.answer_check_back(
-        other.order_sn, Cause.CLOSE, Closing(CloseCause.CANCEL), NOW, creating_grace=timedelta(seconds=1)
-    )
-    book.orders.fail(book.add().order_sn, "STOCK_UNCLEAR", NOW)
+
+
+def a_group(book: OrderBook) -> None:
+    opened, failed, closed = book.add(), book.add(), book.unpaid()
+    bought, unclear = Opened(opened, [], from_cart=True), Failed("STOCK_UNCLEAR", owes=True)
+    book.orders.settle_all({opened.order_sn: bought, failed.order_sn: unclear}, NOW)
+    order_sns = [order.order_sn for order in (opened, failed, closed)]
+    book.orders.statuses(order_sns)
+    book.orders.close_all(Cause.CANCEL, dict.fromkeys(order_sns, ""), NOW)
+    book.orders.hurry_returns(order_sns, NOW)
+
+
+def ask_about_a_group(book: OrderBook) -> None:
+    orders = tuple(NamedOrder(order.order_sn) for order in (book.unpaid(), book.add(), book.unpaid()))
+    book.orders.answer_check_back(Reback(Cause.CANCEL, NOW, orders), LATER, creating_grace=timedelta(seconds=1))
 
 
 BY_INDEX = [
@@ -138,6 +150,8 @@ BY_INDEX = [
     fail_abandoned,
     owed_returns,
     whole_life,
+    a_group,
+    ask_about_a_group,
 ]
 IN_ORDER = [list_payments, list_goods]
 """Lists of everything: their first page walks an index from its end, as far as the page is long."""
@@ -179,6 +193,18 @@ def test_what_is_looked_for_is_found_by_an_index(filled: OrderBook, work: Callab
         assert not any("TEMP B-TREE" in step for step in plan), f"{statement}\n{plan}"
 
 
+@pytest.mark.parametrize("work", [whole_life, a_group, ask_about_a_group, close_overdue, fail_abandoned])
+def test_orders_are_moved_by_their_numbers_not_by_their_state(
+    filled: OrderBook, work: Callable[[OrderBook], object]
+) -> None:
+    plans = plans_of(filled, work)
+    moves = {statement: plan for statement, plan in plans.items() if statement.startswith("UPDATE orders")}
+    assert moves
+    for statement, plan in moves.items():
+        assert len(plan) == 1
+        assert plan[0].endswith("(order_sn=?)"), f"{statement}\n{plan}"
+
+
 @pytest.mark.parametrize("work", IN_ORDER)
 def test_a_list_of_everything_comes_in_the_order_of_an_index(
     filled: OrderBook, work: Callable[[OrderBook], object]
@@ -202,11 +228,11 @@ def cost_of_a_round(book: OrderBook) -> int:
         book.add(created=NOW - timedelta(days=1))
 
     def sweep() -> None:
-        assert len(book.orders.close_overdue(NOW, now, 200)) == 3
-        assert len(book.orders.fail_abandoned(NOW, now, 200)) == 3
-        owed = book.orders.owed_returns(now, 200)
+        assert len(book.sweep.close_overdue(NOW, now, 200)) == 3
+        assert len(book.sweep.fail_abandoned(NOW, now, 200)) == 3
+        owed = book.sweep.owed_returns(now, 200)
         assert len(owed) == 6
-        book.orders.stock_returned([each.order_sn for each in owed], now)
+        book.sweep.stock_returned([each.order_sn for each in owed], now)
 
     return book.instructions_of(sweep)
 

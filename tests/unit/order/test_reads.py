@@ -46,6 +46,7 @@ def test_an_order_that_is_paid_while_it_is_read_is_not_seen_half_paid(
     load = rows.load
 
     def paid_before_its_payments_are_read(database: Database, orders: Sequence[OrderRow]) -> list[Order]:
+        monkeypatch.setattr(rows, "load", load)
         with ThreadPoolExecutor(1) as other:
             assert other.submit(book.pay, order).result().outcome is Outcome.APPLIED
         return load(database, orders)
@@ -54,6 +55,5 @@ def test_an_order_that_is_paid_while_it_is_read_is_not_seen_half_paid(
     seen = read(book, order)
 
     assert (seen.state, seen.payments) == (State.UNPAID, ())
-    monkeypatch.undo()
     after = read(book, order)
     assert (after.state, [payment.outcome for payment in after.payments]) == (State.PAID, [Outcome.APPLIED])
