@@ -2,30 +2,26 @@
 
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Final, TypeVar
 
 import grpc
 import structlog
 from google.protobuf.message import Message
 
-from common.batching import GroupCommit
 from common.deadline import Deadline
 from common.errors import (
-    AlreadyExists,
     DeadlineExceeded,
     DomainError,
     FailedPrecondition,
     InvalidArgument,
-    NotFound,
     ResourceExhausted,
     Unavailable,
     Violation,
 )
 from common.rpc.errors import to_domain_error
-from order_srv.adapters import sell_results
 from order_srv.adapters.sell_results import (
     OrderToSell,
+    Refused,
     SellResult,
     Sold,
     Unclear,
@@ -55,19 +51,10 @@ _SHORT_FOR_S: Final = 1.0  # how long a sku that was short is looked at before i
 _LOOK_TIMEOUT_S: Final = 1.0
 _MOST_LOOKED_AT: Final = 1000  # skus at once, inventory's own limit
 _LARGEST_QUANTITY: Final = 2**31 - 1  # of one line of a sell
-_REFUSALS: Final = (FailedPrecondition, NotFound, InvalidArgument, AlreadyExists)
 
 Answer = TypeVar("Answer")
 
 log = structlog.get_logger(__name__)
-
-
-class Refused(Exception):
-    """Inventory took nothing and never will; `error` says why."""
-
-    def __init__(self, error: DomainError) -> None:
-        super().__init__(str(error))
-        self.error = error
 
 
 class StockUnclear(Exception):
@@ -79,47 +66,12 @@ class StockClient:
 
     Args:
         stub: On a channel that never repeats `SELLS`.
-
-    Attributes:
-        looked: Looks at stock, for all callers of one moment; here for tests.
     """
 
     def __init__(self, stub: InventoryServiceStub) -> None:
         self._stub = stub
         self._time_limit = SellTimeLimit()
         self._short_until: dict[str, float] = {}
-        self.looked: GroupCommit[_Look, dict[str, int]] = GroupCommit(self._looked_together, shared_errors=())
-
-    def reject_known_shortage(self, quantities: Mapping[str, int], deadline: Deadline) -> None:
-        """Refuse before anything is written what inventory refused a moment ago and would refuse again.
-
-        A flash sale must not flood the broker with half messages. Skus that were not short lately are not looked at.
-        Callers of one moment share a look, which is made after the last of them came: a refusal is never older than its
-        call, but for what inventory's own reads may lag behind.
-
-        Raises:
-            FailedPrecondition: `NO_STOCK`, with every sku of those looked at that is short.
-        """
-        now = time.monotonic()
-        suspects = [sku for sku in quantities if self._short_until.get(sku, 0.0) > now]
-        if not suspects:
-            return
-        try:
-            available = self.looked.submit(_Look(suspects, deadline))
-        except grpc.RpcError:
-            return  # the sell will tell
-        short = {sku: available[sku] for sku in suspects if sku in available and available[sku] < quantities[sku]}
-        if short:
-            self._remember_short(short)
-            raise _no_stock(short, quantities)
-
-    def _looked_together(self, looks: Sequence["_Look"]) -> list[dict[str, int]]:
-        """What inventory has, asked after the last of these callers came."""
-        skus = list(dict.fromkeys(sku for look in looks for sku in look.skus))[:_MOST_LOOKED_AT]
-        timeout = min(_LOOK_TIMEOUT_S, max(look.deadline.remaining() for look in looks))
-        answer = self._stub.BatchGetStocks(pb.BatchGetStocksRequest(skus=skus), timeout=timeout)
-        available = {stock.sku: stock.available for stock in answer.stocks}
-        return [available] * len(looks)
 
     def known_shortages(
         self, quantities_by_order: Mapping[str, Mapping[str, int]], deadline: Deadline
@@ -175,7 +127,7 @@ class StockClient:
         unclear = {order_sn: result.why for order_sn, result in results.items() if isinstance(result, Unclear)}
         for order_sn, why in unclear.items():
             log.warning("sell unclear", order_sn=order_sn, why=why)
-        refusals = [result.error for result in results.values() if isinstance(result, sell_results.Refused)]
+        refusals = [result.error for result in results.values() if isinstance(result, Refused)]
         short = [each.subject for error in refusals if error.reason == "NO_STOCK" for each in error.violations]
         if short:
             self._remember_short(short)
@@ -233,25 +185,6 @@ class StockClient:
         log.info("unclear sells looked up", asked=len(order_sns), sold=len(found))
         return found
 
-    def sell(self, order_sn: str, lines: Sequence[Line], deadline: Deadline) -> None:
-        """Sell an order's lines, all or nothing.
-
-        Raises:
-            Refused: Nothing was taken and nothing will be.
-            StockUnclear: Perhaps it sold, perhaps it still will.
-        """
-        request = pb.SellRequest(order_sn=order_sn, lines=_sale_lines(lines))
-        try:
-            self._stub.Sell(request, timeout=deadline.remaining())
-        except grpc.RpcError as failure:
-            error = to_domain_error(failure)
-            if isinstance(error, _REFUSALS):
-                if error.reason == "NO_STOCK":
-                    self._remember_short(violation.subject for violation in error.violations)
-                raise Refused(error) from failure
-            log.warning("sell unclear", order_sn=order_sn, reason=error.reason, error=str(error))
-            raise StockUnclear(str(error)) from failure
-
     def returned(self, order_sns: Sequence[str]) -> set[str]:
         """Those of these orders whose sale inventory says is RETURNED.
 
@@ -287,14 +220,6 @@ class StockClient:
         until = dict.fromkeys(skus, now + _SHORT_FOR_S)
         # Replaced, not changed: other threads read it without a lock, and losing an entry costs one sell.
         self._short_until = {sku: end for sku, end in self._short_until.items() if end > now} | until
-
-
-@dataclass(frozen=True, slots=True)
-class _Look:
-    """What one caller wants to know of inventory, and how long it waits."""
-
-    skus: Sequence[str]
-    deadline: Deadline
 
 
 def _sell_request(order: OrderToSell) -> pb.SellRequest:
