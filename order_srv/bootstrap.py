@@ -19,6 +19,7 @@ from common.rpc.server import BROKER, Server
 from order_srv.adapters.cart_repository import CartRepository
 from order_srv.adapters.goods_repository import GoodsRepository
 from order_srv.adapters.order_repository import OrderRepository
+from order_srv.adapters.owed_returns import OwedReturns
 from order_srv.adapters.payment_repository import PaymentRepository
 from order_srv.adapters.stock_client import SELLS, StockClient
 from order_srv.adapters.sweep_repository import SweepRepository
@@ -32,8 +33,8 @@ from order_srv.use_cases.cart import Cart
 from order_srv.use_cases.close_order import CloseOrder
 from order_srv.use_cases.create_group import CreateGroup
 from order_srv.use_cases.create_order import CreateOrder
+from order_srv.use_cases.create_pricing import CreatePricing
 from order_srv.use_cases.finish_order import FinishOrder
-from order_srv.use_cases.owed_returns import OwedReturns
 from order_srv.use_cases.pay_order import PayOrder
 from order_srv.use_cases.price_book import PriceBook
 from order_srv.use_cases.queries import Queries
@@ -125,15 +126,7 @@ def build(
     inventory = open_channel(discovery, INVENTORY, never_repeated=SELLS)
     stock = StockClient(InventoryServiceStub(inventory))
     orders = OrderRepository(database, return_after=settings.return_after)
-    sweeper = Sweeper(
-        orders=SweepRepository(database),
-        stock=stock,
-        clock=clock,
-        every=settings.sweep_every,
-        grace=settings.sweep_grace,
-        creating_grace=settings.creating_grace,
-        crash_hook=crash_hook,
-    )
+    sweeper = _sweeper(settings, database, stock, clock, crash_hook)
     owed_returns = OwedReturns(orders, sweeper.wake)
     use_cases = _use_cases(settings, database, orders, owed_returns, stock, broker, clock, crash_hook)
     check_back = CheckBack(
@@ -160,6 +153,20 @@ def build(
     )
 
 
+def _sweeper(
+    settings: OrderSettings, database: Database, stock: StockClient, clock: Clock, crash_hook: CrashHook
+) -> Sweeper:
+    return Sweeper(
+        orders=SweepRepository(database),
+        stock=stock,
+        clock=clock,
+        every=settings.sweep_every,
+        grace=settings.sweep_grace,
+        creating_grace=settings.creating_grace,
+        crash_hook=crash_hook,
+    )
+
+
 def _use_cases(  # noqa: PLR0917 - the parts of `build`, in its order
     settings: OrderSettings,
     database: Database,
@@ -173,12 +180,10 @@ def _use_cases(  # noqa: PLR0917 - the parts of `build`, in its order
     goods, carts = GoodsRepository(database), CartRepository(database)
     group = CreateGroup(
         orders=orders,
-        goods=goods,
-        carts=carts,
+        pricing=CreatePricing(goods=goods, carts=carts, clock=clock, pay_within=settings.pay_within),
         stock=stock,
         broker=broker,
         clock=clock,
-        pay_within=settings.pay_within,
         owed_returns=owed_returns,
         crash_hook=crash_hook,
     )

@@ -11,10 +11,10 @@ from common.clock import Clock
 from common.crash_points import CrashHook
 from common.messaging.port import Message, Resolution
 from order_srv.adapters.order_repository import OrderRepository
+from order_srv.adapters.owed_returns import OwedReturns
 from order_srv.crash_points import CrashPoint
 from order_srv.domain.messages import Reback, UnreadableMessage
 from order_srv.domain.order_state import decide
-from order_srv.use_cases.owed_returns import OwedReturns
 
 log = structlog.get_logger(__name__)
 

@@ -14,12 +14,12 @@ from common.crash_points import CrashHook
 from common.database import DatabaseUnavailable
 from common.messaging.port import Broker, MessagingError, Resolution
 from order_srv.adapters.order_repository import OrderRepository
+from order_srv.adapters.owed_returns import OwedReturns
 from order_srv.crash_points import CrashPoint
 from order_srv.domain.errors import OrderNotFound, OutcomeUnknown, state_forbids
 from order_srv.domain.messages import NamedOrder, Reback, Timeout
 from order_srv.domain.order import Order
 from order_srv.domain.order_state import Cause, CloseCause, OrderStatus, State, decide, move_for_cause
-from order_srv.use_cases.owed_returns import OwedReturns
 
 _MOST_ORDERS: Final = 256  # of one half message
 

@@ -22,9 +22,8 @@ from common.database import DatabaseUnavailable
 from common.deadline import Deadline
 from common.errors import DeadlineExceeded, DomainError
 from common.messaging.port import Broker, BrokerUnavailable, Resolution
-from order_srv.adapters.cart_repository import CartRepository
-from order_srv.adapters.goods_repository import GoodsRepository
 from order_srv.adapters.order_repository import Failed, Opened, OrderRepository, RequestsTaken
+from order_srv.adapters.owed_returns import OwedReturns
 from order_srv.adapters.sell_results import OrderToSell, Refused, Sold
 from order_srv.adapters.stock_client import StockClient
 from order_srv.crash_points import CrashPoint
@@ -32,10 +31,9 @@ from order_srv.domain.errors import OrderFailed, OutcomeUnknown
 from order_srv.domain.messages import NamedOrder, Reback, Timeout
 from order_srv.domain.order import Event, EventKind, Order
 from order_srv.domain.order_request import OrderRequest, RequestKey
-from order_srv.domain.order_sn import new_order_sn
 from order_srv.domain.order_state import Cause, OrderStatus, State, decide
-from order_srv.domain.pricing import MAX_LINES, Goods, NothingSelected, TooManyLines, price, summed
-from order_srv.use_cases.owed_returns import OwedReturns
+from order_srv.domain.pricing import MAX_LINES
+from order_srv.use_cases.create_pricing import CreatePricing
 
 _MOST_LINES: Final = 1000  # of a group: what one BatchSell takes
 _HURRIED_S: Final = 0.5
@@ -132,12 +130,10 @@ class CreateGroup:
 
     Args:
         orders: Orders.
-        goods: The price book.
-        carts: Users' carts.
+        pricing: Makes orders of requests.
         stock: Inventory.
         broker: Carries the half message and the timeout.
         clock: The one clock.
-        pay_within: How long an order may stay UNPAID.
         owed_returns: Told of what a group owes beside orders that live.
         crash_hook: Called at each crash point.
     """
@@ -146,22 +142,18 @@ class CreateGroup:
         self,
         *,
         orders: OrderRepository,
-        goods: GoodsRepository,
-        carts: CartRepository,
+        pricing: CreatePricing,
         stock: StockClient,
         broker: Broker,
         clock: Clock,
-        pay_within: timedelta,
         owed_returns: OwedReturns,
         crash_hook: CrashHook,
     ) -> None:
         self._orders = orders
-        self._goods = goods
-        self._carts = carts
+        self._pricing = pricing
         self._stock = stock
         self._broker = broker
         self._clock = clock
-        self._pay_within = pay_within
         self._owed_returns = owed_returns
         self._crash_hook = crash_hook
 
@@ -191,50 +183,14 @@ class CreateGroup:
 
     def _priced(self, calls: Sequence[Call[NewOrder, Order]]) -> list[_Member]:
         """An order for each call whose goods can be bought as it says."""
-        now = self._clock.now()
-        wanted: list[tuple[Call[NewOrder, Order], Mapping[str, int]]] = []
-        for call in calls:
-            try:
-                wanted.append((call, self._quantities(call.item.request)))
-            except DatabaseUnavailable:
-                raise
-            except Exception as error:  # noqa: BLE001 one bad order of a group fails alone
-                _refuse(call, error)
-        goods = self._goods.find({sku for _, quantities in wanted for sku in quantities})
+        priced = self._pricing.price([call.item.request for call in calls])
         members: list[_Member] = []
-        for call, quantities in wanted:
-            try:
-                members.append(_Member(call, self._order(call.item.request, quantities, goods, now)))
-            except Exception as error:  # noqa: BLE001 as above
-                _refuse(call, error)
+        for call, order in zip(calls, priced, strict=True):
+            if isinstance(order, Order):
+                members.append(_Member(call, order))
+            else:
+                _refuse(call, order)
         return members
-
-    def _quantities(self, request: OrderRequest) -> dict[str, int]:
-        if request.lines:
-            return summed(request.lines)
-        items = self._carts.selected(request.user_id, limit=MAX_LINES + 1)
-        if not items:
-            raise NothingSelected("no lines were given and nothing in the cart is selected")
-        if len(items) > MAX_LINES:
-            raise TooManyLines(f"more than {MAX_LINES} items of the cart are selected")
-        return summed((item.sku, item.quantity) for item in items)
-
-    def _order(
-        self, request: OrderRequest, quantities: Mapping[str, int], goods: Mapping[str, Goods], now: datetime
-    ) -> Order:
-        priced = price(quantities, goods, request.expected_total_cents)
-        return Order(
-            order_sn=new_order_sn(now),
-            user_id=request.user_id,
-            state=State.CREATING,
-            lines=priced.lines,
-            total_cents=priced.total_cents,
-            currency=priced.currency,
-            recipient=request.recipient,
-            note=request.note,
-            create_time=now,
-            expire_time=now + self._pay_within,
-        )
 
     def _wanted(self, members: Sequence[_Member]) -> list[_Member]:
         """Those that inventory may have enough for, and whose callers still wait."""

@@ -55,7 +55,7 @@ class Services:
 
     @property
     def pay_within(self) -> timedelta:
-        return self.order_service.use_cases.create_order.group._pay_within
+        return self.order_service.use_cases.create_order.group._pricing.pay_within
 
     def close(self) -> None:
         for channel in self._channels:

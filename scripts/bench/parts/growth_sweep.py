@@ -5,8 +5,7 @@ from collections.abc import Mapping
 from datetime import timedelta
 from typing import Final
 
-from common.crash_points import no_crash
-from order_srv.adapters.order_repository import OrderRepository
+from order_srv.adapters.sweep_repository import SweepRepository
 from reback.inventory.v1.inventory_pb2 import RebackRequest
 from scripts.bench.harness.figures import Axis, Plot, Point, Series, Spread
 from scripts.bench.harness.testbed import Testbed
@@ -26,7 +25,7 @@ def time_sweeps(testbed: Testbed, places: Mapping[int, Place]) -> None:
     quiet: dict[int, Spread] = {}
     closing: dict[int, Spread] = {}
     for count, place in places.items():
-        orders = OrderRepository(place.order, return_after=timedelta(), crash_hook=no_crash)
+        orders = SweepRepository(place.order)
         quiet[count] = Spread.of(_quiet_round(place, orders) for _ in range(_QUIET_ROUNDS))
         closing[count] = Spread.of(_page(place, orders) for _ in range(_PAGES))
         testbed.figure(f"sweep with nothing due, {count:,} orders waiting", quiet[count], "ms")
@@ -39,7 +38,7 @@ def time_sweeps(testbed: Testbed, places: Mapping[int, Place]) -> None:
     testbed.plot(Plot("growth-sweep", "A sweep by how many orders wait", "lines", *axes, tuple(series)))
 
 
-def _quiet_round(place: Place, orders: OrderRepository) -> float:
+def _quiet_round(place: Place, orders: SweepRepository) -> float:
     now = place.order.time()
     began = time.perf_counter()
     orders.close_overdue(now - timedelta(minutes=1), now, _PAGE)
@@ -48,7 +47,7 @@ def _quiet_round(place: Place, orders: OrderRepository) -> float:
     return (time.perf_counter() - began) * _MS
 
 
-def _page(place: Place, orders: OrderRepository) -> float:
+def _page(place: Place, orders: SweepRepository) -> float:
     """Let a page of orders be due, close it, and give its stock back as the sweeper would."""
 
     def make_due() -> None:

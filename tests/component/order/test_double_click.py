@@ -1,6 +1,7 @@
 """The same CreateOrder more than once at a time: one order, whoever comes first."""
 
 from concurrent.futures import Future, ThreadPoolExecutor
+from operator import attrgetter
 from threading import Event
 from typing import Any
 
@@ -32,7 +33,7 @@ def until_not_creating(services: Services, request: pb.CreateOrderRequest) -> pb
 
 def pause_after(services: Services, monkeypatch: pytest.MonkeyPatch, part: str, method: str) -> tuple[Event, Event]:
     """Stop the next group of creates just before a part of it; returns (it is there, let it go on)."""
-    target = getattr(services.order_service.use_cases.create_order.group, part)
+    target = attrgetter(part)(services.order_service.use_cases.create_order.group)
     here, go_on = Event(), Event()
     as_it_is = getattr(target, method)
 
@@ -129,8 +130,7 @@ def test_who_waits_for_an_order_that_is_refused_tries_again(
 
     first, second = (rpc_error(call.result) for call in calls)
 
-    assert first == second
-    assert first.conditions == [("NO_STOCK", sku, "asked 2, available 1")]
+    assert first.conditions == second.conditions == [("NO_STOCK", sku, "asked 2, available 1")]
     assert {order.failure_reason for order in services.orders_of(user)} == {"NO_STOCK"}
 
 
@@ -152,7 +152,7 @@ def test_the_second_click_finds_its_order_though_the_cart_is_empty_by_then(
     services = open_services()
     user, sku = services.new_user(), services.new_sku(100)
     put(services, user, sku, 2)
-    paused = pause_after(services, monkeypatch, "_carts", "selected")
+    paused = pause_after(services, monkeypatch, "_pricing._carts", "selected")
 
     fast, slow = second_click(services, callers, create_request(user, {}), paused)
 
@@ -167,7 +167,7 @@ def test_the_second_click_finds_its_order_though_it_took_the_last_units(
     services = open_services()
     user, sku = services.new_user(), services.new_sku(2)
     rpc_error(lambda: services.create(user, {sku: 3}))  # from now on the sku is looked at before it is sold
-    paused = pause_after(services, monkeypatch, "_goods", "find")
+    paused = pause_after(services, monkeypatch, "_pricing._goods", "find")
 
     fast, slow = second_click(services, callers, create_request(user, {sku: 2}), paused)
 
@@ -181,7 +181,7 @@ def test_the_second_click_finds_its_order_though_the_price_has_changed_by_then(
     services = open_services()
     user, sku = services.new_user(), services.new_sku(100, 100)
     request = create_request(user, {sku: 2}, expected_total_cents=200)
-    here, go_on = pause_after(services, monkeypatch, "_goods", "find")
+    here, go_on = pause_after(services, monkeypatch, "_pricing._goods", "find")
     slow = callers.submit(services.order.CreateOrder, request)
     assert here.wait(TIMEOUT_S)
     fast = services.order.CreateOrder(request)

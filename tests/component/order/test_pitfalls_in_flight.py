@@ -160,8 +160,14 @@ def test_pitfall_10_a_check_back_during_a_slow_create_neither_fails_it_nor_retur
     hold.wait()
     (order,) = services.orders_of(user)
 
-    wait_until(lambda: services.steps(order.order_sn).count("ASKED_BY_BROKER") >= 2, "the broker asks twice")
+    asked_twice = [holds.at(CrashPoint.CHECK_BACK_MOVED)]
+    asked_twice[0].wait()
+    asked_twice[0].release()
+    asked_twice.append(holds.at(CrashPoint.CHECK_BACK_MOVED))
+    asked_twice[1].wait()
+    asked_twice[1].release()
 
+    assert services.steps(order.order_sn).count("ASKED_BY_BROKER") == 1, "noted once an order and message"
     assert services.get(order).state == pb.ORDER_STATE_CREATING
     assert services.available(sku) == 3
     hold.release()
@@ -237,16 +243,28 @@ def test_pitfall_12_whatever_a_sell_ends_with_its_stock_comes_back(tmp_path: Pat
     with services_answering(tmp_path) as (services, answering):
         answering.acts_first = True
         user, skus = services.new_user(), {code: services.new_sku(5) for code in UNCLEAR}
+        answering.answers["BatchGetSales"] = grpc.StatusCode.UNAVAILABLE
         for code, sku in skus.items():
             answering.answers["Sell"] = code
             error = rpc_error(lambda sku=sku: services.create(user, {sku: 5}))  # type: ignore[misc]
             assert (error.code, error.reason) == (grpc.StatusCode.ABORTED, "ORDER_FAILED"), code
 
+        del answering.answers["BatchGetSales"]
         for code, sku in skus.items():
             wait_until(lambda sku=sku: services.available(sku) == 5, f"the stock is back after {code}")  # type: ignore[misc]
         orders = services.assert_books_balance().orders
         assert {order.failure_reason for order in orders} == {"STOCK_UNCLEAR"}
         assert len(orders) == len(UNCLEAR)
+
+
+def test_pitfall_12_a_sell_whose_answer_was_lost_is_asked_for_before_its_order_is_failed(tmp_path: Path) -> None:
+    with services_answering(tmp_path) as (services, answering):
+        answering.acts_first = True
+        user, skus = services.new_user(), {code: services.new_sku(5) for code in UNCLEAR}
+        for code, sku in skus.items():
+            answering.answers["Sell"] = code
+            assert services.create(user, {sku: 5}).state == pb.ORDER_STATE_UNPAID, code
+        services.assert_books_balance()
 
 
 def test_pitfall_12_a_definite_refusal_owes_nothing_and_is_told_no_stock_to_return(tmp_path: Path) -> None:

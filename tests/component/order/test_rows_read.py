@@ -12,9 +12,9 @@ from typing import Final
 import pytest
 
 from common.database import to_micros
-from order_srv.adapters.order_writer import Add, Close, Open
+from order_srv.adapters.order_repository import Opened
 from order_srv.domain.order_request import RequestKey
-from order_srv.domain.order_state import CloseCause, Closing, State
+from order_srv.domain.order_state import Cause, State
 from order_srv.domain.payment import MAX_PAYMENTS, Outcome
 from tests.support.order_book import NOW, OrderBook, order_book
 
@@ -57,11 +57,11 @@ def let_wait(book: OrderBook, how_many: int) -> None:
 
 
 def sweep(book: OrderBook) -> None:
-    assert len(book.orders.close_overdue(NOW, LATER, 200)) == EACH
-    assert len(book.orders.fail_abandoned(NOW, LATER, 200)) == EACH
-    owed = book.orders.owed_returns(LATER, 200)
+    assert len(book.sweep.close_overdue(NOW, LATER, 200)) == EACH
+    assert len(book.sweep.fail_abandoned(NOW, LATER, 200)) == EACH
+    owed = book.sweep.owed_returns(LATER, 200)
     assert len(owed) == 2 * EACH
-    book.orders.stock_returned([each.order_sn for each in owed], LATER)
+    book.sweep.stock_returned([each.order_sn for each in owed], LATER)
 
 
 def test_a_round_of_the_sweeper_reads_what_is_due_however_many_orders_wait(engine: str, tmp_path: Path) -> None:
@@ -81,8 +81,8 @@ def test_the_life_of_an_order_reads_its_own_rows(engine: str, tmp_path: Path) ->
         def life() -> None:
             order = book.unpaid()
             payment = book.pay(order)
-            book.orders.refund(order.order_sn, Closing(CloseCause.REFUND), NOW)
-            book.orders.mark_refunded(payment.payment_id, "r", NOW)
+            book.orders.close_all(Cause.REFUND, {order.order_sn: ""}, NOW)
+            book.payments.mark_refunded(payment.payment_id, "r", NOW)
             assert book.queries.order(order.user_id, order.order_sn).state is State.CLOSED
             assert book.orders.earlier_order(order.user_id, "none") is None
 
@@ -110,13 +110,13 @@ def test_an_order_of_many_payments_reads_no_more_than_it_shows(engine: str, tmp_
 
         def life() -> None:
             payment = book.pay(order)
-            assert book.orders.pay(payment) == payment
+            assert book.payments.record(payment, lambda _: (Outcome.APPLIED, None)) == payment
             book.queries.order(order.user_id, order.order_sn)
             book.queries.orders(order.user_id, None, 10, "")
             book.queries.payments(order.order_sn, None, 10, "")
             book.queries.payments(order.order_sn, Outcome.APPLIED, 10, "")
             book.queries.timeline(order.order_sn, 10, "")
-            book.orders.refund(order.order_sn, Closing(CloseCause.REFUND), NOW)
+            book.orders.close_all(Cause.REFUND, {order.order_sn: ""}, NOW)
             closed = book.orders.get(order.order_sn)
             assert closed is not None
             assert (closed.state, closed.more_payments, len(closed.payments)) == (State.CLOSED, True, MAX_PAYMENTS)
@@ -128,12 +128,11 @@ def test_orders_written_together_read_their_own_rows(engine: str, tmp_path: Path
     with order_book(tmp_path) as book:
         let_wait(book, MANY)
         orders = [replace(book.add(), order_sn=f"n{number:025}") for number in range(TOGETHER)]
-        timed_out = Closing(CloseCause.TIMEOUT)
 
         def resting_orders() -> None:
-            book.orders.writer.write_batch([Add(order, RequestKey(order.order_sn, "hash")) for order in orders])
-            book.orders.writer.write_batch([Open(order, (), NOW, from_cart=False) for order in orders])
-            book.orders.writer.write_batch([Close(order.order_sn, timed_out, NOW) for order in orders])
+            book.orders.add_all([(order, RequestKey(order.order_sn, "hash")) for order in orders])
+            book.orders.settle_all({order.order_sn: Opened(order, (), from_cart=False) for order in orders}, NOW)
+            book.orders.close_all(Cause.CANCEL, {order.order_sn: "" for order in orders}, NOW)
 
         assert rows_read(book, resting_orders) < 10 * TOGETHER
 

@@ -4,14 +4,13 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from pathlib import Path
+from threading import current_thread
 from typing import Any
 
 import grpc
 import pytest
 
-from order_srv.adapters.models import OrderRow
 from order_srv.crash_points import CrashPoint
-from order_srv.domain.order_state import State
 from reback.inventory.v1 import inventory_pb2 as stock_pb
 from reback.order.v1 import order_pb2 as pb
 from tests.component.order import resting_orders
@@ -148,11 +147,11 @@ def test_a_create_that_can_not_read_its_order_after_the_sell_says_that_it_does_n
     user, sku = services.new_user(), services.new_sku(5)
     request = create_request(user, {sku: 2})
 
-    def opened() -> bool:  # not a commit of the sweeper's, which comes in between
-        return bool(database.select(OrderRow.select().where(OrderRow.state == State.UNPAID)))
+    def by_the_call() -> bool:  # not a commit of the sweeper's, which comes in between
+        return current_thread().name.startswith("rpc")
 
     def lose_the_database() -> None:
-        database.lose_commit(opened, happens=True, then_down=True)
+        database.lose_commit(by_the_call, happens=True, then_down=True)
 
     holds.do_at(CrashPoint.CREATE_TIMEOUT_SENT, lose_the_database)
     error = rpc_error(lambda: services.order.CreateOrder(request))

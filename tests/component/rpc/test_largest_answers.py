@@ -288,7 +288,7 @@ def test_pages_of_large_orders_fit(book: OrderBook, orders: OrderServicer) -> No
     lines = tuple(Line(f"{WIDE * 60}{number:03}", WIDE * 200, 100, 1) for number in range(100))
     made = [replace(pattern, order_sn=f"large{number:03}", lines=lines) for number in range(120)]
     for order in made:
-        book.orders.add(order, RequestKey(order.order_sn, "hash"))
+        book.orders.add_all([(order, RequestKey(order.order_sn, "hash"))])
     listed = list(pages(orders.ListOrders, pb.ListOrdersRequest, user_id=pattern.user_id))
     assert min(page.ByteSize() for page in listed[:-1]) > LIMIT / 2, "no smaller than they need be"
     assert [order.order_sn for page in listed for order in page.orders] == sorted(
