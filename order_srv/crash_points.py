@@ -1,4 +1,7 @@
-"""The gaps between two outside effects of the order's life: where a crash hurts most. Each is tried by a test."""
+"""The gaps between two outside effects of the order's life: where a crash hurts most. Each is tried by a test.
+
+In a group of several, "the order" is at least one of them; the others may be elsewhere.
+"""
 
 from enum import StrEnum
 

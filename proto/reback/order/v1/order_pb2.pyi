@@ -168,7 +168,9 @@ class _OrderEventKindEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_OrderE
     ORDER_EVENT_KIND_FAILED: _OrderEventKind.ValueType  # 9
     """It failed; the detail is the reason."""
     ORDER_EVENT_KIND_ASKED_BY_BROKER: _OrderEventKind.ValueType  # 10
-    """A check-back: the broker asked what became of a half message; the detail is the cause of the message."""
+    """A check-back: the broker asked what became of a half message; the detail is the cause of the message and when it was
+    sent. Noted once for an order and a message, however often the broker asks.
+    """
     ORDER_EVENT_KIND_STOCK_RETURNED: _OrderEventKind.ValueType  # 11
     """Inventory confirmed that its stock went back."""
 
@@ -195,7 +197,9 @@ ORDER_EVENT_KIND_CLOSED: OrderEventKind.ValueType  # 8
 ORDER_EVENT_KIND_FAILED: OrderEventKind.ValueType  # 9
 """It failed; the detail is the reason."""
 ORDER_EVENT_KIND_ASKED_BY_BROKER: OrderEventKind.ValueType  # 10
-"""A check-back: the broker asked what became of a half message; the detail is the cause of the message."""
+"""A check-back: the broker asked what became of a half message; the detail is the cause of the message and when it was
+sent. Noted once for an order and a message, however often the broker asks.
+"""
 ORDER_EVENT_KIND_STOCK_RETURNED: OrderEventKind.ValueType  # 11
 """Inventory confirmed that its stock went back."""
 Global___OrderEventKind: _TypeAlias = OrderEventKind  # noqa: Y015
@@ -354,7 +358,7 @@ class Order(_message.Message):
     close_reason: _builtins.str
     """The caller's words, when CLOSED by a cancel or a refund."""
     failure_reason: _builtins.str
-    """Set when FAILED: a stable reason, e.g. `NO_STOCK`."""
+    """Set when FAILED: a stable reason, e.g. `NO_STOCK`. A repeated request may have made another order since."""
     more_payments: _builtins.bool
     """Whether there are more; ListPayments with this order_sn has them all."""
     @_builtins.property
@@ -812,7 +816,7 @@ class CreateOrderRequest(_message.Message):
     EXPECTED_TOTAL_CENTS_FIELD_NUMBER: _builtins.int
     user_id: _builtins.int
     request_id: _builtins.str
-    """Makes the call repeatable; 1 to 64 characters, the user's own."""
+    """Makes the call repeatable; 1 to 64 characters, the user's own. It belongs to the order that came of it."""
     note: _builtins.str
     """Up to 500 characters."""
     expected_total_cents: _builtins.int

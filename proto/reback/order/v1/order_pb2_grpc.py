@@ -39,10 +39,12 @@ class OrderServiceStub:
     `ORDER_FINISHED`, `ORDER_CLOSED`, `ORDER_FAILED`, `PAYMENT_APPLIED`;
     `PreconditionFailure` says about what
     ALREADY_EXISTS                `DIFFERENT_CONTENT`: the same request_id, payment_id or refund with another content
-    ABORTED                       `ORDER_FAILED`: the order failed while it was created; its stock goes back
+    ABORTED                       `ORDER_FAILED`: the order failed while it was created; its stock goes back, and the same
+    call makes another order
     RESOURCE_EXHAUSTED            `OVERLOADED`: inventory has too much to do; nothing was created. Clients do not repeat it
     by themselves: come back later with the same call
     UNAVAILABLE                   an engine is down or the outcome is not known yet: repeat the same call
+    DEADLINE_EXCEEDED             the call's time is over; what it wanted may still be done: repeat the same call
     INTERNAL                      a bug; `error_id` in the metadata is in the server's log too
     A long list of violations is cut to what every client can take, and `violations_total` in the metadata tells how many
     there are; a client that takes more says so by the header `reback-error-bytes` (up to 60000).
@@ -156,10 +158,12 @@ class OrderServiceServicer:
     `ORDER_FINISHED`, `ORDER_CLOSED`, `ORDER_FAILED`, `PAYMENT_APPLIED`;
     `PreconditionFailure` says about what
     ALREADY_EXISTS                `DIFFERENT_CONTENT`: the same request_id, payment_id or refund with another content
-    ABORTED                       `ORDER_FAILED`: the order failed while it was created; its stock goes back
+    ABORTED                       `ORDER_FAILED`: the order failed while it was created; its stock goes back, and the same
+    call makes another order
     RESOURCE_EXHAUSTED            `OVERLOADED`: inventory has too much to do; nothing was created. Clients do not repeat it
     by themselves: come back later with the same call
     UNAVAILABLE                   an engine is down or the outcome is not known yet: repeat the same call
+    DEADLINE_EXCEEDED             the call's time is over; what it wanted may still be done: repeat the same call
     INTERNAL                      a bug; `error_id` in the metadata is in the server's log too
     A long list of violations is cut to what every client can take, and `violations_total` in the metadata tells how many
     there are; a client that takes more says so by the header `reback-error-bytes` (up to 60000).
@@ -219,16 +223,20 @@ class OrderServiceServicer:
     def CreateOrder(self, request, context):
         """Creates an order and sells its stock, all or nothing. The order is UNPAID until `expire_time`.
 
-        A repeat with the same request_id returns the first order. `NO_STOCK` names every sku that is short. Without lines it
-        buys the selected items of the cart: exactly those leave the cart with the order, and when the call fails, the cart
-        stays as it was.
+        A repeat with the same request_id returns the first order, in the state that it has by now. While that one is still
+        being created, the repeat waits for it, or gets UNAVAILABLE. Where no order came to be, by a refusal or a failure,
+        the request_id is free again: the same call tries once more, and other content is a new request.
+
+        `NO_STOCK` names every sku that is short. Without lines it buys the selected items of the cart: exactly those leave
+        the cart with the order, and when the call fails, the cart stays as it was. An order whose caller hangs up may
+        still be created; a repeat returns it.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def GetOrder(self, request, context):
-        """Gets one order of a user.
+        """Gets one order of a user, a FAILED one too. A request that was refused before its order was written left none.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -401,10 +409,12 @@ class OrderService:
     `ORDER_FINISHED`, `ORDER_CLOSED`, `ORDER_FAILED`, `PAYMENT_APPLIED`;
     `PreconditionFailure` says about what
     ALREADY_EXISTS                `DIFFERENT_CONTENT`: the same request_id, payment_id or refund with another content
-    ABORTED                       `ORDER_FAILED`: the order failed while it was created; its stock goes back
+    ABORTED                       `ORDER_FAILED`: the order failed while it was created; its stock goes back, and the same
+    call makes another order
     RESOURCE_EXHAUSTED            `OVERLOADED`: inventory has too much to do; nothing was created. Clients do not repeat it
     by themselves: come back later with the same call
     UNAVAILABLE                   an engine is down or the outcome is not known yet: repeat the same call
+    DEADLINE_EXCEEDED             the call's time is over; what it wanted may still be done: repeat the same call
     INTERNAL                      a bug; `error_id` in the metadata is in the server's log too
     A long list of violations is cut to what every client can take, and `violations_total` in the metadata tells how many
     there are; a client that takes more says so by the header `reback-error-bytes` (up to 60000).
