@@ -224,8 +224,8 @@ class OrderServiceServicer:
         """Creates an order and sells its stock, all or nothing. The order is UNPAID until `expire_time`.
 
         A repeat with the same request_id returns the first order, in the state that it has by now. While that one is still
-        being created, the repeat waits for it, or gets UNAVAILABLE. Where no order came to be, by a refusal or a failure,
-        the request_id is free again: the same call tries once more, and other content is a new request.
+        being created, the repeat waits for it, or gets UNAVAILABLE. Once it was refused or failed, the request_id is free
+        again: the same call makes a new order, and other content is a new request. A FAILED order stays in ListOrders.
 
         `NO_STOCK` names every sku that is short. Without lines it buys the selected items of the cart: exactly those leave
         the cart with the order, and when the call fails, the cart stays as it was. An order whose caller hangs up may
