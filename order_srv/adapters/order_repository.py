@@ -69,7 +69,7 @@ class Failed:
 
 
 class OrderRepository:
-    """Orders and payments.
+    """Orders, as creating and closing them needs.
 
     Args:
         database: Where they are.
