@@ -23,10 +23,26 @@ from hypothesis.stateful import run_state_machine_as_test
 from tests.component.order_life import plans
 from tests.component.order_life.machine import RULES, Rule, order_life
 from tests.component.order_life.without_rules import (
+    NEVER_LOOKS_AT_THE_TIME,
     NEVER_OWES,
+    FreesTheRequestFirst,
+    GoesOnAfterAnUnknownInsert,
+    LeavesNoTombstones,
+    RepeatsSells,
     TakesLostForUndone,
     TakesNoSaleForReturned,
+    TakesOneForAll,
     TakesZeroRowsForDead,
+    creating_is_dead,
+    deciding,
+    left_out_is_refused,
+    nothing_is_hurried,
+    one_dead_order_is_enough,
+    one_living_order_is_enough,
+    reading_results,
+    results_are_by_position,
+    the_first_order_is_enough,
+    what_was_not_read_does_not_count,
 )
 from tests.support.long_form import rounds
 
@@ -72,32 +88,126 @@ def test_orders_neither_oversell_nor_leak_whatever_goes_wrong(engine: str, tmp_p
 ALWAYS: Final = RULES["create"][2]
 
 
+TOLD: Final = "the broker was told to "
+CREATES: Final = {name: RULES[name] for name in ("create", "create together")}
+CLOSES: Final = {name: RULES[name] for name in ("cancel", "close together", "time out")}
+SELLS: Final[dict[str, Rule]] = {"create together": (3, plans.sells_together, ALWAYS)}
+LATE_SELLS: Final = {**SELLS, "arrive late": RULES["arrive late"]}
+STOCK: Final[dict[str, Rule]] = {"count": (1, plans.counts, ALWAYS)}
+LOSSES: Final = {"lose": RULES["lose"]}
+MEMBERS_THAT_DIE: Final = {**SELLS, "cancel": RULES["cancel"], "ask": RULES["ask"], "time passes": RULES["time passes"]}
+
+
 @pytest.mark.parametrize(
     ("without", "rules", "noticed"),
     [
         pytest.param(
             {"repository": TakesLostForUndone},
-            {"create": RULES["create"], "pay": RULES["pay"], "cancel": RULES["cancel"]},
-            "the broker was told to give the stock of .* back, which is (CREATING|UNPAID|PAID)",
-            id="rule 1: no answer to COMMIT proves nothing",
+            {**CREATES, "pay": RULES["pay"], "cancel": RULES["cancel"]},
+            TOLD + "give the stock of .* back, which is (CREATING|UNPAID|PAID)",
+            id="no answer to COMMIT proves nothing",
+        ),
+        pytest.param(
+            {"repository": TakesOneForAll},
+            {**CREATES, "create together": (3, plans.lost_commits_together, ALWAYS)},
+            TOLD + "give the stock of .* back, which is UNPAID",
+            id="after an unknown move each row is read",
         ),
         pytest.param(
             {"repository": TakesZeroRowsForDead},
             {"create": (1, plans.calm_creates, ALWAYS), "cancel": (2, plans.paid_cancels, RULES["cancel"][2])},
-            "the broker was told to give the stock of .* back, which is PAID",
-            id="rule 1: zero rows prove nothing",
+            TOLD + "give the stock of .* back, which is PAID",
+            id="zero rows prove nothing",
+        ),
+        pytest.param(
+            {"repository": GoesOnAfterAnUnknownInsert},
+            {"create together": (3, plans.lost_inserts, ALWAYS)},
+            "no rest after so many rounds|a sale is nobody's order",
+            id="no further after an unknown insert",
+        ),
+        pytest.param(
+            {"repository": FreesTheRequestFirst},
+            {"create": (1, plans.killed_creates, ALWAYS)},
+            "is CREATING: order.request_id=None",
+            id="a request is free again when its row fails",
+        ),
+        pytest.param(
+            {"replaced": deciding(one_dead_order_is_enough)},
+            MEMBERS_THAT_DIE,
+            TOLD + "give the stock of .* back, which is (CREATING|UNPAID|PAID)",
+            id="COMMIT only when all are dead",
+        ),
+        pytest.param(
+            {"replaced": deciding(creating_is_dead)},
+            {**CREATES, "ask": RULES["ask"]},
+            TOLD + "give the stock of .* back, which is CREATING",
+            id="CREATING is not dead",
+        ),
+        pytest.param(
+            {"replaced": deciding(the_first_order_is_enough)},
+            MEMBERS_THAT_DIE,
+            TOLD + "give the stock of .* back, which is (CREATING|UNPAID|PAID)",
+            id="every order is looked at",
+        ),
+        pytest.param(
+            {"replaced": deciding(what_was_not_read_does_not_count)},
+            {"create together": (3, plans.poisoned_creates, ALWAYS)},
+            TOLD + "give the stock of .* back, which is CREATING",
+            id="what was not read may live",
+        ),
+        pytest.param(
+            {"replaced": deciding(one_living_order_is_enough)},
+            MEMBERS_THAT_DIE,
+            TOLD + "forget .*, which is (FAILED|CLOSED) and owes its stock",
+            id="no ROLLBACK while one owes",
+        ),
+        pytest.param(
+            {"replaced": deciding(nothing_is_hurried)},
+            MEMBERS_THAT_DIE,
+            TOLD + "ask again of .*, whose stock nobody returns now",
+            id="what owes beside the living is hurried",
+        ),
+        pytest.param(
+            {"replaced": NEVER_LOOKS_AT_THE_TIME},
+            {**CREATES, **CLOSES},
+            "was timed out too early",
+            id="the time is looked at before a close",
+        ),
+        pytest.param(
+            {"replaced": reading_results(left_out_is_refused)},
+            SELLS,
+            "leaked: .* is FAILED and holds its stock",
+            id="what an answer leaves out is unclear",
+        ),
+        pytest.param(
+            {"replaced": reading_results(results_are_by_position)},
+            {**SELLS, **STOCK},
+            "oversold: .* is UNPAID and holds nothing",
+            id="answers are by order_sn",
+        ),
+        pytest.param(
+            {"inventory": RepeatsSells},
+            {**LATE_SELLS, **STOCK},
+            "leaked: .* is FAILED and holds its stock",
+            id="a sell is never repeated",
         ),
         pytest.param(
             {"statement": NEVER_OWES},
             RULES,
             "leaked: .* is (FAILED|CLOSED) and holds its stock",
-            id="rule 2: a dead order owes its stock",
+            id="a dead order owes its stock",
         ),
         pytest.param(
             {"inventory": TakesNoSaleForReturned},
             {**RULES, "create": (3, plans.unclear_creates, ALWAYS)},
             "leaked: .* is FAILED and holds its stock",
-            id="rule 2: no sale clears nothing",
+            id="no sale clears nothing",
+        ),
+        pytest.param(
+            {"inventory": LeavesNoTombstones},
+            {**LATE_SELLS, **LOSSES, "sweep": RULES["sweep"]},
+            "leaked: .* is FAILED and holds its stock",
+            id="a reback before its sell leaves a tombstone",
         ),
     ],
 )

@@ -86,15 +86,24 @@ class Engine:
         clock: Tells what is due.
         tries: After how many a message is a dead letter.
         retry_after: The pause after the first failed try.
+        told: Called with everything that is said of half messages, whether or not the broker hears it.
     """
 
-    def __init__(self, clock: Clock, *, tries: int = 16, retry_after: timedelta = timedelta(seconds=1)) -> None:
+    def __init__(
+        self,
+        clock: Clock,
+        *,
+        tries: int = 16,
+        retry_after: timedelta = timedelta(seconds=1),
+        told: Callable[["Half", Resolution], None] = lambda _half, _resolution: None,
+    ) -> None:
         self.halves: list[Half] = []
         self.parcels: list[Parcel] = []
         self.changing = Condition()
         self._clock = clock
         self._tries = tries
         self._retry_after = retry_after
+        self._told = told
         self._ids = 0
         self._members: dict[tuple[str, str], list[Member]] = {}
         self._checkers: dict[str, list[Checker]] = {}
@@ -118,6 +127,11 @@ class Engine:
         with self.changing:
             self.halves.append(half)
         return half
+
+    def say(self, half: Half, resolution: Resolution) -> None:
+        """Say what became of a half message."""
+        half.said.append(resolution)
+        self._told(half, resolution)
 
     def resolve(self, half: Half, resolution: Resolution) -> None:
         """Hear what became of a half message. Every COMMIT delivers it, whatever was heard before."""
@@ -217,7 +231,7 @@ class Engine:
             resolution = self._checkers[half.topic][0](half.message)
         except Exception:  # noqa: BLE001 - whatever a checker raises means UNKNOWN
             resolution = Resolution.UNKNOWN
-        half.said.append(resolution)
+        self.say(half, resolution)
         self.resolve(half, resolution)
         return resolution
 
@@ -302,7 +316,7 @@ class ScriptedBroker(Broker):
         half: list[Half] = []
         self._send(lambda: half.append(self._engine.hold(self._prefix + message.topic, message)))
         resolution = decide()
-        half[0].said.append(resolution)
+        self._engine.say(half[0], resolution)
         if not self._answer_lost():
             self._engine.resolve(half[0], resolution)
         return resolution

@@ -22,6 +22,7 @@ class OrderBook:
 
     order_sn: str
     user_id: int
+    request_id: str | None
     state: State
     total_cents: int
     currency: str
@@ -31,6 +32,7 @@ class OrderBook:
     close_cause: CloseCause | None
     failure_reason: str
     return_due: int | None
+    return_tries: int
     lines: Lines
 
 
@@ -94,36 +96,21 @@ class Reader:
 
     def read(self) -> Books:
         return Books(
-            orders=dict(self._orders()),
+            orders=self.orders(),
             payments=dict(self._payments()),
             stocks={sku: (available, sold) for sku, available, sold in self._stocks()},
             sales=dict(self._sales()),
             carts={(user_id, sku): quantity for user_id, sku, quantity in self._carts()},
         )
 
-    def _orders(self) -> Iterator[tuple[str, OrderBook]]:
+    def orders(self) -> dict[str, OrderBook]:
+        """Orders by their numbers, in the order of these."""
         lines = _by_order(self._order.execute("SELECT order_sn, sku, quantity FROM order_line"))
-        for order_sn, user_id, state, total, currency, note, expire, close, cause, failure, due in self._order.execute(
-            "SELECT order_sn, user_id, state, total_cents, currency, note, expire_time, close_time, close_cause,"
-            " failure_reason, return_due FROM orders ORDER BY order_sn"
-        ):
-            yield (
-                order_sn,
-                OrderBook(
-                    order_sn,
-                    user_id,
-                    State(state),
-                    total,
-                    currency,
-                    note,
-                    expire,
-                    close,
-                    CloseCause(cause) if cause else None,
-                    failure,
-                    due,
-                    lines.get(order_sn, {}),
-                ),
-            )
+        rows = self._order.execute(
+            "SELECT order_sn, user_id, request_id, state, total_cents, currency, note, expire_time, close_time,"
+            " close_cause, failure_reason, return_due, return_tries FROM orders ORDER BY order_sn"
+        )
+        return {row[0]: _order(*row, lines=lines.get(row[0], {})) for row in rows}
 
     def _payments(self) -> Iterator[tuple[str, PaymentBook]]:
         for payment_id, order_sn, amount, currency, outcome, reason in self._order.execute(
@@ -142,6 +129,15 @@ class Reader:
 
     def _carts(self) -> Iterator[Any]:
         return self._order.execute("SELECT user_id, sku, quantity FROM cart_item")
+
+
+def _order(order_sn: str, user_id: int, request_id: str | None, state: str, *more: Any, lines: Lines) -> OrderBook:
+    total, currency, note, expire, close, cause, failure, due, tries = more
+    cause = CloseCause(cause) if cause else None
+    return OrderBook(
+        *(order_sn, user_id, request_id, State(state), total, currency, note, expire, close, cause),
+        *(failure, due, tries, lines),
+    )
 
 
 def _by_order(rows: Iterator[Any]) -> dict[str, Lines]:

@@ -7,7 +7,8 @@ from dataclasses import dataclass, fields
 from enum import Enum
 from typing import TYPE_CHECKING, Any, Final, Protocol, TypeVar
 
-from common.database import CommitUnknown, Database
+from common.crash_points import no_crash
+from common.database import CommitUnknown, Database, Statement
 from tests.support.scripted_broker import Send
 
 if TYPE_CHECKING:
@@ -46,6 +47,28 @@ class Call(_Fate):
     BUSY = "inventory could not acquire the lock in time, and says so"
     ANSWER_LOST = "carried out, the answer lost"
     LATE = "arrives when its caller waits no longer"
+    ONE_LATE = "of several, one arrives late, and the answer leaves it out"
+    ONE_LEFT_OUT = "carried out, the answer leaves one of several out"
+    ONE_DOUBLED = "carried out, the answer has one of several twice"
+    INVALID = "refused as a whole, nothing is done"
+    FULL = "inventory's queue is full, nothing is done, and it says so"
+
+
+class Poisoned(Exception):
+    """What is wrong with one order, and would be with no other."""
+
+
+@dataclass(frozen=True)
+class Poison:
+    """An order that can't be written.
+
+    Attributes:
+        statement: How the statement begins that fails.
+        order: Which of the orders that the call is about.
+    """
+
+    statement: str
+    order: int
 
 
 class Action(Protocol):
@@ -69,6 +92,7 @@ class Faults:
         calls: From order to inventory.
         sends: To the broker.
         answer_lost: The broker does not hear what became of the half message.
+        poison: One of its orders can't be written.
     """
 
     crash_at: str = ""
@@ -78,6 +102,7 @@ class Faults:
     calls: tuple[Call, ...] = ()
     sends: tuple[Send, ...] = ()
     answer_lost: bool = False
+    poison: Poison | None = None
 
     def __repr__(self) -> str:
         happens = {each.name: getattr(self, each.name) for each in fields(self)}
@@ -105,6 +130,10 @@ class _Left:
         self.calls = deque(faults.calls)
         self.sends = deque(faults.sends)
         self.answer_lost = faults.answer_lost
+        self.poison = faults.poison
+        self.orders: list[str] = []
+        self.loses_commits = bool(faults.commits)
+        self.overtaken = False
 
 
 class Weather:
@@ -140,6 +169,29 @@ class Weather:
     def answer_lost(self) -> bool:
         return self._now.answer_lost
 
+    def is_about(self, order_sn: str) -> None:
+        """The call is about this order, and those before."""
+        self._now.orders.append(order_sn)
+
+    def poisons(self, statement: str, values: Sequence[object]) -> bool:
+        poison = self._now.poison
+        if poison is None or not statement.startswith(poison.statement):
+            return False
+        return bool(self._now.orders) and self._now.orders[poison.order % len(self._now.orders)] in values
+
+    @property
+    def loses_commits(self) -> bool:
+        """Whether the call may not have been able to write what it wanted to."""
+        return self._now.loses_commits
+
+    @property
+    def overtaken(self) -> bool:
+        """Whether others did something between what the call saw last and now."""
+        return self._now.overtaken
+
+    def overtake(self) -> None:
+        self._now.overtaken = True
+
     def crashes_at(self, point: str) -> bool:
         return self._now.crash_at == point
 
@@ -160,16 +212,24 @@ class FaultyDatabase(Database):
     Args:
         url: As of `Database`.
         fate: Asked what becomes of each COMMIT.
-        crash_hook: Told `COMMIT_UNKNOWN` when a connection was lost.
+        crash_hook: Called with `COMMIT_UNKNOWN` when a connection was lost.
+        poisons: Asked whether a statement with its values fails.
 
     Attributes:
         unknown: How often one was lost.
     """
 
-    def __init__(self, url: str, fate: Callable[[], Commit], crash_hook: Callable[[str], None]) -> None:
+    def __init__(
+        self,
+        url: str,
+        fate: Callable[[], Commit],
+        crash_hook: Callable[[str], None] = no_crash,
+        poisons: Callable[[str, Sequence[object]], bool] = lambda _statement, _values: False,
+    ) -> None:
         super().__init__(url)
         self._fate = fate
         self._crash_hook = crash_hook
+        self._poisons = poisons
         self.unknown = 0
 
     def write(self, work: Callable[[], T], **options: Any) -> T:
@@ -179,6 +239,11 @@ class FaultyDatabase(Database):
             self.unknown += 1
             self._crash_hook(COMMIT_UNKNOWN)
             raise
+
+    def at_commit(self, statements: Sequence[Statement], guarded: Sequence[tuple[Statement, int]] = ()) -> None:
+        if any(self._poisons(*statement) for statement in statements):
+            raise Poisoned
+        super().at_commit(statements, guarded)
 
     def _commit(self) -> None:
         fate = self._fate()

@@ -6,10 +6,10 @@ from typing import Any, Final, TypeVar
 import grpc
 
 from common.deadline import Deadline
-from common.errors import DomainError
+from common.errors import DomainError, InvalidArgument
 from common.rpc.errors import STATUS_KEY, code_of, to_status
 from inventory_srv.domain.changes import Change
-from inventory_srv.domain.errors import StockBusy
+from inventory_srv.domain.errors import QueueFull, StockBusy
 from inventory_srv.entrypoints import translation
 from inventory_srv.use_cases.queries import Queries
 from inventory_srv.use_cases.stock_writer import StockWriter
@@ -20,6 +20,10 @@ T = TypeVar("T")
 
 TIMEOUT_S: Final = 60.0
 """How long a change may wait for the writer's thread on a busy machine."""
+
+
+_UNANSWERED: Final = frozenset({Call.ANSWER_LOST, Call.ONE_LEFT_OUT, Call.ONE_DOUBLED})
+"""What a call that is about one order makes of these fates."""
 
 
 class CallFailed(grpc.RpcError):
@@ -62,6 +66,28 @@ class Inventory:
     def Sell(self, request: pb.SellRequest, timeout: float) -> pb.Sale:  # noqa: N802 - named by the proto
         return self._change(translation.sell_from_proto(request))
 
+    def BatchSell(self, request: pb.BatchSellRequest, timeout: float) -> pb.BatchSellResponse:  # noqa: N802
+        """Its results come in no order that a caller could rely on."""
+        sells = translation.sells_from_proto(request)
+        fate = self._fate()
+        late = {Call.LATE: len(sells), Call.ONE_LATE: 1}.get(fate, 0)
+        self.late += sells[:late]
+        if fate is Call.LATE:
+            raise CallFailed(grpc.StatusCode.DEADLINE_EXCEEDED)
+        _perhaps_never(fate)
+        try:
+            outcomes = self._writer.carry_out_all(sells[late:], Deadline.after(TIMEOUT_S))
+        except DomainError as refusal:
+            raise _told(refusal) from refusal
+        if fate is Call.ANSWER_LOST:
+            raise CallFailed(grpc.StatusCode.UNAVAILABLE)
+        results = list(translation.batch_sell_to_proto(sells[late:], outcomes).results)[::-1]
+        if fate is Call.ONE_LEFT_OUT:
+            results.pop()
+        if fate is Call.ONE_DOUBLED:
+            results.append(results[0])
+        return pb.BatchSellResponse(results=results)
+
     def Reback(self, request: pb.RebackRequest, timeout: float) -> pb.Sale:  # noqa: N802 - named by the proto
         return self._change(translation.reback_from_proto(request))
 
@@ -87,24 +113,24 @@ class Inventory:
 
     def _change(self, change: Change) -> pb.Sale:
         fate = self._fate()
-        if fate is Call.LATE:
+        if fate in {Call.LATE, Call.ONE_LATE}:
             self.late.append(change)
             raise CallFailed(grpc.StatusCode.DEADLINE_EXCEEDED)
         _perhaps_never(fate)
         try:
             sale = self.carry_out(change)
         except DomainError as refusal:
-            if fate is Call.ANSWER_LOST:
+            if fate in _UNANSWERED:
                 raise CallFailed(grpc.StatusCode.UNAVAILABLE) from refusal
             raise _told(refusal) from refusal
-        if fate is Call.ANSWER_LOST:
+        if fate in _UNANSWERED:
             raise CallFailed(grpc.StatusCode.UNAVAILABLE)
         return translation.sale_to_proto(sale)
 
     def _ask(self, question: Callable[[], T]) -> T:
         fate = self._fate()
         _perhaps_never(fate)
-        if fate in {Call.LATE, Call.ANSWER_LOST}:
+        if fate in {Call.LATE, Call.ONE_LATE, *_UNANSWERED}:
             raise CallFailed(grpc.StatusCode.DEADLINE_EXCEEDED)
         try:
             return question()
@@ -117,6 +143,10 @@ def _perhaps_never(fate: Call) -> None:
         raise CallFailed(grpc.StatusCode.UNAVAILABLE)
     if fate is Call.BUSY:
         raise _told(StockBusy(1))
+    if fate is Call.INVALID:
+        raise _told(InvalidArgument("one of many is wrong"))
+    if fate is Call.FULL:
+        raise _told(QueueFull(1))
 
 
 def _told(refusal: DomainError) -> CallFailed:

@@ -45,7 +45,7 @@ class OrderLife(RuleBasedStateMachine):
         for user in _USERS:
             self.world.run(PutInCart(user, "cup", 1))
 
-    @initialize(action=plans.creates, loses_its_disk=st.booleans())
+    @initialize(action=plans.creates_together, loses_its_disk=st.booleans())
     def begins(self, action: Action, loses_its_disk: bool) -> None:
         self.broker_loses_its_disk = loses_its_disk
         self.world.run(action)
@@ -73,8 +73,11 @@ Rule = tuple[int, Plan, When]
 
 RULES: Final[Mapping[str, Rule]] = {
     "create": (3, plans.creates, lambda life: True),
+    "create together": (3, plans.creates_together, lambda life: True),
     "pay": (2, plans.payments, lambda life: bool(life.states & {State.UNPAID, State.PAID})),
     "cancel": (2, plans.cancels, lambda life: State.UNPAID in life.states),
+    "close together": (1, plans.closes_together, lambda life: bool(life.states & {State.UNPAID, State.PAID})),
+    "time out": (1, plans.timeouts, lambda life: State.UNPAID in life.states),
     "refund": (1, plans.refunds, lambda life: State.PAID in life.states),
     "finish": (1, plans.finishes, lambda life: State.PAID in life.states),
     "deliver": (2, plans.deliveries, lambda life: bool(life.world.engine.parcels)),

@@ -7,9 +7,10 @@ from hypothesis import strategies as st
 from hypothesis.strategies import SearchStrategy
 
 from order_srv.crash_points import CrashPoint
+from order_srv.domain.order_state import Cause
 from tests.component.order_life import actions as do
 from tests.component.order_life.environment import PRICES
-from tests.component.order_life.faults import COMMIT_UNKNOWN, NO_FAULTS, Action, Call, Commit, Faults
+from tests.component.order_life.faults import COMMIT_UNKNOWN, NO_FAULTS, Action, Call, Commit, Faults, Poison
 from tests.component.order_life.world import THE_SAME
 from tests.support.scripted_broker import Send
 
@@ -35,6 +36,7 @@ _users = st.integers(1, 2)
 _seconds = st.sampled_from(_SECONDS)
 _skus = st.sampled_from(sorted(PRICES))
 _payments = st.integers(0, 2)
+_extensions = st.sampled_from((-600, 600, 3600))
 
 
 def _one_of(*weighted: tuple[int, SearchStrategy[T]]) -> SearchStrategy[T]:
@@ -52,6 +54,14 @@ def _create(user: int, request: tuple[int, tuple[tuple[str, int], ...]], faults:
     return do.Create(user, *request, faults=faults)
 
 
+def _alone(one: T) -> tuple[T, ...]:
+    return (one,)
+
+
+def _several(one: SearchStrategy[T]) -> SearchStrategy[tuple[T, ...]]:
+    return st.lists(one, min_size=2, max_size=4).map(tuple)
+
+
 # What goes without a fault, and may also happen while a call is on its way
 
 times: Plan = st.builds(do.LetTimePass, _seconds)
@@ -63,8 +73,9 @@ shop: Plan = st.one_of(
     st.builds(do.MarkRefunded, _orders, st.integers(1, 2)),
     st.builds(do.CountStock, _skus, st.integers(0, 9)),
     st.builds(do.ChangeStock, _skus, st.integers(-2, 3)),
+    st.builds(do.Extend, _orders, _extensions),
 )
-"""What is beside an order's life: carts, refunds that were made, stock that is counted or changed."""
+"""What is beside an order's life: carts, refunds made, stock counted or changed, times to pay that are changed."""
 
 
 calm_creates: Plan = st.builds(_create, _users, st.sampled_from(_REQUESTS))
@@ -81,6 +92,8 @@ _rival_finishes: Plan = st.builds(do.Finish, _same_orders)
 _rival_questions: Plan = st.builds(do.Ask, _last_messages)
 _rival_deliveries: Plan = st.builds(do.Deliver, _last_messages, st.booleans())
 _rival_sweeps: Plan = st.builds(do.Sweep)
+_rival_extensions: Plan = st.builds(do.Extend, _same_orders, _extensions)
+_hang_ups: Plan = st.builds(do.HangUp, st.integers(0, 3))
 
 
 # What goes wrong
@@ -94,12 +107,22 @@ def _after_some(usual: T, unusual: Sequence[T], most: int) -> SearchStrategy[tup
 
 _LOST_COMMITS: Final = (Commit.LOST_BEFORE, Commit.LOST_AFTER)
 _NO_CALLS: Final = (Call.LATE, Call.ANSWER_LOST, Call.NEVER_ARRIVED, Call.BUSY)
+_HALF_CALLS: Final = (Call.ONE_LATE, Call.ONE_LEFT_OUT, Call.ONE_DOUBLED, Call.INVALID, Call.FULL)
+"""What is likely to become of a call about several orders, besides."""
 
 _answer_lost = st.just(Faults(answer_lost=True))
 _sends = st.builds(Faults, sends=_after_some(Send.TAKEN, (Send.REFUSED, Send.ANSWER_LOST), 1))
 _sell = st.builds(Faults, calls=_after_some(Call.ANSWERED, _NO_CALLS, 0))
+_sells_together = st.builds(Faults, calls=_after_some(Call.ANSWERED, _NO_CALLS + _HALF_CALLS, 0))
+_poison = st.builds(
+    lambda statement, order: Faults(poison=Poison(statement, order)),
+    st.sampled_from(("INSERT INTO orders", "UPDATE orders")),
+    st.integers(0, 2),
+)
 _calls = st.builds(Faults, calls=_after_some(Call.ANSWERED, _NO_CALLS, 2))
 _commits_lost = _after_some(Commit.KEPT, _LOST_COMMITS, 1)
+_lost_moves = st.builds(Faults, commits=st.sampled_from(_LOST_COMMITS).map(lambda lost: (Commit.KEPT, lost)))
+_killed_moves = st.just(Faults(commits=(Commit.KEPT, Commit.KEPT, Commit.KILLED_BEFORE)))
 _stock_commits = st.builds(Faults, stock_commits=_commits_lost)
 
 
@@ -134,19 +157,26 @@ def _faults(
     return _one_of((2, st.just(NO_FAULTS)), (2, one), (1, st.builds(Faults.__or__, one, one)))
 
 
+_create_rivals: Final[Sequence[tuple[int, Plan]]] = [
+    (2, _rival_questions),
+    (2, _rival_sweeps),
+    (1, calm_creates),
+    (1, _rival_deliveries),
+    (1, _rival_cancels),
+    (1, arrivals),
+    (1, losses),
+    (1, carts),
+    (1, _hang_ups),
+]
 _create_faults = _faults(
     "create",
-    rivals=[
-        (2, _rival_questions),
-        (2, _rival_sweeps),
-        (1, calm_creates),
-        (1, _rival_deliveries),
-        (1, _rival_cancels),
-        (1, arrivals),
-        (1, losses),
-        (1, carts),
-    ],
+    rivals=_create_rivals,
     more=[(1, _answer_lost), (1, _sends), (2, _sell), (1, _stock_commits)],
+)
+_together_faults = _faults(
+    "create",
+    rivals=_create_rivals,
+    more=[(1, _answer_lost), (1, _sends), (3, _sells_together), (1, _stock_commits), (1, _poison)],
 )
 _close_faults = _faults(
     "close",
@@ -156,6 +186,7 @@ _close_faults = _faults(
         (1, _rival_questions),
         (1, _rival_sweeps),
         (1, _rival_deliveries),
+        (1, _rival_extensions),
     ],
     more=[(1, _answer_lost), (1, _sends)],
 )
@@ -167,7 +198,7 @@ _refund_faults = _faults(
 _delivery_faults = _faults(
     "close",
     "timeout",
-    rivals=[(2, _rival_payments), (1, _rival_cancels), (1, _rival_questions)],
+    rivals=[(2, _rival_payments), (1, _rival_cancels), (1, _rival_questions), (1, _rival_extensions)],
     more=[(1, _answer_lost), (1, _sends), (1, _stock_commits)],
 )
 _question_faults = _faults(
@@ -189,9 +220,17 @@ _sweep_faults = _faults(
 # What happens
 
 creates: Plan = st.builds(_create, _users, st.sampled_from(_REQUESTS), _create_faults)
+creates_together: Plan = st.builds(do.CreateTogether, _several(calm_creates), faults=_together_faults)
 payments: Plan = st.builds(do.Pay, _orders, _payments, st.sampled_from((0, 0, 0, 0, -1, 1)), faults=_payment_faults)
 cancels: Plan = st.builds(do.Cancel, _orders, faults=_close_faults)
 refunds: Plan = st.builds(do.Refund, _orders, faults=_refund_faults)
+_each_one = _several(st.tuples(_orders))
+closes_together: Plan = _one_of(
+    (2, st.builds(do.CloseTogether, st.just(Cause.CANCEL), _each_one, faults=_close_faults)),
+    (1, st.builds(do.CloseTogether, st.just(Cause.REFUND), _each_one, faults=_refund_faults)),
+    (1, st.builds(do.CloseTogether, st.just(Cause.TIMEOUT), _several(_several(_orders)), faults=_close_faults)),
+)
+timeouts: Plan = st.builds(do.TimeOut, _several(_orders), faults=_delivery_faults)
 finishes: Plan = st.builds(do.Finish, _orders, faults=_finish_faults)
 deliveries: Plan = st.builds(do.Deliver, _messages, st.booleans(), faults=_delivery_faults)
 questions: Plan = st.builds(do.Ask, _messages, faults=_question_faults)
@@ -203,3 +242,19 @@ sweeps: Plan = _one_of((1, _sweeps_now), (1, st.builds(do.Later, _seconds, _swee
 
 unclear_creates: Plan = st.builds(_create, _users, st.sampled_from(_REQUESTS), _sell)
 paid_cancels: Plan = st.builds(do.Cancel, _orders, faults=_faults("close", rivals=[(1, _rival_payments)]))
+counts: Plan = st.builds(do.CountStock, _skus, st.sampled_from((0, 1, 5)))
+sells_together: Plan = st.builds(do.CreateTogether, _several(calm_creates), faults=st.just(NO_FAULTS) | _sells_together)
+poisoned_creates: Plan = st.builds(
+    do.CreateTogether, _several(calm_creates), faults=st.builds(Faults.__or__, _poison, _sells_together)
+)
+lost_commits_together: Plan = st.builds(
+    do.CreateTogether, _several(calm_creates), faults=st.builds(Faults.__or__, _lost_moves, _sells_together)
+)
+lost_inserts: Plan = st.builds(
+    do.CreateTogether,
+    _several(calm_creates),
+    faults=st.builds(Faults, commits=st.sampled_from(_LOST_COMMITS).map(_alone)),
+)
+killed_creates: Plan = st.builds(
+    _create, _users, st.sampled_from(_REQUESTS), st.builds(Faults.__or__, _killed_moves, _sell)
+)

@@ -7,15 +7,19 @@ give the same run.
 
 import itertools
 from collections import Counter
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from datetime import datetime, timedelta
+from types import MappingProxyType
 from typing import Any, Final
 from unittest.mock import patch
 
-from common.crash_points import no_crash
+from common.batching import Call
+from common.database import to_micros
 from common.deadline import Deadline
 from common.errors import Aborted, DomainError, Unavailable
 from common.lock.local import LocalLock
+from common.messaging.port import Resolution
 from inventory_srv.entrypoints.consumers import GROUP, TOPIC, OrderRebackConsumer
 from inventory_srv.use_cases.audit import Audit
 from inventory_srv.use_cases.queries import Queries
@@ -24,26 +28,33 @@ from order_srv.adapters import stock_client
 from order_srv.adapters.cart_repository import CartRepository
 from order_srv.adapters.goods_repository import GoodsRepository
 from order_srv.adapters.order_repository import OrderRepository
+from order_srv.adapters.owed_returns import OwedReturns
+from order_srv.adapters.payment_repository import PaymentRepository
 from order_srv.adapters.stock_client import StockClient
-from order_srv.domain.messages import ORDER_REBACK
+from order_srv.adapters.sweep_repository import SweepRepository
+from order_srv.crash_points import CrashPoint
+from order_srv.domain.messages import ORDER_REBACK, Reback
+from order_srv.domain.order import Order
+from order_srv.domain.order_request import OrderRequest
 from order_srv.domain.order_state import State
 from order_srv.entrypoints import consumers, sweeper
 from order_srv.entrypoints.check_back import CheckBack
 from order_srv.entrypoints.sweeper import Sweeper
-from order_srv.use_cases import create_order
+from order_srv.use_cases import create_pricing
 from order_srv.use_cases.cart import Cart
 from order_srv.use_cases.close_order import CloseOrder
+from order_srv.use_cases.create_group import CreateGroup, NewOrder
 from order_srv.use_cases.create_order import CreateOrder
+from order_srv.use_cases.create_pricing import CreatePricing
 from order_srv.use_cases.finish_order import FinishOrder
 from order_srv.use_cases.pay_order import PayOrder
-from tests.component.order_life.actions import choose
 from tests.component.order_life.books import Books, OrderBook, Reader
 from tests.component.order_life.environment import Ground
-from tests.component.order_life.faults import Action, Crash, FaultyDatabase, Weather
+from tests.component.order_life.faults import Action, Crash, FaultyDatabase, Poisoned, Weather
 from tests.component.order_life.inventory import TIMEOUT_S, Inventory
 from tests.component.order_life.model import Model
 from tests.support.manual_clock import ManualClock
-from tests.support.scripted_broker import Engine, Parcel, ScriptedBroker
+from tests.support.scripted_broker import Engine, Half, Parcel, ScriptedBroker
 
 PAY_WITHIN: Final = timedelta(minutes=30)
 CREATING_GRACE: Final = timedelta(seconds=60)
@@ -53,8 +64,12 @@ RETURN_AFTER: Final = timedelta(seconds=30)
 THE_SAME: Final = -1
 """The number of the order that the call is about which waits meanwhile."""
 
-_SHORT_TIMEOUT_S: Final = 0.1  # short of what CreateOrder takes for "near the deadline": no wait for another's create
+_SHORT_TIMEOUT_S: Final = 0.19  # short of what CreateOrder takes for "near the deadline": no wait for another's create
 _ROUNDS: Final = 30  # in which everything must come to rest
+_AFTER_MOVES: Final = frozenset(
+    {CrashPoint.CREATE_MOVED, CrashPoint.CLOSE_MOVED, CrashPoint.REFUND_MOVED, CrashPoint.CHECK_BACK_MOVED}
+)
+"""Between what the rows said and what the broker is told."""
 _A_LONG_TIME: Final = timedelta(hours=1)  # more than any grace and any pause
 
 
@@ -64,9 +79,11 @@ class World:
     Args:
         ground: Where the databases are.
         repository, inventory: The usual ones, or some with a rule taken out.
+        replaced: Functions with a rule taken out, by the names of those that they stand for.
 
     Attributes:
         happened: How often what happened.
+        callers: Those of the create that came last.
     """
 
     def __init__(
@@ -75,17 +92,21 @@ class World:
         *,
         repository: type[OrderRepository] = OrderRepository,
         inventory: type[Inventory] = Inventory,
+        replaced: Mapping[str, object] = MappingProxyType({}),
     ) -> None:
         self._closing = ExitStack()
         self._urls = self._closing.enter_context(ground.fresh())
         self.happened: Counter[str] = Counter()
         self.clock = ManualClock()
         self.weather = Weather()
-        self.engine = Engine(self.clock)
+        self.engine = Engine(self.clock, told=self._told_broker)
         self.model = Model()
+        self.callers: list[Deadline] = []
         self._about = ""
         self._changes = itertools.count(1)
         self._be_told_by_its_actions_alone()
+        for name, function in replaced.items():
+            self._closing.enter_context(patch(name, function))
         self._open_inventory(inventory)
         self._open_order(repository)
         self._reader = self._closing.enter_context(Reader(self._urls))
@@ -104,12 +125,22 @@ class World:
             except AssertionError:
                 self.check()  # the books tell more than an odd answer
                 raise
+            except Poisoned:
+                self.happened["poisoned"] += 1
             except DomainError as error:
-                self.happened[f"{type(action).__name__}: {error.reason}"] += 1
-                if not action.faults:
-                    self._must_be_explained(action, error)
+                self.answered_error(action, error)
             else:
                 self.happened[type(action).__name__] += 1
+
+    def answered_error(self, action: Action, error: DomainError) -> None:
+        """A caller was answered by an error.
+
+        Raises:
+            AssertionError: Nothing explains it.
+        """
+        self.happened[f"{type(action).__name__}: {error.reason}"] += 1
+        if not action.faults:
+            self._must_be_explained(action, error)
 
     def crash_hook(self, point: str) -> None:
         """Let others act at a point of the order service, then perhaps kill it there."""
@@ -117,6 +148,8 @@ class World:
         for action in self.weather.meanwhile_at(point):
             self.happened[f"meanwhile at {point}"] += 1
             self.run(action)
+            if point in _AFTER_MOVES:
+                self.weather.overtake()
         if self.weather.crashes_at(point):
             self.happened[f"crash at {point}"] += 1
             raise Crash(point)
@@ -130,23 +163,43 @@ class World:
 
         `THE_SAME` is the one that the call is about which waits meanwhile; for a create, the newest.
         """
+        return next(iter(self.orders([number], likely)), None)
+
+    def orders(self, numbers: Sequence[int], likely: State) -> list[OrderBook]:
+        """Those that the numbers point at, each once."""
         orders = list(self.books().orders.values())
-        if number == THE_SAME and orders:
-            return next((order for order in orders if order.order_sn == self._about), orders[-1])
-        chosen = choose(sorted(orders, key=lambda order: order.state is not likely), number)
-        self._about = chosen.order_sn if chosen else ""
-        return chosen
+        if not orders:
+            self._about = ""
+            return []
+        the_same = next((order for order in orders if order.order_sn == self._about), orders[-1])
+        among = sorted(orders, key=lambda order: order.state is not likely)
+        chosen = [the_same if number == THE_SAME else among[number % len(among)] for number in numbers]
+        self._about = chosen[0].order_sn
+        return list({order.order_sn: order for order in chosen}.values())
 
     def new_request_id(self) -> str:
         return f"change-{next(self._changes)}"
 
     def about_to_create(self) -> None:
         self._about = ""
+        self.callers.clear()
+
+    def call(self, request: OrderRequest) -> Call[NewOrder, Order]:
+        """A caller that waits."""
+        deadline = self.deadline(request.user_id, request.request_id)
+        return Call(NewOrder(request, deadline), deadline)
 
     def deadline(self, user_id: int, request_id: str) -> Deadline:
         """A caller's deadline: no time for another's create, which goes on only when this call is over."""
         earlier = self._orders.earlier_order(user_id, request_id)
-        return Deadline.after(_SHORT_TIMEOUT_S if earlier and earlier.state is State.CREATING else TIMEOUT_S)
+        soon = earlier is not None and earlier.state is State.CREATING
+        self.callers.append(Deadline.after(_SHORT_TIMEOUT_S if soon else TIMEOUT_S))
+        return self.callers[-1]
+
+    def extend(self, order_sn: str, time: timedelta) -> None:
+        """Give an order more time to be paid, or less, while it is not."""
+        later = "UPDATE orders SET expire_time = expire_time + ? WHERE order_sn = ? AND state = 'UNPAID'"
+        self._database.write(lambda: self._database.execute(later, (time // timedelta(microseconds=1), order_sn)))
 
     def come_to_rest(self) -> None:
         """Let everything that is on its way arrive, and time pass, until nothing is left to do.
@@ -168,7 +221,7 @@ class World:
     def check(self) -> Books:
         """What must be true at any time; the books that were looked at."""
         books = self.books()
-        self.model.check(books, self.engine.halves)
+        self.model.check(books)
         return books
 
     def check_at_rest(self) -> None:
@@ -180,7 +233,9 @@ class World:
 
     def _at_rest(self) -> bool:
         busy = self.engine.parcels or self.inventory.late or self.engine.open_halves()
-        return not busy and not any(order.return_due for order in self.books().orders.values())
+        orders = self.books().orders.values()
+        to_be_ended = {State.CREATING, State.UNPAID}
+        return not busy and not any(order.return_due or order.state in to_be_ended for order in orders)
 
     def _let_late_calls_arrive(self) -> None:
         while self.inventory.late:
@@ -193,6 +248,20 @@ class World:
         error = self.engine.deliver(parcel)
         assert error is None, f"nothing goes wrong, and {parcel.message} can't be handled: {error!r}"
 
+    def _told_broker(self, half: Half, resolution: Resolution) -> None:
+        self.happened[f"the broker was told {resolution.value}"] += 1
+        self.model.told_broker(
+            Reback.from_message(half.message),
+            resolution,
+            self._reader.orders(),
+            now=to_micros(self.clock.now()),
+            overtaken=self.weather.overtaken,
+            could_write=not self.weather.loses_commits,
+        )
+
+    def _wake_sweeper(self) -> None:
+        self.happened["the sweeper was woken"] += 1
+
     def _must_be_explained(self, action: Action, error: DomainError) -> None:
         """Nothing went wrong: only a create that died on its way may still keep others out."""
         unexplained = isinstance(error, Unavailable | Aborted) and error.reason != "ORDER_CREATING"
@@ -202,19 +271,21 @@ class World:
         numbers = itertools.count(1)
 
         def next_order_sn(now: datetime) -> str:
-            return f"{now:%m%d%H%M%S}-{next(numbers):04}"
+            order_sn = f"{now:%m%d%H%M%S}-{next(numbers):04}"
+            self.weather.is_about(order_sn)
+            return order_sn
 
         class _Time:
             """The second that the stock client remembers a refusal for passes with the clock."""
 
             monotonic = staticmethod(lambda: self.clock.now().timestamp())
 
-        self._closing.enter_context(patch.object(create_order, "new_order_sn", next_order_sn))
+        self._closing.enter_context(patch.object(create_pricing, "new_order_sn", next_order_sn))
         self._closing.enter_context(patch.object(stock_client, "time", _Time))
         self._closing.enter_context(patch.object(sweeper, "_AT_ONCE", 1))
 
     def _open_inventory(self, kind: type[Inventory]) -> None:
-        database = FaultyDatabase(self._urls.inventory, self.weather.stock_commit, no_crash)
+        database = FaultyDatabase(self._urls.inventory, self.weather.stock_commit)
         self._closing.callback(database.close)
         writer = StockWriter(database, LocalLock(), self.clock)
         writer.start()
@@ -226,25 +297,28 @@ class World:
         broker.start()
 
     def _open_order(self, repository: type[OrderRepository]) -> None:
-        database = FaultyDatabase(self._urls.order, self.weather.commit, self.crash_hook)
+        database = FaultyDatabase(self._urls.order, self.weather.commit, self.crash_hook, self.weather.poisons)
         self._closing.callback(database.close)
+        self._database = database
         broker = ScriptedBroker(self.engine, sending=self.weather.send, answer_lost=self.weather.answer_lost)
-        orders = repository(database, return_after=RETURN_AFTER, crash_hook=self.crash_hook)
+        self._orders = repository(database, return_after=RETURN_AFTER)
         goods, carts = GoodsRepository(database), CartRepository(database)
+        pricing = CreatePricing(goods=goods, carts=carts, clock=self.clock, pay_within=PAY_WITHIN)
         stock = StockClient(self.inventory)  # type: ignore[arg-type]  # what the client calls of a stub
-        common: dict[str, Any] = {"orders": orders, "clock": self.clock}
-        watched: dict[str, Any] = {**common, "crash_hook": self.crash_hook}
-        self.create_order = CreateOrder(
-            **watched, goods=goods, carts=carts, stock=stock, broker=broker, pay_within=PAY_WITHIN, waiters=1
-        )
-        self.close_order = CloseOrder(**watched, broker=broker, creating_grace=CREATING_GRACE)
-        self.pay_order = PayOrder(**watched)
-        self.finish_order = FinishOrder(**common)
+        watched: dict[str, Any] = {"clock": self.clock, "crash_hook": self.crash_hook}
+        owed = OwedReturns(self._orders, self._wake_sweeper)
+        common: dict[str, Any] = {**watched, "orders": self._orders}
+        closing: dict[str, Any] = {**common, "owed_returns": owed, "creating_grace": CREATING_GRACE}
+        self.create_group = CreateGroup(**common, pricing=pricing, stock=stock, broker=broker, owed_returns=owed)
+        self.create_order = CreateOrder(orders=self._orders, group=self.create_group, waiters=1)
+        self.close_order = CloseOrder(**closing, broker=broker)
+        self.pay_order = PayOrder(**common, payments=PaymentRepository(database, crash_hook=self.crash_hook))
+        self.finish_order = FinishOrder(orders=self._orders, clock=self.clock)
         self.cart = Cart(carts=carts, goods=goods, clock=self.clock)
+        sweeps = SweepRepository(database)
         self.sweeper = Sweeper(
-            **watched, stock=stock, every=SWEEP_GRACE, grace=SWEEP_GRACE, creating_grace=CREATING_GRACE
+            **watched, orders=sweeps, stock=stock, every=SWEEP_GRACE, grace=SWEEP_GRACE, creating_grace=CREATING_GRACE
         )
-        broker.answer_check_backs(ORDER_REBACK, CheckBack(**watched, creating_grace=CREATING_GRACE).answer)
+        broker.answer_check_backs(ORDER_REBACK, CheckBack(**closing).answer)
         consumers.subscribe(broker, self.close_order)
         broker.start()
-        self._orders = orders
