@@ -18,7 +18,7 @@ from playhouse.pool import MaxConnectionsExceeded
 
 from common.clock import Clock, DatabaseClock, SystemClock
 from common.database.drivers import open_driver
-from common.database.errors import Contended, DatabaseUnavailable
+from common.database.errors import CommitUnknown, Contended, DatabaseUnavailable
 from common.database.port import ENGINES_ERRORS, DatabaseUrl, Trouble, refuse_unmigrated
 from common.database.retry import pause_before_first_repeat, retrying
 from common.database.sql import Statement, insert_statement, update_statement, with_placeholder
@@ -27,6 +27,7 @@ T = TypeVar("T")
 
 _BUSY_TIMEOUT_S: Final = 5.0
 _TIMEOUT_S: Final = 15.0
+_MOST_RUNS: Final = 3  # of work whose COMMIT got no answer
 _ROWS_AT_ONCE: Final = 128
 _CHANGED_AT_ONCE: Final = 32  # a server's time to plan an OR of keys grows with their square
 
@@ -157,6 +158,28 @@ class Database:
                 raise cause from None
             raise DatabaseUnavailable("the database was busy for too long") from cause
         return result
+
+    def write_again(self, work: Callable[[], T], *, repeat_on: type[Exception] | tuple[type[Exception], ...] = ()) -> T:
+        """`write` for work that finds out by the rows that it holds whether it was done before.
+
+        So it is run again where COMMIT got no answer.
+
+        Raises:
+            CommitUnknown: Nobody knows what became of it.
+            DatabaseUnavailable: Nothing was written.
+        """
+        unknown: CommitUnknown | None = None
+        for _ in range(_MOST_RUNS):
+            try:
+                return self.write(work, repeat_on=repeat_on)
+            except CommitUnknown as error:
+                unknown = error
+            except DatabaseUnavailable:
+                if unknown is None:
+                    raise
+                break
+        assert unknown is not None
+        raise unknown
 
     def locking(self, query: Any) -> Any:  # peewee's queries share no useful type
         """Make a SELECT of a writing transaction read the latest rows and hold them until the end."""

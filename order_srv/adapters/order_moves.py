@@ -7,13 +7,10 @@ a move answers with the state that each row is in after it, whoever brought it t
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import datetime
-from functools import cache
-from typing import Final, TypeVar
+from functools import cache, partial
 
 from common.database import (
-    CommitUnknown,
     Database,
-    DatabaseUnavailable,
     Statement,
     from_micros,
     marks,
@@ -23,17 +20,12 @@ from common.database import (
 from order_srv.adapters import statements
 from order_srv.adapters.models import PaymentRow
 from order_srv.adapters.statements import Transition
-from order_srv.domain.errors import OutcomeUnknown
 from order_srv.domain.order import Event, EventKind
 from order_srv.domain.order_state import OrderStatus, State
 from order_srv.domain.payment import Outcome, RefundReason
 
-T = TypeVar("T")
-
 Choose = Callable[[str, OrderStatus], Transition | None]
 """What becomes of an order, by its number and where it stands; None: it stays as it is."""
-
-_TRIES: Final = 3  # of what is not known to be written
 
 
 class OrderMoves:
@@ -54,10 +46,10 @@ class OrderMoves:
             Where each that exists stands after it.
 
         Raises:
-            OutcomeUnknown: The database did not say what became of it.
+            CommitUnknown: Nobody knows what became of it.
             DatabaseUnavailable: Nothing was written.
         """
-        return again(lambda: self._database.write(lambda: self.move_within(order_sns, choose, now)))
+        return self._database.write_again(partial(self.move_within, order_sns, choose, now))
 
     def move_within(self, order_sns: Sequence[str], choose: Choose, now: datetime) -> dict[str, OrderStatus]:
         """The same within a transaction that is open already."""
@@ -97,26 +89,6 @@ class OrderMoves:
             *((due, (*values, row.payment_id)) for row in payments),
             *statements.noting(self._database, steps),
         ]
-
-
-def again(write: Callable[[], T]) -> T:
-    """Repeat a write whose COMMIT got no answer: it finds out by the rows that it holds whether it was done before.
-
-    Raises:
-        OutcomeUnknown: The database did not say what became of it.
-        DatabaseUnavailable: Nothing was written.
-    """
-    unknown: CommitUnknown | None = None
-    for _ in range(_TRIES):
-        try:
-            return write()
-        except CommitUnknown as error:
-            unknown = error
-        except DatabaseUnavailable as error:
-            if unknown is None:
-                raise
-            raise OutcomeUnknown from error
-    raise OutcomeUnknown from unknown
 
 
 @cache

@@ -127,7 +127,7 @@ class OrderRepository:
         """End the creation of these orders, those that are still CREATING; where each stands after it.
 
         Raises:
-            OutcomeUnknown: It is not known.
+            CommitUnknown: It is not known.
             DatabaseUnavailable: Nothing was written.
         """
 
@@ -156,7 +156,7 @@ class OrderRepository:
             now: When.
 
         Raises:
-            OutcomeUnknown: It is not known.
+            CommitUnknown: It is not known.
             DatabaseUnavailable: Nothing was written.
         """
 
@@ -219,7 +219,7 @@ class OrderRepository:
         """Move PAID to FINISHED; where the order stands after it, None when there is none.
 
         Raises:
-            OutcomeUnknown: It is not known.
+            CommitUnknown: It is not known.
             DatabaseUnavailable: Nothing was written.
         """
 

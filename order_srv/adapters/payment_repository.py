@@ -10,7 +10,6 @@ from common.crash_points import CrashHook
 from common.database import Database
 from order_srv.adapters import rows, statements
 from order_srv.adapters.models import PaymentRow
-from order_srv.adapters.order_moves import again
 from order_srv.adapters.statements import Transition
 from order_srv.crash_points import CrashPoint
 from order_srv.domain.order import Event, EventKind
@@ -54,7 +53,7 @@ class PaymentRepository:
             The payment as it stands now; of one that was recorded before, that record, whatever it says.
 
         Raises:
-            OutcomeUnknown: It is not known whether it was recorded.
+            CommitUnknown: It is not known whether it was recorded.
             DatabaseUnavailable: It was not.
             Exception: What `decide` raises.
         """
@@ -66,7 +65,7 @@ class PaymentRepository:
             self._crash_hook(CrashPoint.PAY_BEFORE_COMMIT)
             return recorded
 
-        return again(lambda: self._database.write(work, repeat_on=peewee.IntegrityError))
+        return self._database.write_again(work, repeat_on=peewee.IntegrityError)
 
     def _record(self, payment: Payment, decide: Decide) -> Payment:
         held = f"SELECT state, total_cents, currency FROM orders WHERE order_sn = ?{self._database.for_update}"  # noqa: S608
@@ -100,7 +99,7 @@ class PaymentRepository:
             self._database.at_commit(statements.noting(self._database, step))
             return refunded
 
-        return again(lambda: self._database.write(work))
+        return self._database.write_again(work)
 
     def _held(self, payment_id: str) -> Payment | None:
         here = PaymentRow.select().where(PaymentRow.payment_id == payment_id)

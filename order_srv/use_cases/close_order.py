@@ -11,7 +11,7 @@ from typing import Final
 from common.batching import GroupCommit
 from common.clock import Clock
 from common.crash_points import CrashHook
-from common.database import DatabaseUnavailable
+from common.database import CommitUnknown, DatabaseUnavailable
 from common.messaging.port import Broker, MessagingError, Resolution
 from order_srv.adapters.order_repository import OrderRepository
 from order_srv.adapters.owed_returns import OwedReturns
@@ -66,7 +66,7 @@ class CloseOrder:
         self._groups: dict[Cause, GroupCommit[Closes, Statuses]] = {
             cause: GroupCommit(
                 partial(self._close, cause),
-                shared_errors=(MessagingError, OutcomeUnknown, DatabaseUnavailable),
+                shared_errors=(MessagingError, DatabaseUnavailable),
                 fits=_fits,
             )
             for cause in _GAPS
@@ -107,7 +107,11 @@ class CloseOrder:
         if order.user_id != user_id:
             raise OrderNotFound(order_sn)
         if order.state is State.UNPAID:
-            order = self._close_one(Cause.CANCEL, NamedOrder(order_sn, reason, traceparent))
+            try:
+                self._groups[Cause.CANCEL].submit([NamedOrder(order_sn, reason, traceparent)])
+            except CommitUnknown:
+                raise OutcomeUnknown(order_sn) from None
+            order = self._existing(order_sn)
         if order.state in {State.CLOSED, State.FAILED}:
             return order
         raise state_forbids(order_sn, order.state)
@@ -122,17 +126,14 @@ class CloseOrder:
         """
         order = self._existing(order_sn)
         if order.state is State.PAID:
-            order = self._close_one(Cause.REFUND, NamedOrder(order_sn, reason, traceparent))
+            try:
+                self._groups[Cause.REFUND].submit([NamedOrder(order_sn, reason, traceparent)])
+            except CommitUnknown:
+                raise OutcomeUnknown(order_sn) from None
+            order = self._existing(order_sn)
         if order.state is State.CLOSED and order.close_cause is CloseCause.REFUND:
             return order
         raise state_forbids(order_sn, order.state)
-
-    def _close_one(self, cause: Cause, order: NamedOrder) -> Order:
-        try:
-            self._groups[cause].submit([order])
-        except OutcomeUnknown:
-            raise OutcomeUnknown(order.order_sn) from None
-        return self._existing(order.order_sn)
 
     def _close(self, cause: Cause, wanted: Sequence[Closes]) -> list[Statuses]:
         """Close what these callers want; where each of their orders stands after it."""

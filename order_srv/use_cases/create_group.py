@@ -174,7 +174,7 @@ class CreateGroup:
         except BrokerUnavailable:
             self._crash_hook(CrashPoint.CREATE_HALF_NOT_SENT)
             failed = {member.order_sn: Failed("BROKER_UNAVAILABLE", owes=True) for member in members}
-            with suppress(OutcomeUnknown, DatabaseUnavailable):  # the sweeper fails them later
+            with suppress(DatabaseUnavailable):  # the sweeper fails them later
                 self._orders.settle_all(failed, self._clock.now())
             raise
         self._crash_hook(CrashPoint.CREATE_ANSWERED)
@@ -247,7 +247,7 @@ class CreateGroup:
         now = self._clock.now()
         try:
             rows = self._settled(members, now)
-        except (OutcomeUnknown, DatabaseUnavailable) as error:
+        except DatabaseUnavailable as error:
             log.warning(
                 "nobody knows what became of these orders", order_sns=[m.order_sn for m in members], error=str(error)
             )
@@ -297,11 +297,11 @@ class CreateGroup:
         """Move the orders; where each stands after it, without those of which nobody knows.
 
         Raises:
-            OutcomeUnknown, DatabaseUnavailable: Nobody knows it of any.
+            DatabaseUnavailable: Nobody knows it of any.
         """
         try:
             return self._orders.settle_all({member.order_sn: member.ending() for member in members}, now)
-        except (OutcomeUnknown, DatabaseUnavailable):
+        except DatabaseUnavailable:
             raise
         except Exception as error:
             if len(members) == 1:

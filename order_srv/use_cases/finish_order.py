@@ -1,6 +1,7 @@
 """Finishing an order that was delivered."""
 
 from common.clock import Clock
+from common.database import CommitUnknown
 from order_srv.adapters.order_repository import OrderRepository
 from order_srv.domain.errors import OrderNotFound, OutcomeUnknown, state_forbids
 from order_srv.domain.order import Order
@@ -22,7 +23,7 @@ class FinishOrder:
         """
         try:
             status = self._orders.finish(order_sn, self._clock.now())
-        except OutcomeUnknown:
+        except CommitUnknown:
             raise OutcomeUnknown(order_sn) from None
         if status is None:
             raise OrderNotFound(order_sn)
