@@ -23,4 +23,5 @@ class CrashPoint(StrEnum):
     """The lock was kept for a while and is released; everybody is answered. A contended lock is released before that,
     right after its batch, and passes no crash point."""
     REBACK_DONE = "reback_done"
-    """The consumer's reback is committed; its message is not acknowledged."""
+    """All rebacks of a message are committed; it is not acknowledged. Between its first reback and the rest lies
+    `CALLER_ANSWERED`, where they are not merged."""

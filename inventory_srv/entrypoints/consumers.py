@@ -1,7 +1,8 @@
-"""The entrypoint of topic `order_reback`: an order is over, its stock comes back."""
+"""The entrypoint of topic `order_reback`: orders are over, their stock comes back."""
 
 import json
 import re
+from collections.abc import Sequence
 from datetime import timedelta
 from typing import Final
 
@@ -19,6 +20,9 @@ log = structlog.get_logger(__name__)
 TOPIC: Final = "order_reback"
 GROUP: Final = "inventory"
 
+MOST_ORDERS: Final = 256
+"""How many orders a message may name."""
+
 _LONGEST_ORDER_SN: Final = 64
 _LONGEST_REASON: Final = 200
 _HALF_CHARACTER: Final = re.compile("[\ud800-\udfff]")  # JSON can have one alone, no database can
@@ -29,10 +33,11 @@ class UnreadableMessage(ValueError):
 
 
 class OrderRebackConsumer:
-    """Returns the stock of the order that a message names; once, however often the message comes.
+    """Returns the stock of the orders that a message names; of each once, however often the message comes.
 
-    A message's body is `{"order_sn": "…", "cause": "create", "sent_time": "2026-01-01T00:00:00Z"}`; the cause (create,
-    close or refund) becomes the reason of the reback.
+    A message's body is `{"cause": "create", "sent_time": "2026-01-01T00:00:00Z", "orders": [{"order_sn": "…"}, …]}`.
+    It names 1 to `MOST_ORDERS` orders; its cause (create, timeout, cancel or refund) becomes the reason of each reback.
+    What else it says is ignored.
 
     Args:
         timeout: How long one attempt may take before the message is retried.
@@ -50,22 +55,34 @@ class OrderRebackConsumer:
         self._crash_hook = crash_hook
 
     def handle(self, delivery: Delivery) -> None:
-        """Handle one delivery.
+        """Handle one delivery: every order by itself, so that one that fails keeps no other from its return.
 
         Raises:
             UnreadableMessage: It can't be read.
-            DomainError: It could not be done now; the broker delivers it again.
+            Exception: The first failure, once all orders were tried: a DomainError, or a bug that one order runs into.
+                The broker delivers the message again; those that were done are done.
         """
         try:
-            reback = read_reback(delivery.message.body)
+            rebacks = read_rebacks(delivery.message.body)
         except UnreadableMessage as error:
             log.warning("unreadable reback message", message_id=delivery.message_id, error=str(error))
             raise
-        self._writer.carry_out(reback, Deadline.after(self._timeout))
+        failures = self._failures(rebacks)
+        if failures:
+            raise failures[0]
         self._crash_hook(CrashPoint.REBACK_DONE)
 
+    def _failures(self, rebacks: Sequence[Reback]) -> list[Exception]:
+        failures = []
+        outcomes = self._writer.carry_out_all(rebacks, Deadline.after(self._timeout))
+        for reback, outcome in zip(rebacks, outcomes, strict=True):
+            if isinstance(outcome, Exception):
+                log.warning("an order could not be given back", order_sn=reback.order_sn, exc_info=outcome)
+                failures.append(outcome)
+        return failures
 
-def read_reback(body: bytes) -> Reback:
+
+def read_rebacks(body: bytes) -> list[Reback]:
     """Read a message's body.
 
     Raises:
@@ -73,15 +90,30 @@ def read_reback(body: bytes) -> Reback:
     """
     try:
         content = json.loads(body)
-    except ValueError:
+    except (ValueError, RecursionError):  # the latter: of brackets in brackets
         raise UnreadableMessage("the body is not JSON") from None
     if not isinstance(content, dict):
         raise UnreadableMessage("the body is not an object")
-    return Reback(_text(content, "order_sn", _LONGEST_ORDER_SN), _text(content, "cause", _LONGEST_REASON))
+    cause = _text(content, "cause", _LONGEST_REASON)
+    return [
+        Reback(_text(order, "order_sn", _LONGEST_ORDER_SN, of=f"orders[{at}]."), cause)
+        for at, order in enumerate(_orders(content))
+    ]
 
 
-def _text(content: dict[str, object], name: str, longest: int) -> str:
+def _orders(content: dict[str, object]) -> list[dict[str, object]]:
+    if "order_sn" in content:
+        return [content]
+    orders = content.get("orders")
+    if not isinstance(orders, list) or not 1 <= len(orders) <= MOST_ORDERS:
+        raise UnreadableMessage(f"orders is not a list of 1 to {MOST_ORDERS}")
+    if not all(isinstance(order, dict) for order in orders):
+        raise UnreadableMessage("orders has one that is not an object")
+    return orders
+
+
+def _text(content: dict[str, object], name: str, longest: int, *, of: str = "") -> str:
     text = content.get(name)
     if not isinstance(text, str) or not 1 <= len(text) <= longest or _HALF_CHARACTER.search(text):
-        raise UnreadableMessage(f"{name} is not a text of 1 to {longest} characters")
+        raise UnreadableMessage(f"{of}{name} is not a text of 1 to {longest} characters")
     return text

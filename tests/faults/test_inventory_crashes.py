@@ -1,10 +1,10 @@
 """kill -9 of the inventory service between taking a batch, COMMIT and answering; then a restart."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import grpc
 import pytest
@@ -68,6 +68,28 @@ def test_a_sell_killed_at_any_gap_and_repeated_is_one_sale(
 
 
 @pytest.mark.parametrize("point", LANDED)
+def test_a_batch_of_sells_killed_at_any_gap_and_repeated_sells_each_order_once(
+    point: CrashPoint, tmp_path: Path, timed_world: World
+) -> None:
+    stock_up(tmp_path)
+    request = pb.BatchSellRequest(sells=[sell_request(order_sn) for order_sn in SALES])
+    with dying(tmp_path, point) as (service, stub):
+        call = stub.BatchSell.future(request, timeout=TIMEOUT_S)
+        service.wait_until_killed()
+        answered = [] if call.exception(TIMEOUT_S) else list(call.result().results)
+    assert sale_states(tmp_path) == (dict.fromkeys(SALES, "SOLD") if LANDED[point] else {})
+
+    with serving(tmp_path) as stub:
+        first = list(stub.BatchSell(request, timeout=TIMEOUT_S).results)
+        single = [stub.Sell(sell_request(order_sn), timeout=TIMEOUT_S) for order_sn in SALES]
+        assert [result.sale for result in first] == single
+        assert answered in ([], first)
+        assert units(stub, "tea") == (STOCKED - 5, 5)
+        assert units(stub, "mug") == (STOCKED - 10, 10)
+        assert_books_balance(stub)
+
+
+@pytest.mark.parametrize("point", LANDED)
 def test_a_reback_killed_at_any_gap_and_repeated_returns_once(
     point: CrashPoint, tmp_path: Path, timed_world: World
 ) -> None:
@@ -88,22 +110,30 @@ def test_a_reback_killed_at_any_gap_and_repeated_returns_once(
         assert_books_balance(stub)
 
 
-def test_a_reback_message_killed_before_it_is_acknowledged_comes_again_and_returns_once(
-    tmp_path: Path, world: World
+BETWEEN_REBACKS: Final = {CrashPoint.CALLER_ANSWERED: 1, CrashPoint.REBACK_DONE: 3}
+"""How many of three orders that a message names are given back, for each point at which its consumer may die while they
+are not merged."""
+
+
+@pytest.mark.parametrize("point", BETWEEN_REBACKS)
+def test_a_reback_message_killed_before_it_is_acknowledged_comes_again_and_returns_each_order_once(
+    point: CrashPoint, tmp_path: Path, world: World
 ) -> None:
     stock_up(tmp_path)
+    order_sns = ["o1", "o2", "o3"]
     with serving(tmp_path) as stub:
-        stub.Sell(sell_request("o1"), timeout=TIMEOUT_S)
-    with dying(tmp_path, CrashPoint.REBACK_DONE) as (service, stub):
-        publish_reback(tmp_path, "o1")
+        sell_all(stub, order_sns)
+    with dying(tmp_path, point, batch=1) as (service, stub):
+        publish_reback(tmp_path, *order_sns)
         service.wait_until_killed()
-    assert sale_states(tmp_path) == {"o1": "RETURNED"}
+    assert sorted(sale_states(tmp_path).values()).count("RETURNED") == BETWEEN_REBACKS[point]
 
     passed: list[str] = []
     with serving(tmp_path, passed.append) as stub:
         wait_until(lambda: CrashPoint.REBACK_DONE in passed, "the message is handled again")
         assert units(stub, "tea") == (STOCKED, 0)
-        assert len(stub.ListMovements(pb.ListMovementsRequest(order_sn="o1")).movements) == 4
+        for order_sn in order_sns:
+            assert len(stub.ListMovements(pb.ListMovementsRequest(order_sn=order_sn)).movements) == 4
         assert_books_balance(stub)
 
 
@@ -130,9 +160,9 @@ def test_of_two_replicas_on_one_database_one_is_killed_and_no_sale_is_lost_or_do
 
 
 @contextmanager
-def dying(folder: Path, crash_at: str = "") -> Iterator[tuple[Process, InventoryServiceStub]]:
+def dying(folder: Path, crash_at: str = "", **more: Any) -> Iterator[tuple[Process, InventoryServiceStub]]:
     """The service as a process that can be killed, in the world of `folder`, and a stub of it."""
-    settings = inventory_settings(folder, **world_of(folder).broker(BROKER), crash_at=crash_at)
+    settings = inventory_settings(folder, **world_of(folder).broker(BROKER), crash_at=crash_at, **more)
     with process(folder, settings) as service, grpc.insecure_channel(service.address) as channel:
         yield service, InventoryServiceStub(channel)
 
@@ -153,14 +183,20 @@ def stock_up(folder: Path, units: int = STOCKED) -> None:
             stub.SetStock(pb.SetStockRequest(sku=sku, quantity=units), timeout=TIMEOUT_S)
 
 
+def sell_all(stub: InventoryServiceStub, order_sns: Iterable[str]) -> None:
+    for order_sn in order_sns:
+        stub.Sell(sell_request(order_sn), timeout=TIMEOUT_S)
+
+
 def sell_request(order_sn: str, lines: dict[str, int] | None = None) -> pb.SellRequest:
     wanted = lines or SALES["o1"]
     return pb.SellRequest(order_sn=order_sn, lines=[pb.SaleLine(sku=sku, quantity=n) for sku, n in wanted.items()])
 
 
-def publish_reback(folder: Path, order_sn: str) -> None:
+def publish_reback(folder: Path, *order_sns: str) -> None:
+    body = {"cause": "cancel", "orders": [{"order_sn": order_sn} for order_sn in order_sns]}
     broker = world_of(folder).open_broker(SystemClock(), BROKER)
-    broker.publish(Message(TOPIC, order_sn, json.dumps({"order_sn": order_sn, "cause": "close"}).encode()))
+    broker.publish(Message(TOPIC, order_sns[0], json.dumps(body).encode()))
     broker.close()
 
 

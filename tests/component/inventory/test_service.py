@@ -2,8 +2,10 @@
 
 import json
 import threading
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import grpc
 import pytest
@@ -12,6 +14,7 @@ from common.clock import SystemClock
 from common.messaging.drivers import open_broker
 from common.messaging.port import Broker, Message
 from inventory_srv.crash_points import CrashPoint
+from inventory_srv.domain.changes import Reback, WorkingSet
 from inventory_srv.entrypoints.consumers import GROUP, TOPIC
 from reback.inventory.v1 import inventory_pb2 as pb
 from tests.component.inventory.in_process import RunningService, running_service, sell_request
@@ -126,27 +129,71 @@ def test_what_was_accepted_is_finished_when_the_service_stops(tmp_path: Path, ho
 
 
 @pytest.fixture
-def sender(running: RunningService) -> Broker:
-    return open_broker(f"embedded:///{running.folder}/broker.db", topic_prefix="", clock=SystemClock())
+def sender(running: RunningService) -> Iterator[Broker]:
+    broker = open_broker(f"embedded:///{running.folder}/broker.db", topic_prefix="", clock=SystemClock())
+    yield broker
+    broker.close()
 
 
-def reback_message(order_sn: str, cause: str = "close") -> Message:
-    body = {"order_sn": order_sn, "cause": cause, "sent_time": "2026-01-01T00:00:00Z"}
-    return Message(TOPIC, order_sn, json.dumps(body).encode())
+def reback_message(*order_sns: str, cause: str = "cancel") -> Message:
+    orders = [{"order_sn": order_sn} for order_sn in order_sns]
+    body = {"cause": cause, "sent_time": "2026-01-01T00:00:00Z", "orders": orders}
+    return Message(TOPIC, order_sns[0], json.dumps(body).encode())
 
 
-@pytest.mark.parametrize("cause", ["create", "close", "refund"])
-def test_a_message_gives_the_orders_stock_back_with_its_cause_as_reason(
+@pytest.mark.parametrize("cause", ["create", "timeout", "cancel", "refund"])
+def test_a_message_gives_the_stock_of_its_orders_back_with_its_cause_as_reason(
     running: RunningService, sender: Broker, cause: str
 ) -> None:
-    running.stock_up(tea=5)
+    running.stock_up(tea=5, mug=5)
     running.sell("o1", {"tea": 2})
+    running.sell("o2", {"tea": 1, "mug": 3})
+    running.sell("stays", {"mug": 1})
 
-    sender.publish(reback_message("o1", cause))
+    sender.publish(reback_message("o1", "never sold", "o2", cause=cause))
 
     wait_until(lambda: running.units("tea") == (5, 0), "the stock is back")
-    assert running.stub.GetSale(pb.GetSaleRequest(order_sn="o1")).return_reason == cause
-    sender.close()
+    assert running.units("mug") == (4, 1)
+    asked = pb.BatchGetSalesRequest(order_sns=["o1", "o2", "never sold"])
+    assert [sale.return_reason for sale in running.stub.BatchGetSales(asked).sales] == [cause] * 3
+
+
+def test_the_rebacks_of_a_message_are_merged(running: RunningService, sender: Broker, hold: Hold) -> None:
+    running.stock_up(tea=50)
+    order_sns = [f"o{n}" for n in range(40)]
+    running.stub.BatchSell(pb.BatchSellRequest(sells=[sell_request(order_sn, {"tea": 1}) for order_sn in order_sns]))
+    hold.times.clear()
+
+    sender.publish(reback_message(*order_sns))
+
+    wait_until(lambda: hold.times[CrashPoint.REBACK_DONE] == 1, "the message is handled")
+    assert hold.times[CrashPoint.BATCH_COMMITTED] == 1
+    assert running.units("tea") == (50, 0)
+
+
+def test_one_order_that_can_t_be_given_back_keeps_no_other_and_is_tried_again(
+    running: RunningService, sender: Broker, hold: Hold, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    running.stock_up(tea=5)
+    for order_sn in ("o1", "poison", "o2"):
+        running.sell(order_sn, {"tea": 1})
+    as_it_is = WorkingSet.apply
+    mended = threading.Event()
+
+    def apply_with_a_bug(working_set: WorkingSet, change: Any, now: Any) -> Any:
+        if not mended.is_set() and isinstance(change, Reback) and change.order_sn == "poison":
+            raise ZeroDivisionError("a bug")
+        return as_it_is(working_set, change, now)
+
+    monkeypatch.setattr(WorkingSet, "apply", apply_with_a_bug)
+    sender.publish(reback_message("o1", "poison", "o2"))
+
+    wait_until(lambda: running.units("tea") == (4, 1), "the others are back")
+    assert hold.times[CrashPoint.REBACK_DONE] == 0
+    mended.set()
+    wait_until(lambda: running.units("tea") == (5, 0), "all are back")
+    assert len(running.stub.ListMovements(pb.ListMovementsRequest(order_sn="o1")).movements) == 2
+    assert running.differences() == []
 
 
 def test_pitfall_06_one_message_delivered_100_times_returns_once(running: RunningService, sender: Broker) -> None:
@@ -161,7 +208,6 @@ def test_pitfall_06_one_message_delivered_100_times_returns_once(running: Runnin
     wait_until(lambda: running.units("tea") == (5, 0), "the stock is back")
     assert len(running.stub.ListMovements(pb.ListMovementsRequest(order_sn="o1")).movements) == 2
     assert running.differences() == []
-    sender.close()
 
 
 def test_pitfall_06_a_message_before_its_sell_refuses_it(running: RunningService, sender: Broker) -> None:
@@ -173,7 +219,6 @@ def test_pitfall_06_a_message_before_its_sell_refuses_it(running: RunningService
         running.sell("o1", {"tea": 2})
 
     assert running.units("tea") == (5, 0)
-    sender.close()
 
 
 def test_a_message_that_cannot_be_read_becomes_a_dead_letter_and_stops_nobody(tmp_path: Path) -> None:
@@ -182,12 +227,13 @@ def test_a_message_that_cannot_be_read_becomes_a_dead_letter_and_stops_nobody(tm
         sender = open_broker(url, topic_prefix="", clock=SystemClock())
         running.stock_up(tea=5)
         running.sell("o1", {"tea": 2})
-        sender.publish(Message(TOPIC, "o1", b'{"order": "o1"}'))
+        unreadable = b'{"cause": "cancel", "orders": [{"order_sn": "o1"}, {"order": "o2"}]}'
+        sender.publish(Message(TOPIC, "o1", unreadable))
         sender.publish(reback_message("o1"))
 
         wait_until(lambda: running.units("tea") == (5, 0), "the next message is handled")
         wait_until(lambda: bool(sender.dead_letters(TOPIC, GROUP)), "the unreadable one is a dead letter")
         letter = sender.dead_letters(TOPIC, GROUP)[0]
-        assert (letter.message.body, letter.attempts) == (b'{"order": "o1"}', 2)
-        assert "order_sn" in letter.error
+        assert (letter.message.body, letter.attempts) == (unreadable, 2)
+        assert "orders[1].order_sn" in letter.error
         sender.close()

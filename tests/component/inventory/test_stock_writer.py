@@ -1,8 +1,10 @@
 """The stock writer on a real database: what it merges, whom it answers, what it drops."""
 
 import threading
+from collections.abc import Iterator
 from concurrent.futures import Future
 from pathlib import Path
+from types import TracebackType
 from typing import Any
 
 import pytest
@@ -218,17 +220,35 @@ def test_a_caller_that_waited_long_enough_leaves_the_queue(tmp_path: Path, hold:
 
 def test_an_answer_that_comes_as_the_wait_ends_is_given(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
     shop.stock_up(tea=5)
-    as_it_is = Future.result
+    as_it_is = Future.exception
 
-    def end_the_wait_as_the_answer_comes(future: Future[Any], timeout: float | None = None) -> Any:
-        if timeout is None:
-            return as_it_is(future)
+    def end_the_wait_as_the_answer_comes(future: Future[Any], timeout: float | None = None) -> BaseException | None:
+        if not timeout:
+            return as_it_is(future, timeout)
         as_it_is(future, TIMEOUT_S)
         raise TimeoutError
 
-    monkeypatch.setattr(Future, "result", end_the_wait_as_the_answer_comes)
+    monkeypatch.setattr(Future, "exception", end_the_wait_as_the_answer_comes)
 
     assert shop.writer.carry_out(sell("o1", ONE_TEA), soon()).state is SaleState.SOLD
+    sales = shop.writer.carry_out_all([sell("o2", ONE_TEA), sell("o3", ONE_TEA)], soon())
+    assert [outcome.order_sn for outcome in sales if not isinstance(outcome, Exception)] == ["o2", "o3"]
+
+
+def test_a_refusal_holds_nothing_of_its_call(shop: Shop) -> None:
+    shop.stock_up(tea=0)
+    refusal = shop.refusal_of("o1", ONE_TEA)
+
+    frames = [frame.tb_frame.f_locals for frame in _tracebacks(refusal)]
+    assert not any(refusal in values.values() for values in frames)
+
+
+def _tracebacks(error: Exception) -> Iterator[TracebackType]:
+    traceback = error.__traceback__
+    while traceback is not None:
+        if "stock_writer" in traceback.tb_frame.f_code.co_filename:
+            yield traceback
+        traceback = traceback.tb_next
 
 
 def test_closing_finishes_what_was_taken_and_takes_no_more(tmp_path: Path, hold: Hold) -> None:
