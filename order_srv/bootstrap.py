@@ -19,7 +19,7 @@ from common.rpc.server import BROKER, Server
 from order_srv.adapters.cart_repository import CartRepository
 from order_srv.adapters.goods_repository import GoodsRepository
 from order_srv.adapters.order_repository import OrderRepository
-from order_srv.adapters.stock_client import SELLS, StockClient
+from order_srv.adapters.stock_client import PROBE, SELLS, StockClient
 from order_srv.domain.messages import ORDER_REBACK
 from order_srv.entrypoints import consumers
 from order_srv.entrypoints.check_back import CheckBack
@@ -118,7 +118,7 @@ def build(
     clock = clock or database.clock()
     broker = broker or open_broker(settings.broker_url, topic_prefix=settings.topic_prefix, clock=clock)
     discovery = discovery or open_discovery(settings.discovery_url)
-    inventory = open_channel(discovery, INVENTORY, never_repeated=SELLS)
+    inventory = open_channel(discovery, INVENTORY, never_repeated=SELLS, probe=PROBE)
     stock = StockClient(InventoryServiceStub(inventory))
     orders = OrderRepository(database, return_after=settings.return_after, crash_hook=crash_hook)
     use_cases = _use_cases(settings, database, orders, stock, broker, clock, crash_hook)

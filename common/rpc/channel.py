@@ -2,7 +2,8 @@
 
 Discovery says where the instances are, and says it again when that changes; no call looks anything up. Each list of
 addresses is a gRPC channel of its own. When the list changes, new calls go to a new one; the old one is closed when
-its last call has ended. gRPC shares connections between channels, so instances on both lists keep theirs.
+its last call has ended. gRPC shares connections between channels, so instances on both lists keep theirs. An instance
+that takes calls and does not answer is left out of the list until it does (`answer_check.py`).
 """
 
 import json
@@ -16,6 +17,7 @@ import structlog
 
 from common.addresses import split_address
 from common.discovery.port import Addresses, Discovery
+from common.rpc.answer_check import AnswerCheck, Probe
 from common.rpc.errors import ERROR_BYTES_KEY, LARGEST_MAX_BYTES
 
 _OPTIONS: Final = (
@@ -70,7 +72,9 @@ class NoInstance(grpc.RpcError):
         return ()
 
 
-def open_channel(discovery: Discovery, service: str, *, never_repeated: Collection[str] = ()) -> grpc.Channel:
+def open_channel(
+    discovery: Discovery, service: str, *, never_repeated: Collection[str] = (), probe: Probe | None = None
+) -> grpc.Channel:
     """Make a channel to `service`; give it to generated stubs.
 
     Every call needs a timeout. One that the server ends UNAVAILABLE, or CANCELLED because it stops, is repeated by
@@ -81,11 +85,13 @@ def open_channel(discovery: Discovery, service: str, *, never_repeated: Collecti
         discovery: Knows where the instances are.
         service: Its name there, e.g. `inventory-srv`.
         never_repeated: Full names of methods (`/package.Service/Method`) that are tried once.
+        probe: What instances are asked when a call expires; new calls pass over those that do not answer it while
+            others do, until they answer again. None: nobody is asked.
 
     Raises:
         OSError: One of several addresses has a host name that can't be resolved.
     """
-    return _FollowingChannel(discovery, service, _service_config(never_repeated))
+    return _FollowingChannel(discovery, service, _service_config(never_repeated), probe)
 
 
 class _Line:
@@ -135,12 +141,15 @@ class _Line:
 class _FollowingChannel(grpc.Channel):
     """Puts each call on the line to the instances that there are now."""
 
-    def __init__(self, discovery: Discovery, service: str, service_config: str) -> None:
+    def __init__(self, discovery: Discovery, service: str, service_config: str, probe: Probe | None) -> None:
         self._service = service
         self._service_config = service_config
+        self._known: Addresses = ()
+        self._silent: frozenset[str] = frozenset()
         self._line: _Line | None = None
         self._closed = False
         self._changing = Lock()
+        self._check = AnswerCheck(probe, lambda: self._known, _connect, self._leave_out) if probe else None
         discovery.watch(service, self._follow)
 
     def enter(self, method: "_Method") -> tuple[_Line, Any]:
@@ -177,12 +186,38 @@ class _FollowingChannel(grpc.Channel):
         with self._changing:
             self._closed = True
             line = self._line
+        if self._check is not None:
+            self._check.close()
         if line is not None:
             line.close()
 
+    def doubt(self) -> None:
+        """A call expired: perhaps its instance hangs."""
+        if self._check is not None:
+            self._check.doubt()
+
     def _follow(self, addresses: Addresses) -> None:
         with self._changing:
-            old = self._line
+            if addresses:
+                self._known = addresses
+        self._change_line()
+
+    def _leave_out(self, silent: frozenset[str]) -> None:
+        with self._changing:
+            changed, self._silent = silent != self._silent, silent
+        if not changed:
+            return
+        if silent:
+            log.warning("instances left out that do not answer", service=self._service, addresses=sorted(silent))
+        else:
+            log.info("all instances answer again", service=self._service)
+        self._change_line()
+
+    def _change_line(self) -> None:
+        """Put new calls on a line to all known instances but the silent ones; to all, if none is left."""
+        with self._changing:
+            old, known = self._line, self._known
+            addresses = tuple(each for each in known if each not in self._silent) or known
             if self._closed or not addresses or (old is not None and old.addresses == addresses):
                 return
             try:
@@ -227,6 +262,9 @@ class _Method(grpc.UnaryUnaryMultiCallable):  # type: ignore[type-arg]  # generi
         line, call = self._channel.enter(self)
         try:
             return call.with_call(request, *settled, *more, **named)
+        except grpc.RpcError as error:
+            self._notice(error)
+            raise
         finally:
             line.leave()
 
@@ -235,7 +273,12 @@ class _Method(grpc.UnaryUnaryMultiCallable):  # type: ignore[type-arg]  # generi
         line, call = self._channel.enter(self)
         future = call.future(request, *settled, *more, **named)
         future.add_done_callback(lambda _: line.leave())
+        future.add_done_callback(self._notice)
         return future
+
+    def _notice(self, ended: Any) -> None:
+        if ended.code() is grpc.StatusCode.DEADLINE_EXCEEDED:
+            self._channel.doubt()
 
 
 def _settled(timeout: float | None, metadata: Any) -> tuple[float, Any]:
@@ -247,6 +290,10 @@ def _settled(timeout: float | None, metadata: Any) -> tuple[float, Any]:
     if timeout is None:
         raise ValueError("a call needs a timeout: what is left of the caller's deadline")
     return timeout, (*(metadata or ()), _ASK_FOR_ALL_DETAILS)
+
+
+def _connect(address: str) -> grpc.Channel:
+    return grpc.insecure_channel(_target((address,)), options=_OPTIONS)
 
 
 def _service_config(never_repeated: Collection[str]) -> str:

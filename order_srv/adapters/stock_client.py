@@ -22,6 +22,7 @@ from common.errors import (
     Unavailable,
     Violation,
 )
+from common.rpc.answer_check import Probe
 from common.rpc.errors import to_domain_error
 from order_srv.adapters import sell_results
 from order_srv.adapters.sell_results import (
@@ -41,6 +42,9 @@ from reback.inventory.v1.inventory_pb2_grpc import InventoryServiceStub
 _SERVICE: Final = "/reback.inventory.v1.InventoryService"
 SELLS: Final = (f"{_SERVICE}/Sell", f"{_SERVICE}/BatchSell")
 """Tried once, never repeated by the channel: a late repeat must not sell for an order that has failed by then."""
+
+PROBE: Final = Probe(f"{_SERVICE}/BatchGetSales", pb.BatchGetSalesRequest(order_sns=["probe"]).SerializeToString())
+"""Needs inventory's database, as a sell does; no order has this number."""
 
 MOST_ORDERS: Final = 64
 """How many orders `sell_all` takes at once."""
