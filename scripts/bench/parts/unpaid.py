@@ -24,6 +24,7 @@ _POLL_S: Final = 0.5
 _ASKED_AT_ONCE: Final = 1000
 _MS: Final = 1000.0
 _GIVE_UP_AFTER_S: Final = 300.0  # of waiting for all to be closed, or without any stock coming back
+_SLOWEST: Final = 50.0  # orders that have to be closed a second
 
 _SHARES: Final = (0.5, 0.99)
 _MICROSECONDS: Final = 1e6
@@ -165,12 +166,16 @@ def _order_until(testbed: Testbed, over: Callable[[], bool]) -> Measured:
     """Go on ordering at an even pace until it is over, for a while in any case; what was measured in all."""
     users = testbed.new_users()
     together = Measured()
-    seconds = min(_MEANWHILE_SLICE_S, max(_SHORTEST_SLICE_S, testbed.options.due_orders / _TRIED_ORDERS))
+    orders = testbed.options.due_orders
+    deadline = Deadline.after(_GIVE_UP_AFTER_S + orders / _SLOWEST)
+    seconds = min(_MEANWHILE_SLICE_S, max(_SHORTEST_SLICE_S, orders / _TRIED_ORDERS))
     while True:
         plan = testbed.paced(Kind.CREATE, testbed.skus, _MEANWHILE_RATE, seconds, users)
         together.add(testbed.load(plan), one_after_the_other=True)
         if over():
             return together
+        if deadline.passed:
+            raise RuntimeError(f"of {orders:,} orders that were due some are still open")
 
 
 def _wait_until_closed(testbed: Testbed, users: range) -> None:
