@@ -260,6 +260,17 @@ def test_who_comes_long_after_a_group_of_several_does_not_wait(work: Work, monke
     assert work.groups.submit(4, Deadline.after(10)) == 8
 
 
+def test_it_gathers_beside_a_group_that_hangs_too(work: Work) -> None:
+    work.new_groups(gather=1000, next_after=0.05)
+    hanging = work.hold(9)
+    work.groups._last_size, work.groups._last_end = 3, time.monotonic()
+    futures = [work.queue(number) for number in (4, 5)]
+    futures.append(work.pool.submit(work.groups.submit, 6, Deadline.after(TIMEOUT_S)))
+    assert results(futures) == [8, 10, 12]
+    assert work.taken[-1] == [4, 5, 6]
+    assert not hanging.done()
+
+
 def test_a_caller_that_hangs_up_while_it_gathers_leaves_that_to_the_next(work: Work) -> None:
     a_group_of_three(work, gather=1000)
     deadline = Deadline.after(TIMEOUT_S)
@@ -476,18 +487,30 @@ def test_an_error_that_a_caller_dropped_is_gone_without_the_garbage_collector(wo
         gc.enable()
 
 
-def test_only_those_concerned_are_woken(work: Work, monkeypatch: pytest.MonkeyPatch) -> None:
-    sleeps = list[int]()
-    wait = Call.wait
+@pytest.fixture
+def sleeps(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """The number of each call whenever it goes to sleep."""
+    sleeps, wait = list[int](), Call.wait
 
     def counted(call: Call[int, int], timeout: float) -> None:
         sleeps.append(call.item)
         wait(call, timeout)
 
     monkeypatch.setattr(Call, "wait", counted)
+    return sleeps
+
+
+def test_only_those_concerned_are_woken(work: Work, sleeps: list[int]) -> None:
     work.new_groups(largest=16)
     assert results(work.one_group(range(1, 65))) == [2 * number for number in range(1, 65)]
     assert [len(group) for group in work.taken] == [1, 16, 16, 16, 16]
     leaders = [group[0] for group in work.taken[1:]]
     assert all(sleeps.count(number) == 1 for number in range(1, 65) if number not in leaders)
     assert all(sleeps.count(number) <= 3 for number in leaders)
+
+
+def test_the_first_is_not_woken_by_those_who_come_while_it_can_not_start(work: Work, sleeps: list[int]) -> None:
+    a_group_of_three(work, gather=0)
+    sleeps.clear()
+    assert results(work.one_group([4, 5, 6])) == [8, 10, 12]
+    assert sleeps.count(4) == 1
