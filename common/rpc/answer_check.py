@@ -15,7 +15,7 @@ import grpc
 
 from common.discovery.port import Addresses
 
-_TIMEOUT_S: Final = 0.3
+_TIMEOUT_S: Final = 0.5
 _PAUSE_S: Final = 0.25  # between two rounds
 _SILENCE: Final = (grpc.StatusCode.DEADLINE_EXCEEDED, grpc.StatusCode.UNAVAILABLE)
 
@@ -92,12 +92,9 @@ class AnswerCheck:
 
     def _ask_all(self, channels: Mapping[str, grpc.Channel], before: frozenset[str]) -> frozenset[str]:
         """Those that are silent, who are told; `before` was found in the round before."""
-        if len(channels) == 1:
-            silent: frozenset[str] = frozenset()  # it stays in use, whatever it says
-        else:
-            silent = frozenset(self._silent(channels))
-            if len(silent) == len(channels):
-                return before
+        silent = frozenset(self._silent(channels))
+        if len(silent) == len(channels):
+            return before
         self._tell(silent)
         return silent
 

@@ -260,16 +260,18 @@ class StockClient:
         """Those of these orders whose sale inventory says is RETURNED.
 
         Raises:
-            Unavailable: Inventory can't be asked.
+            Unavailable: Inventory can't be asked, or reads no more of them.
         """
         returned: set[str] = set()
         unread = order_sns
-        while unread:  # each answer has a sale more at least
+        while unread:
             try:
                 answer = self._stub.BatchGetSales(pb.BatchGetSalesRequest(order_sns=unread), timeout=_TIMEOUT_S)
             except grpc.RpcError as failure:
                 raise Unavailable(str(to_domain_error(failure))) from failure
             returned |= {sale.order_sn for sale in answer.sales if sale.state == pb.SALE_STATE_RETURNED}
+            if len(answer.unread_order_sns) >= len(unread):
+                raise Unavailable(f"inventory read none of {len(unread)} sales")
             unread = answer.unread_order_sns
         return returned
 
