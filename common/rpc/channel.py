@@ -8,7 +8,9 @@ that takes calls and does not answer is left out of the list until it does (`ans
 
 import json
 import socket
+import time
 from collections.abc import Collection, Iterator
+from itertools import count
 from threading import Lock
 from typing import Any, Final, Self
 
@@ -85,7 +87,7 @@ def open_channel(
         discovery: Knows where the instances are.
         service: Its name there, e.g. `inventory-srv`.
         never_repeated: Full names of methods (`/package.Service/Method`) that are tried once.
-        probe: What instances are asked when a call expires; new calls pass over those that do not answer it while
+        probe: What instances are asked when a call is slow; new calls pass over those that do not answer it while
             others do, until they answer again. None: nobody is asked.
 
     Raises:
@@ -95,30 +97,37 @@ def open_channel(
 
 
 class _Line:
-    """A gRPC channel to one list of addresses, and how many calls are on it."""
+    """A gRPC channel to one list of addresses, and the calls that are on it."""
 
     def __init__(self, addresses: Addresses, service_config: str) -> None:
         self.addresses = addresses
         options = (*_OPTIONS, ("grpc.service_config", service_config))
         self._channel = grpc.insecure_channel(_target(addresses), options=options)
         self._callables: dict[_Method, Any] = {}
-        self._calls = 0
+        self._numbers = count()
+        self._calls: dict[int, float] = {}  # when each began, the oldest first
         self._retired = False
         self._changing = Lock()
 
-    def enter(self, method: "_Method") -> Any | None:
-        """What calls `method` here, once; `leave` must follow. None: this line takes no more calls."""
+    def enter(self, method: "_Method") -> tuple[int, Any] | None:
+        """The call's number, and what calls `method` here, once; `leave` must follow. None: no more calls here."""
         with self._changing:
             if self._retired:
                 return None
-            self._calls += 1
+            number = next(self._numbers)
+            self._calls[number] = time.monotonic()
             if method not in self._callables:
                 self._callables[method] = self._channel.unary_unary(method.name, **method.how)
-            return self._callables[method]
+            return number, self._callables[method]
 
-    def leave(self) -> None:
+    def age(self) -> float:
+        """For how many seconds the oldest call has been under way; 0: there is none."""
         with self._changing:
-            self._calls -= 1
+            return time.monotonic() - next(iter(self._calls.values())) if self._calls else 0.0
+
+    def leave(self, number: int) -> None:
+        with self._changing:
+            del self._calls[number]
             last = self._retired and not self._calls
         if last:
             self._channel.close()
@@ -149,11 +158,11 @@ class _FollowingChannel(grpc.Channel):
         self._line: _Line | None = None
         self._closed = False
         self._changing = Lock()
-        self._check = AnswerCheck(probe, lambda: self._known, _connect, self._leave_out) if probe else None
+        self._check = self._start_check(probe) if probe else None
         discovery.watch(service, self._follow)
 
-    def enter(self, method: "_Method") -> tuple[_Line, Any]:
-        """The line in use and what calls `method` on it.
+    def enter(self, method: "_Method") -> tuple[_Line, int, Any]:
+        """The line in use, the call's number there, and what calls `method` on it.
 
         Raises:
             NoInstance: None is known yet.
@@ -165,9 +174,11 @@ class _FollowingChannel(grpc.Channel):
                 raise ValueError("the channel is closed")
             if line is None:
                 raise NoInstance(self._service)
-            call = line.enter(method)
-            if call is not None:
-                return line, call
+            entered = line.enter(method)
+            if entered is not None:
+                if self._check is not None:
+                    self._check.call_began()
+                return line, *entered
             # The list changed between the two: the next line is in place already.
 
     def unary_unary(
@@ -191,10 +202,14 @@ class _FollowingChannel(grpc.Channel):
         if line is not None:
             line.close()
 
-    def doubt(self) -> None:
-        """A call expired: perhaps its instance hangs."""
-        if self._check is not None:
-            self._check.doubt()
+    def _start_check(self, probe: Probe) -> AnswerCheck:
+        return AnswerCheck(
+            probe,
+            addresses=lambda: self._known,
+            connect=_connect,
+            age=lambda: self._line.age() if self._line else 0.0,
+            tell=self._leave_out,
+        )
 
     def _follow(self, addresses: Addresses) -> None:
         with self._changing:
@@ -259,26 +274,18 @@ class _Method(grpc.UnaryUnaryMultiCallable):  # type: ignore[type-arg]  # generi
         self, request: Any, timeout: float | None = None, metadata: Any = None, *more: Any, **named: Any
     ) -> Any:
         settled = _settled(timeout, metadata)
-        line, call = self._channel.enter(self)
+        line, number, call = self._channel.enter(self)
         try:
             return call.with_call(request, *settled, *more, **named)
-        except grpc.RpcError as error:
-            self._notice(error)
-            raise
         finally:
-            line.leave()
+            line.leave(number)
 
     def future(self, request: Any, timeout: float | None = None, metadata: Any = None, *more: Any, **named: Any) -> Any:
         settled = _settled(timeout, metadata)
-        line, call = self._channel.enter(self)
+        line, number, call = self._channel.enter(self)
         future = call.future(request, *settled, *more, **named)
-        future.add_done_callback(lambda _: line.leave())
-        future.add_done_callback(self._notice)
+        future.add_done_callback(lambda _: line.leave(number))
         return future
-
-    def _notice(self, ended: Any) -> None:
-        if ended.code() is grpc.StatusCode.DEADLINE_EXCEEDED:
-            self._channel.doubt()
 
 
 def _settled(timeout: float | None, metadata: Any) -> tuple[float, Any]:

@@ -6,6 +6,7 @@ import subprocess
 import sys
 from collections import Counter
 from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import ExitStack
 from pathlib import Path
 from threading import Event
@@ -24,7 +25,7 @@ from tests.component.rpc.conftest import GET_STOCK, SELL, Serve, Served
 from tests.support.waiting import TIMEOUT_S, wait_until
 
 PROBE = Probe(GET_STOCK, inventory_pb2.GetStockRequest(sku="probe").SerializeToString())
-EXPIRES_S = 0.2
+EXPIRES_S = 0.3
 LEFT_OUT = "instances left out that do not answer"
 
 
@@ -107,6 +108,26 @@ def test_one_of_two_that_hangs_costs_one_call_is_left_out_and_comes_back(closing
 
     hung.go_on()
     wait_until(lambda: set(answering(client)) == {well.pid, hung.pid}, "both answer again")
+
+
+def test_one_that_hangs_is_left_out_before_any_call_expires(
+    closing: ExitStack, connect: Connect, pool: ThreadPoolExecutor
+) -> None:
+    well, hung = Process(closing), Process(closing)
+    client = connect(well.address, hung.address)
+    wait_until(lambda: set(answering(client)) == {well.pid, hung.pid}, "both answer")
+    hung.hang()
+    stuck: list[Future[int | str]] = []
+
+    def is_left_out() -> bool:
+        more = [pool.submit(client.get) for _ in range(2)]
+        answered, waiting = wait(more, timeout=0.05)
+        stuck.extend(waiting)
+        return len(answered) == len(more) and len(stuck) > 0
+
+    wait_until(is_left_out, "it is left out", timeout_s=TIMEOUT_S / 6)
+    assert {call.result(TIMEOUT_S) for call in [pool.submit(client.get) for _ in range(20)]} == {well.pid}
+    assert not any(call.done() for call in stuck)
 
 
 def test_the_only_instance_stays_in_use_though_it_hangs(closing: ExitStack, connect: Connect) -> None:
@@ -234,6 +255,5 @@ def test_a_closed_channel_asks_nobody_any_more(closing: ExitStack, connect: Conn
     wait_until(lambda: client.get(EXPIRES_S) == "DEADLINE_EXCEEDED", "a call expires")
     check = client.channel._check  # type: ignore[attr-defined]
     client.channel.close()
-    wait_until(lambda: not check._running, "the check ends")
-    check.doubt()
-    assert not check._running
+    check._thread.join(TIMEOUT_S)
+    assert not check._thread.is_alive()
