@@ -20,7 +20,8 @@ _BEFORE: Final = f"{CREATE} before"
 _FIRST: Final = f"{CREATE} in the first {WINDOW_S:g} s"
 _LATER: Final = f"{CREATE} in the {WINDOW_S:g} s after those"
 _TARGET: Final = Target(at_least=0.5, aim=0.8)
-_CONNECTED_WITHIN_S: Final = 0.5  # in which a load process makes its requests
+_WARM_UP_S: Final = 1.0
+_BEGUN_WITHIN_S: Final = 1.5  # in which a load process makes its connections and requests
 
 
 def hang(testbed: Testbed) -> Iterator[None]:
@@ -42,9 +43,9 @@ def hang(testbed: Testbed) -> Iterator[None]:
 
 def _round(testbed: Testbed, rounds: Rounds, victim: str) -> None:
     plan = testbed.full_speed(Kind.CREATE, testbed.skus)
-    plan = replace(plan, seconds=3 * WINDOW_S + 1.0, moments=True)
-    running = testbed.start_load(plan)
-    time.sleep(_CONNECTED_WITHIN_S + plan.warm_up + WINDOW_S)
+    seconds = _BEGUN_WITHIN_S + 3 * WINDOW_S + 1.0
+    running = testbed.start_load(replace(plan, warm_up=_WARM_UP_S, seconds=seconds, moments=True))
+    time.sleep(_BEGUN_WITHIN_S + _WARM_UP_S + WINDOW_S)
     with testbed.hung(victim):
         hung = time.time()
         time.sleep(2 * WINDOW_S)  # it goes on before the load ends, which waits for its last answers
