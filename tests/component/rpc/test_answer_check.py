@@ -16,12 +16,11 @@ import grpc
 import pytest
 from structlog.testing import capture_logs
 
-from common.discovery.drivers import open_discovery
 from common.errors import FailedPrecondition, Unavailable
 from common.rpc.answer_check import Probe
 from common.rpc.channel import open_channel
 from reback.inventory.v1 import inventory_pb2, inventory_pb2_grpc
-from tests.component.rpc.conftest import GET_STOCK, SELL, Serve, Served
+from tests.component.rpc.conftest import GET_STOCK, SELL, Registry, Serve, Served
 from tests.support.waiting import TIMEOUT_S, wait_until
 
 PROBE = Probe(GET_STOCK, inventory_pb2.GetStockRequest(sku="probe").SerializeToString())
@@ -33,8 +32,9 @@ class Client:
     """Calls these instances; each call is tried once."""
 
     def __init__(self, *addresses: str) -> None:
-        discovery = open_discovery(f"static://?inventory-srv={','.join(addresses)}")
-        self.channel = open_channel(discovery, "inventory-srv", never_repeated=[GET_STOCK, SELL], probe=PROBE)
+        self.registry = Registry()
+        self.registry.change(*addresses)
+        self.channel = open_channel(self.registry, "inventory-srv", never_repeated=[GET_STOCK, SELL], probe=PROBE)
         self._stub = inventory_pb2_grpc.InventoryServiceStub(self.channel)
 
     def get(self, timeout: float = TIMEOUT_S) -> int | str:
@@ -96,10 +96,16 @@ def answering(client: Client, calls: int = 8) -> Counter[int | str]:
     return Counter(client.get(EXPIRES_S) for _ in range(calls))
 
 
-def test_one_of_two_that_hangs_costs_one_call_is_left_out_and_comes_back(closing: ExitStack, connect: Connect) -> None:
+def two(closing: ExitStack, connect: Connect) -> tuple[Client, Process, Process]:
+    """A client of two processes that both answer it."""
     well, hung = Process(closing), Process(closing)
     client = connect(well.address, hung.address)
     wait_until(lambda: set(answering(client)) == {well.pid, hung.pid}, "both answer")
+    return client, well, hung
+
+
+def test_one_of_two_that_hangs_costs_one_call_is_left_out_and_comes_back(closing: ExitStack, connect: Connect) -> None:
+    client, well, hung = two(closing, connect)
 
     hung.hang()
     wait_until(lambda: client.get(EXPIRES_S) == "DEADLINE_EXCEEDED", "a call expires")
@@ -113,9 +119,7 @@ def test_one_of_two_that_hangs_costs_one_call_is_left_out_and_comes_back(closing
 def test_one_that_hangs_is_left_out_before_any_call_expires(
     closing: ExitStack, connect: Connect, pool: ThreadPoolExecutor
 ) -> None:
-    well, hung = Process(closing), Process(closing)
-    client = connect(well.address, hung.address)
-    wait_until(lambda: set(answering(client)) == {well.pid, hung.pid}, "both answer")
+    client, well, hung = two(closing, connect)
     hung.hang()
     stuck: list[Future[int | str]] = []
 
@@ -128,6 +132,7 @@ def test_one_that_hangs_is_left_out_before_any_call_expires(
     wait_until(is_left_out, "it is left out", timeout_s=TIMEOUT_S / 6)
     assert {call.result(TIMEOUT_S) for call in [pool.submit(client.get) for _ in range(20)]} == {well.pid}
     assert not any(call.done() for call in stuck)
+    hung.go_on()
 
 
 def test_the_only_instance_stays_in_use_though_it_hangs(closing: ExitStack, connect: Connect) -> None:
@@ -136,6 +141,19 @@ def test_the_only_instance_stays_in_use_though_it_hangs(closing: ExitStack, conn
     assert client.get() == hung.pid
     hung.hang()
     assert client.get(EXPIRES_S) == "DEADLINE_EXCEEDED"
+    hung.go_on()
+    assert client.get() == hung.pid
+
+
+def test_one_that_was_left_out_is_used_when_it_is_the_last_in_the_registry(
+    closing: ExitStack, connect: Connect
+) -> None:
+    client, well, hung = two(closing, connect)
+    hung.hang()
+    wait_until(lambda: client.get(EXPIRES_S) == "DEADLINE_EXCEEDED", "a call expires")
+    wait_until(lambda: set(answering(client)) == {well.pid}, "it is left out")
+    client.registry.change(hung.address)
+    assert client.channel._line.addresses == (hung.address,)  # type: ignore[attr-defined]
     hung.go_on()
     assert client.get() == hung.pid
 
@@ -242,15 +260,13 @@ def test_an_instance_that_lost_its_database_is_left_out_too(serve: Serve, connec
     wait_until(lambda: both_sell(client, well, unwell), "both sell")
     holding.free.clear()
     wait_until(lambda: client.sell(EXPIRES_S) == "DEADLINE_EXCEEDED", "a call expires")
-    wait_until(lambda: not both_sell(client, well, unwell), "it is left out")
+    wait_until(lambda: not both_sell(client, well, unwell), "it is left out", timeout_s=5)
     holding.free.set()
     wait_until(lambda: both_sell(client, well, unwell), "both sell again")
 
 
 def test_a_closed_channel_asks_nobody_any_more(closing: ExitStack, connect: Connect) -> None:
-    well, hung = Process(closing), Process(closing)
-    client = connect(well.address, hung.address)
-    wait_until(lambda: set(answering(client)) == {well.pid, hung.pid}, "both answer")
+    client, well, hung = two(closing, connect)
     hung.hang()
     wait_until(lambda: client.get(EXPIRES_S) == "DEADLINE_EXCEEDED", "a call expires")
     check = client.channel._check  # type: ignore[attr-defined]
