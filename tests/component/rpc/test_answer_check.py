@@ -266,7 +266,7 @@ def test_an_instance_that_lost_its_database_is_left_out_too(serve: Serve, connec
 
 
 def test_a_closed_channel_asks_nobody_any_more(closing: ExitStack, connect: Connect) -> None:
-    client, well, hung = two(closing, connect)
+    client, _, hung = two(closing, connect)
     hung.hang()
     wait_until(lambda: client.get(EXPIRES_S) == "DEADLINE_EXCEEDED", "a call expires")
     check = client.channel._check  # type: ignore[attr-defined]
