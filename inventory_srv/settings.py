@@ -1,6 +1,6 @@
 """What can be set of the inventory service, by `INVENTORY_…` variables."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Final, Literal
 
 from pydantic import Field
 from pydantic_settings import SettingsConfigDict
@@ -22,6 +22,10 @@ Outage = Literal["database", "refuse"]
 """What to do without the lock, its engine down or its holder dead: go on, guarded by the database's rows, or refuse."""
 
 
+MOST_TOGETHER: Final = 256
+"""Changes that one message may bring, and wants to have queued together."""
+
+
 class InventorySettings(ServiceSettings):
     """The settings of `ServiceSettings`, and how stock is written."""
 
@@ -41,10 +45,10 @@ class InventorySettings(ServiceSettings):
         description="where stock that was read is kept for the next reader, the same for all replicas; empty: the "
         "lock's Redis where it has one; else in this process for a SQLite file, and nowhere for a server",
     )
-    queue: Annotated[int, WholeNumber(1, 1_000_000)] = Field(
+    queue: Annotated[int, WholeNumber(MOST_TOGETHER, 1_000_000)] = Field(
         4096,
-        description="how many changes of stock may wait; a call's thread or a message's handler waits for each, so it "
-        "fills only where it is smaller than those together",
+        description="how many changes of stock may wait; what comes together, up to 64 sells of a call or 256 orders "
+        "of a message, is taken whole or not at all",
     )
     batch: Annotated[int, WholeNumber(1, 10_000)] = Field(
         256, description="how many changes are merged into one transaction at most; 1: no merging"

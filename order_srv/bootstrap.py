@@ -21,7 +21,7 @@ from order_srv.adapters.goods_repository import GoodsRepository
 from order_srv.adapters.order_repository import OrderRepository
 from order_srv.adapters.owed_returns import OwedReturns
 from order_srv.adapters.payment_repository import PaymentRepository
-from order_srv.adapters.stock_client import SELLS, StockClient
+from order_srv.adapters.stock_client import PROBE, SELLS, StockClient
 from order_srv.adapters.sweep_repository import SweepRepository
 from order_srv.domain.messages import ORDER_REBACK
 from order_srv.entrypoints import consumers
@@ -123,7 +123,7 @@ def build(
     clock = clock or database.clock()
     broker = broker or open_broker(settings.broker_url, topic_prefix=settings.topic_prefix, clock=clock)
     discovery = discovery or open_discovery(settings.discovery_url)
-    inventory = open_channel(discovery, INVENTORY, never_repeated=SELLS)
+    inventory = open_channel(discovery, INVENTORY, never_repeated=SELLS, probe=PROBE)
     stock = StockClient(InventoryServiceStub(inventory))
     orders = OrderRepository(database, return_after=settings.return_after)
     sweeper = _sweeper(settings, database, stock, clock, crash_hook)

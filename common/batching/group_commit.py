@@ -16,11 +16,12 @@ class NotBatchable(Exception):
 
 
 class GroupCommit(Generic[Item, Result]):
-    """Executes items in batches, one batch at a time; any thread may submit one.
+    """Executes items in batches; any thread may submit one.
 
-    The first caller executes its own item at once. Callers that arrive while it does so wait; then the first of them
-    executes all that wait. So a lone call costs what it would cost without batching, in its own thread, and under load
-    many calls share one transaction: its statements, its commit, its flush.
+    One batch is under way, unless `at_once` says otherwise. The first caller executes its own item at once. Callers
+    that arrive while it does so wait; then the first of them executes all that wait. So a lone call costs what it would
+    cost without batching, in its own thread, and under load many calls share one transaction: its statements, its
+    commit, its flush.
 
     Args:
         execute: Executes all items of a batch or none of them, and returns one result for each.
@@ -28,6 +29,7 @@ class GroupCommit(Generic[Item, Result]):
             be due to one member: each is then executed alone, in its own thread.
         fits: As that of `Groups`.
         largest_batch: How many items a batch has at most.
+        at_once: How many batches are under way at most; one more than one starts only when the others hang (`Groups`).
     """
 
     def __init__(
@@ -37,21 +39,23 @@ class GroupCommit(Generic[Item, Result]):
         shared_errors: type[Exception] | tuple[type[Exception], ...],
         fits: Callable[[Sequence[Item], Item], bool] = always,
         largest_batch: int = LARGEST_GROUP,
+        at_once: int = 1,
     ) -> None:
         self._execute = execute
         self._shared_errors = shared_errors
         self._groups: Groups[Item, Result] = Groups(
-            self._execute_batch, fits=fits, largest=largest_batch, at_once=1, gather=0
+            self._execute_batch, fits=fits, largest=largest_batch, at_once=at_once, gather=0
         )
 
-    def submit(self, item: Item) -> Result:
-        """Execute an item, perhaps together with others, and wait for its result.
+    def submit(self, item: Item, deadline: Deadline | None = None) -> Result:
+        """Execute an item, perhaps together with others, and wait for its result; without a deadline, for ever.
 
         Raises:
+            DeadlineExceeded: The caller no longer waits. An item that was being executed may still be.
             Exception: What `execute` raised for this item alone, or a shared error of its batch.
         """
         try:
-            return self._groups.submit(item, _NEVER)
+            return self._groups.submit(item, deadline or _NEVER)
         except NotBatchable:
             return self._execute([item])[0]
 

@@ -103,8 +103,8 @@ def always(_taken: Sequence[object], _item: object) -> bool:
 class Groups(Generic[Item, Result]):
     """Carries out the calls of one moment together; any thread may submit one.
 
-    One group is under way. A further one starts only when those under way are all older than `next_after`, so that one
-    that hangs does not hold up everybody. A call alone is a group of one, with nothing to wait for.
+    One group is under way. A further one starts only when those under way are all old, so that one that hangs
+    does not hold up everybody. A call alone is a group of one, with nothing to wait for.
 
     Args:
         execute: Carries out a group: settles each of its calls, in any order, as soon as it can. An error that it
@@ -113,9 +113,9 @@ class Groups(Generic[Item, Result]):
             must be quick. An item that it fails on goes alone.
         largest: How many calls a group has at most.
         at_once: How many groups are under way at most.
-        next_after: In seconds.
-        gather: How long, in seconds, the next group waits after one that held more than one, for as many to come. Those
-            who were answered come again; without this the first of them would go alone.
+        next_after: How old, in seconds, those under way are when a further one starts.
+        gather: For how many seconds, after the end of a group that held more than one, the next waits for as many to
+            come. Those who were answered come again; without this the first of them would go alone.
     """
 
     def __init__(
@@ -176,8 +176,8 @@ class Groups(Generic[Item, Result]):
             if len(self._waiting) == 1 and self._pause() <= 0:
                 return self._take()
             call.prepare_to_wait()
-            if len(self._waiting) == self._last_size and not self._started:
-                self._wake_first()  # it waited for so many
+            if len(self._waiting) == self._last_size and time.monotonic() < self._last_end + self._gather:
+                self._wake_first()  # it waits for so many
         return ()
 
     def _wait(self, call: Call[Item, Result]) -> Sequence[Call[Item, Result]]:
@@ -201,8 +201,10 @@ class Groups(Generic[Item, Result]):
     def _leave(self, call: Call[Item, Result]) -> None:
         if call in self._waiting:  # else it was taken, for good
             with self._mutex:
+                was_first = self._first() is call
                 self._waiting.pop(call, None)
-                self._wake_first()  # perhaps another by now
+                if was_first:
+                    self._wake_first()
 
     def _first(self) -> Call[Item, Result] | None:
         return next(iter(self._waiting), None)
@@ -213,12 +215,12 @@ class Groups(Generic[Item, Result]):
 
     def _pause(self) -> float:
         """How many seconds the first in the queue waits before it may start a group, unless it is woken before."""
-        if not self._started:
-            gathered = len(self._waiting) >= self._last_size
-            return 0 if gathered else self._last_end + self._gather - time.monotonic()
         if len(self._started) >= self._at_once:
             return inf
-        return max(self._started.values()) + self._next_after - time.monotonic()
+        start = max(self._started.values()) + self._next_after if self._started else -inf
+        if len(self._waiting) < self._last_size:
+            start = max(start, self._last_end + self._gather)
+        return start - time.monotonic()
 
     def _take(self) -> Sequence[Call[Item, Result]]:
         """Start a group: the first in the queue, which is this thread's call, and those behind it that fit."""

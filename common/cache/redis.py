@@ -24,7 +24,7 @@ from redis.exceptions import RedisError
 
 from common.cache.port import EXPIRY, UNKNOWN, Cache, Reading, Row
 from common.metrics import CACHE_OUTAGES, CACHE_UNTOLD
-from common.redis.pool import TRY_EVERY_S, RedisDown, Script, WatchedPool
+from common.redis.pool import TRY_EVERY_S, Get, RedisDown, Script, WatchedPool
 from common.redis.url import RedisUrl
 from common.text_rules import Seconds
 
@@ -44,6 +44,8 @@ local now = redis.call('TIME')
 table.insert(rows, 1, string.format('%.0f', now[1] * 1000 + math.floor(now[2] / 1000)))
 return table.concat(rows, '\\n')
 """)
+
+_GET: Final = Get()
 
 _PUT: Final = Script("""
 -- Keep rows, but never replace a newer one, and keep none that comes too late: then a change leaves a mark, its version
@@ -104,12 +106,15 @@ class RedisCache(Cache):
     def read(self, keys: Sequence[str]) -> Reading:
         if not keys or self._untold_until > time.monotonic():
             return Reading({}, UNKNOWN)
+        since = self.now()
         try:
-            answer: bytes = self._reads.call(_READ, self._own(keys))
+            if len(keys) == 1 and since != UNKNOWN:
+                lines: list[bytes] = [self._reads.call(_GET, self._own(keys)) or b""]
+            else:
+                told, *lines = self._reads.call(_READ, self._own(keys)).split(b"\n")
+                since = self._told(told)
         except RedisDown:
             return Reading({}, UNKNOWN)
-        told, *lines = answer.split(b"\n")
-        since = self._told(told)
         return Reading({key: _row(line) for key, line in zip(keys, lines, strict=True) if b" " in line}, since)
 
     def fill(self, rows: Mapping[str, Row], since: int) -> None:

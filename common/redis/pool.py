@@ -46,6 +46,19 @@ class Connection(Protocol):
     def read_response(self) -> Any: ...
 
 
+class Runnable(Protocol):
+    """What a connection can be asked."""
+
+    def run(self, connection: Connection, keys: Sequence[str], arguments: Sequence[str | int]) -> Any: ...
+
+
+class Get:
+    """The value of one key, for less than a script costs."""
+
+    def run(self, connection: Connection, keys: Sequence[str], arguments: Sequence[str | int]) -> Any:  # noqa: ARG002
+        return command(connection, "GET", *keys)
+
+
 class Script:
     """A Lua script, called by its hash."""
 
@@ -75,7 +88,7 @@ class RedisPool:
         if isinstance(self._pool, SentinelConnectionPool):
             self._pool.sentinel_manager.close()
 
-    def run(self, script: Script, keys: Sequence[str], *arguments: str | int) -> Any:
+    def run(self, script: Runnable, keys: Sequence[str], *arguments: str | int) -> Any:
         """Run a script, even if Redis is thought to be down. It may run twice when a connection breaks."""
         connection = self._take_idle()
         if connection is not None:
@@ -86,7 +99,7 @@ class RedisPool:
         return self._run_on(self.connect(), script, keys, arguments)
 
     def _run_on(
-        self, connection: Connection, script: Script, keys: Sequence[str], arguments: Sequence[str | int]
+        self, connection: Connection, script: Runnable, keys: Sequence[str], arguments: Sequence[str | int]
     ) -> Any:
         try:
             answer = script.run(connection, keys, arguments)
@@ -157,7 +170,7 @@ class WatchedPool(RedisPool):
         """Whether Redis answered the last time that it was called."""
         return self._up
 
-    def call(self, script: Script, keys: Sequence[str], *arguments: str | int) -> Any:
+    def call(self, script: Runnable, keys: Sequence[str], *arguments: str | int) -> Any:
         """Run a script, if Redis is up.
 
         Raises:

@@ -2,12 +2,15 @@
 
 Discovery says where the instances are, and says it again when that changes; no call looks anything up. Each list of
 addresses is a gRPC channel of its own. When the list changes, new calls go to a new one; the old one is closed when
-its last call has ended. gRPC shares connections between channels, so instances on both lists keep theirs.
+its last call has ended. gRPC shares connections between channels, so instances on both lists keep theirs. An instance
+that takes calls and does not answer is left out of the list until it does (`answer_check.py`).
 """
 
 import json
 import socket
+import time
 from collections.abc import Collection, Iterator
+from itertools import count
 from threading import Lock
 from typing import Any, Final, Self
 
@@ -16,6 +19,7 @@ import structlog
 
 from common.addresses import split_address
 from common.discovery.port import Addresses, Discovery
+from common.rpc.answer_check import AnswerCheck, Probe
 from common.rpc.errors import ERROR_BYTES_KEY, LARGEST_MAX_BYTES
 
 _OPTIONS: Final = (
@@ -70,7 +74,9 @@ class NoInstance(grpc.RpcError):
         return ()
 
 
-def open_channel(discovery: Discovery, service: str, *, never_repeated: Collection[str] = ()) -> grpc.Channel:
+def open_channel(
+    discovery: Discovery, service: str, *, never_repeated: Collection[str] = (), probe: Probe | None = None
+) -> grpc.Channel:
     """Make a channel to `service`; give it to generated stubs.
 
     Every call needs a timeout. One that the server ends UNAVAILABLE, or CANCELLED because it stops, is repeated by
@@ -81,38 +87,47 @@ def open_channel(discovery: Discovery, service: str, *, never_repeated: Collecti
         discovery: Knows where the instances are.
         service: Its name there, e.g. `inventory-srv`.
         never_repeated: Full names of methods (`/package.Service/Method`) that are tried once.
+        probe: What instances are asked when a call is slow; new calls pass over those that do not answer it while
+            others do, until they answer again. None: nobody is asked.
 
     Raises:
         OSError: One of several addresses has a host name that can't be resolved.
     """
-    return _FollowingChannel(discovery, service, _service_config(never_repeated))
+    return _FollowingChannel(discovery, service, _service_config(never_repeated), probe)
 
 
 class _Line:
-    """A gRPC channel to one list of addresses, and how many calls are on it."""
+    """A gRPC channel to one list of addresses, and the calls that are on it."""
 
     def __init__(self, addresses: Addresses, service_config: str) -> None:
         self.addresses = addresses
         options = (*_OPTIONS, ("grpc.service_config", service_config))
         self._channel = grpc.insecure_channel(_target(addresses), options=options)
         self._callables: dict[_Method, Any] = {}
-        self._calls = 0
+        self._numbers = count()
+        self._calls: dict[int, float] = {}  # when each began, the oldest first
         self._retired = False
         self._changing = Lock()
 
-    def enter(self, method: "_Method") -> Any | None:
-        """What calls `method` here, once; `leave` must follow. None: this line takes no more calls."""
+    def enter(self, method: "_Method") -> tuple[int, Any] | None:
+        """The call's number, and what calls `method` here, once; `leave` must follow. None: no more calls here."""
         with self._changing:
             if self._retired:
                 return None
-            self._calls += 1
+            number = next(self._numbers)
+            self._calls[number] = time.monotonic()
             if method not in self._callables:
                 self._callables[method] = self._channel.unary_unary(method.name, **method.how)
-            return self._callables[method]
+            return number, self._callables[method]
 
-    def leave(self) -> None:
+    def age(self) -> float:
+        """For how many seconds the oldest call has been under way; 0: there is none."""
         with self._changing:
-            self._calls -= 1
+            return time.monotonic() - next(iter(self._calls.values())) if self._calls else 0.0
+
+    def leave(self, number: int) -> None:
+        with self._changing:
+            del self._calls[number]
             last = self._retired and not self._calls
         if last:
             self._channel.close()
@@ -135,16 +150,19 @@ class _Line:
 class _FollowingChannel(grpc.Channel):
     """Puts each call on the line to the instances that there are now."""
 
-    def __init__(self, discovery: Discovery, service: str, service_config: str) -> None:
+    def __init__(self, discovery: Discovery, service: str, service_config: str, probe: Probe | None) -> None:
         self._service = service
         self._service_config = service_config
+        self._known: Addresses = ()
+        self._silent: frozenset[str] = frozenset()
         self._line: _Line | None = None
         self._closed = False
         self._changing = Lock()
+        self._check = self._start_check(probe) if probe else None
         discovery.watch(service, self._follow)
 
-    def enter(self, method: "_Method") -> tuple[_Line, Any]:
-        """The line in use and what calls `method` on it.
+    def enter(self, method: "_Method") -> tuple[_Line, int, Any]:
+        """The line in use, the call's number there, and what calls `method` on it.
 
         Raises:
             NoInstance: None is known yet.
@@ -156,9 +174,11 @@ class _FollowingChannel(grpc.Channel):
                 raise ValueError("the channel is closed")
             if line is None:
                 raise NoInstance(self._service)
-            call = line.enter(method)
-            if call is not None:
-                return line, call
+            entered = line.enter(method)
+            if entered is not None:
+                if self._check is not None:
+                    self._check.call_began()
+                return line, *entered
             # The list changed between the two: the next line is in place already.
 
     def unary_unary(
@@ -177,12 +197,42 @@ class _FollowingChannel(grpc.Channel):
         with self._changing:
             self._closed = True
             line = self._line
+        if self._check is not None:
+            self._check.close()
         if line is not None:
             line.close()
 
+    def _start_check(self, probe: Probe) -> AnswerCheck:
+        return AnswerCheck(
+            probe,
+            addresses=lambda: self._known,
+            connect=_connect,
+            age=lambda: self._line.age() if self._line else 0.0,
+            tell=self._leave_out,
+        )
+
     def _follow(self, addresses: Addresses) -> None:
         with self._changing:
-            old = self._line
+            if addresses:
+                self._known = addresses
+        self._change_line()
+
+    def _leave_out(self, silent: frozenset[str]) -> None:
+        with self._changing:
+            changed, self._silent = silent != self._silent, silent
+        if not changed:
+            return
+        if silent:
+            log.warning("instances left out that do not answer", service=self._service, addresses=sorted(silent))
+        else:
+            log.info("all instances answer again", service=self._service)
+        self._change_line()
+
+    def _change_line(self) -> None:
+        """Put new calls on a line to all known instances but the silent ones; to all, if none is left."""
+        with self._changing:
+            old, known = self._line, self._known
+            addresses = tuple(each for each in known if each not in self._silent) or known
             if self._closed or not addresses or (old is not None and old.addresses == addresses):
                 return
             try:
@@ -224,17 +274,17 @@ class _Method(grpc.UnaryUnaryMultiCallable):  # type: ignore[type-arg]  # generi
         self, request: Any, timeout: float | None = None, metadata: Any = None, *more: Any, **named: Any
     ) -> Any:
         settled = _settled(timeout, metadata)
-        line, call = self._channel.enter(self)
+        line, number, call = self._channel.enter(self)
         try:
             return call.with_call(request, *settled, *more, **named)
         finally:
-            line.leave()
+            line.leave(number)
 
     def future(self, request: Any, timeout: float | None = None, metadata: Any = None, *more: Any, **named: Any) -> Any:
         settled = _settled(timeout, metadata)
-        line, call = self._channel.enter(self)
+        line, number, call = self._channel.enter(self)
         future = call.future(request, *settled, *more, **named)
-        future.add_done_callback(lambda _: line.leave())
+        future.add_done_callback(lambda _: line.leave(number))
         return future
 
 
@@ -247,6 +297,10 @@ def _settled(timeout: float | None, metadata: Any) -> tuple[float, Any]:
     if timeout is None:
         raise ValueError("a call needs a timeout: what is left of the caller's deadline")
     return timeout, (*(metadata or ()), _ASK_FOR_ALL_DETAILS)
+
+
+def _connect(address: str) -> grpc.Channel:
+    return grpc.insecure_channel(_target((address,)), options=_OPTIONS)
 
 
 def _service_config(never_repeated: Collection[str]) -> str:

@@ -13,6 +13,7 @@ from common.deadline import Deadline
 from common.messaging.port import Delivery
 from inventory_srv.crash_points import CrashPoint
 from inventory_srv.domain.changes import Reback
+from inventory_srv.settings import MOST_TOGETHER
 from inventory_srv.use_cases.stock_writer import StockWriter
 
 log = structlog.get_logger(__name__)
@@ -20,7 +21,7 @@ log = structlog.get_logger(__name__)
 TOPIC: Final = "order_reback"
 GROUP: Final = "inventory"
 
-MOST_ORDERS: Final = 256
+MOST_ORDERS: Final = MOST_TOGETHER
 """How many orders a message may name."""
 
 _LONGEST_ORDER_SN: Final = 64

@@ -44,7 +44,7 @@ class InventoryServicer(inventory_pb2_grpc.InventoryServiceServicer):
         return stock_to_proto(self._writer.carry_out(adjust_stock_from_proto(request), current_deadline()))
 
     def GetStock(self, request: pb.GetStockRequest, context: Context) -> pb.Stock:
-        return stock_to_proto(self._queries.get_stock(request.sku))
+        return stock_to_proto(self._queries.get_stock(request.sku, current_deadline()))
 
     def BatchGetStocks(self, request: pb.BatchGetStocksRequest, context: Context) -> pb.BatchGetStocksResponse:
         stocks = self._queries.batch_get_stocks(request.skus)

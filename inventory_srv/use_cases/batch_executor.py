@@ -11,6 +11,7 @@ from typing import Final
 
 import structlog
 
+from common.batching import copy_of
 from common.clock import Clock
 from common.crash_points import CrashHook
 from common.database import CommitUnknown, Database
@@ -125,7 +126,7 @@ class BatchExecutor:
             self._crash_hook(CrashPoint.BATCH_TAKEN)
             outcomes = self._under_lock(batch, largest)
         except DomainError as error:
-            return [error] * len(batch)
+            return [copy_of(error).with_traceback(None) for _ in batch]  # which would lead back here
         except Exception as bug:
             # The writer's thread serves everyone: the callers get the bug, and it goes on.
             if len(batch) == 1:

@@ -7,13 +7,18 @@ from typing import Any, Final
 import peewee
 
 from common import paging
+from common.batching import GroupCommit
 from common.database import Database, to_micros
+from common.deadline import Deadline
+from common.errors import Unavailable
 from common.paging import Page
 from inventory_srv.adapters import rows
 from inventory_srv.adapters.models import MovementRow, SaleLineRow, SaleRow, StockRow
 from inventory_srv.adapters.stock_cache import StockCache
 from inventory_srv.domain.errors import SaleNotFound, SkuNotFound
 from inventory_srv.domain.records import Sale, SaleState, Stock, StoredMovement
+
+_LOOKS_AT_ONCE: Final = 8  # so that one that hangs holds up nobody for long
 
 
 class Queries:
@@ -27,10 +32,21 @@ class Queries:
     def __init__(self, database: Database, cache: StockCache | None = None) -> None:
         self._database = database
         self._cache = cache or StockCache.none()
+        self._looks: GroupCommit[str, Stock | None] = GroupCommit(
+            self._look, shared_errors=Unavailable, at_once=_LOOKS_AT_ONCE
+        )
 
-    def get_stock(self, sku: str) -> Stock:
-        """Raises SkuNotFound."""
-        return self.batch_get_stocks([sku])[0]
+    def get_stock(self, sku: str, deadline: Deadline) -> Stock:
+        """The stock; callers of the same moment look together.
+
+        Raises:
+            SkuNotFound: There is none.
+            DeadlineExceeded: The caller no longer waits.
+        """
+        stock = self._looks.submit(sku, deadline)
+        if stock is None:
+            raise SkuNotFound([sku])
+        return stock
 
     def batch_get_stocks(self, skus: Sequence[str]) -> list[Stock]:
         """The stocks in the order asked.
@@ -43,6 +59,10 @@ class Queries:
         if unknown:
             raise SkuNotFound(unknown)
         return [found[sku] for sku in skus]
+
+    def _look(self, skus: Sequence[str]) -> list[Stock | None]:
+        found = self._cache.read(list(dict.fromkeys(skus)), self._look_up)
+        return [found.get(sku) for sku in skus]
 
     def list_stocks(self, sku_prefix: str, page_size: int, page_token: str) -> Page[Stock]:
         """Stocks by sku ascending, code point by code point."""

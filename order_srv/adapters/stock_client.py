@@ -18,6 +18,7 @@ from common.errors import (
     Unavailable,
     Violation,
 )
+from common.rpc.answer_check import Probe
 from common.rpc.errors import to_domain_error
 from order_srv.adapters.sell_results import (
     OrderToSell,
@@ -37,6 +38,9 @@ from reback.inventory.v1.inventory_pb2_grpc import InventoryServiceStub
 _SERVICE: Final = "/reback.inventory.v1.InventoryService"
 SELLS: Final = (f"{_SERVICE}/Sell", f"{_SERVICE}/BatchSell")
 """Tried once, never repeated by the channel: a late repeat must not sell for an order that has failed by then."""
+
+PROBE: Final = Probe(f"{_SERVICE}/BatchGetSales", pb.BatchGetSalesRequest(order_sns=["probe"]).SerializeToString())
+"""Needs inventory's database, as a sell does; no order has this number."""
 
 MOST_ORDERS: Final = 64
 """How many orders `sell_all` takes at once."""
@@ -189,16 +193,18 @@ class StockClient:
         """Those of these orders whose sale inventory says is RETURNED.
 
         Raises:
-            Unavailable: Inventory can't be asked.
+            Unavailable: Inventory can't be asked, or reads no more of them.
         """
         returned: set[str] = set()
         unread = order_sns
-        while unread:  # each answer has a sale more at least
+        while unread:
             try:
                 answer = self._stub.BatchGetSales(pb.BatchGetSalesRequest(order_sns=unread), timeout=_TIMEOUT_S)
             except grpc.RpcError as failure:
                 raise Unavailable(str(to_domain_error(failure))) from failure
             returned |= {sale.order_sn for sale in answer.sales if sale.state == pb.SALE_STATE_RETURNED}
+            if len(answer.unread_order_sns) >= len(unread):
+                raise Unavailable(f"inventory read none of {len(unread)} sales")
             unread = answer.unread_order_sns
         return returned
 

@@ -11,7 +11,7 @@ from rich.console import Console
 
 from scripts.bench.against.output import ComparisonOutput
 from scripts.bench.harness.checkout import CannotCompare, Checkout, other_checkout, this_checkout
-from scripts.bench.harness.options import Options
+from scripts.bench.harness.options import AT_CALLERS, AT_RATES, Options
 from scripts.bench.harness.worlds import CLUSTER, EMBEDDED, OFFICIAL, ClientName, WorldName
 from scripts.bench.measure import NOT_ALL_IS_WELL, RUNS, Run
 from scripts.bench.parts.catalog import PARTS, Part
@@ -24,13 +24,25 @@ _PUBLISHED: Final = Path("docs") / "benchmarks"
 _NAMES: Final = [part.name for part in PARTS]
 
 
+def _usual(values: Sequence[float]) -> str:
+    return f"By default {', '.join(f'{value:g}' for value in values)}."
+
+
 def bench(  # noqa: PLR0917 the options of a program
     world: Annotated[WorldName, typer.Option(help="On what.")] = EMBEDDED,
     only: Annotated[list[str] | None, typer.Option(help=f"A part, of {', '.join(_NAMES)}; again for more.")] = None,
     seconds: Annotated[float, typer.Option(min=0.5, help="How long each load is measured.")] = 2.0,
     rounds: Annotated[int, typer.Option(min=1, help="How often the loads are repeated.")] = 5,
+    warm_up: Annotated[float, typer.Option(min=0.5, help="Orders are created for so long before.")] = 20.0,
     callers: Annotated[int, typer.Option(min=1, help="How many sell at once.")] = 64,
     create_callers: Annotated[int, typer.Option(min=1, help="How many create orders at once.")] = 32,
+    at_callers: Annotated[
+        list[int] | None,
+        typer.Option(min=1, help=f"Callers of `create`; again for more. {_usual(AT_CALLERS)}"),
+    ] = None,
+    at_rate: Annotated[
+        list[float] | None, typer.Option(min=1, help=f"Orders a second in `paced`; again for more. {_usual(AT_RATES)}")
+    ] = None,
     connections: Annotated[int, typer.Option(min=1, help="Over how many connections they call.")] = 4,
     processes: Annotated[int, typer.Option(min=1, help="How many load processes there are.")] = 1,
     replicas: Annotated[int, typer.Option(min=1, help="How many of each service there are.")] = 1,
@@ -62,9 +74,12 @@ def bench(  # noqa: PLR0917 the options of a program
         replicas=replicas,
         skus=skus,
         due_orders=due_orders,
+        warm_up=warm_up,
         slow_rounds=rounds if against else 1,
         calls=calls,
         largest=largest,
+        at_callers=tuple(dict.fromkeys(at_callers or AT_CALLERS)),
+        at_rates=tuple(dict.fromkeys(at_rate or AT_RATES)),
     )
     sys.exit(_measure(chosen, options, world, client, against, against_python, publish=publish))
 

@@ -31,8 +31,9 @@ def bench(folder: Path, *arguments: str) -> "subprocess.CompletedProcess[str]":
 def short_run(folder: Path, *chosen: str, processes: int) -> tuple[Path, dict[str, Any]]:
     """The folder and the JSON of a short run of these parts, whose books balance."""
     parts = [argument for part in chosen for argument in ("--only", part)]
-    few = ("--skus", "20", "--due-orders", "30", "--largest", "1000", "--calls", "400")
-    ended = bench(folder, *parts, *few, "--seconds", "0.5", "--rounds", "1", "--processes", str(processes))
+    few = ("--skus", "20", "--due-orders", "30", "--largest", "1000", "--calls", "400", "--warm-up", "0.5")
+    paced = ("--at-callers", "1", "--at-callers", "2", "--at-rate", "20")
+    ended = bench(folder, *parts, *few, *paced, "--seconds", "0.5", "--rounds", "1", "--processes", str(processes))
     assert ended.returncode == 0, ended.stdout + ended.stderr
     assert ended.stdout.count("books balance") >= len(chosen)
     assert "FAULTS" not in ended.stdout
@@ -66,6 +67,31 @@ def test_a_short_run_measures_checks_the_books_and_writes_what_it_saw(tmp_path: 
     assert "| Sell of one hot sku ÷ empty call |" in (folder / "embedded.md").read_text()
     for ending in ("svg", "png"):
         assert (folder / "embedded" / f"latency-stock.{ending}").is_file()
+
+
+@pytest.mark.timeout(300)
+def test_orders_are_created_by_the_chosen_callers_and_at_the_chosen_rates(tmp_path: Path) -> None:
+    folder, parts = short_run(tmp_path, "create", "paced", "getstock", processes=1)
+    loads = {load["name"]: load for part in parts.values() for load in part["loads"]}
+    assert {name for name in loads if name.startswith("CreateOrder")} == {
+        "CreateOrder, 1 caller",
+        "CreateOrder, 2 callers",
+        "CreateOrder, at half of its most",
+        "CreateOrder, 20 a second",
+    }
+    most = max(loads[name]["rate"]["median"] for name in ("CreateOrder, 1 caller", "CreateOrder, 2 callers"))
+    assert 0 < loads["CreateOrder, at half of its most"]["rate"]["median"] < most
+    assert 10 < loads["CreateOrder, 20 a second"]["rate"]["median"] < 25
+    assert loads["GetStock of 20 skus, one caller"]["how"] == "1 caller, 1 connection"
+    figures = {figure["name"]: figure for part in parts.values() for figure in part["figures"]}
+    each = [
+        figures[f"CreateOrder, 2 callers: processor time of {who}"]["value"]["median"]
+        for who in ("order_srv", "inventory_srv", "all but the load")
+    ]
+    assert 0 < each[0] + each[1] == pytest.approx(each[2])
+    assert figures["GetStock of 20 skus ÷ empty call"]["value"]["median"] > 0
+    for plot in ("latency-create", "latency-paced"):
+        assert (folder / "embedded" / f"{plot}.svg").is_file()
 
 
 GROWTH = {

@@ -1,4 +1,4 @@
-"""A proxy before inventory, which loses answers and holds requests back."""
+"""A proxy before inventory, which loses, delays and changes answers, and holds requests back."""
 
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator
@@ -7,6 +7,9 @@ from contextlib import contextmanager
 from typing import Any, Final
 
 import grpc
+from google.protobuf.message_factory import GetMessageClass
+
+from reback.inventory.v1 import inventory_pb2 as pb
 
 # As our own servers do: clients may ping.
 _SERVER_OPTIONS: Final = (
@@ -16,12 +19,13 @@ _SERVER_OPTIONS: Final = (
 
 
 class InventoryProxy(grpc.GenericRpcHandler):
-    """Forwards calls to inventory, and drops the answers of chosen methods.
+    """Forwards calls to inventory; chosen methods (`BatchSell`) have their requests or answers disturbed.
 
     Attributes:
         address: Where it serves.
         calls: How often each method (`Sell`) was called.
         before: What to do first when a method is called: a request that is kept back arrives late, and whole.
+        after: What to do when inventory has answered: an answer that is kept back comes late, and whole.
         codes: What inventory answered, by method, in the order of its answers.
     """
 
@@ -29,6 +33,8 @@ class InventoryProxy(grpc.GenericRpcHandler):
         self.calls = Counter[str]()
         self.before: dict[str, Callable[[], object]] = {}
         self.codes = defaultdict[str, list[grpc.StatusCode]](list)
+        self.after: dict[str, Callable[[], object]] = {}
+        self._changed: dict[str, Callable[[Any], object]] = {}
         self._lost: set[str] = set()
         self._channel = grpc.insecure_channel(inventory_address)
         self._server = grpc.server(ThreadPoolExecutor(16), options=_SERVER_OPTIONS)
@@ -36,13 +42,19 @@ class InventoryProxy(grpc.GenericRpcHandler):
         self.address = f"127.0.0.1:{self._server.add_insecure_port('127.0.0.1:0')}"
         self._server.start()
 
-    def lose_answers(self, method: str) -> None:
-        """From now on inventory acts on `method`, and its answer does not arrive."""
-        self._lost.add(method)
+    def lose_answers(self, *methods: str) -> None:
+        """From now on inventory acts on these methods, and its answers do not arrive."""
+        self._lost.update(methods)
+
+    def change_answers(self, method: str, change: Callable[[Any], object]) -> None:
+        """From now on the answers of `method` are those that `change` makes of them, in place."""
+        self._changed[method] = change
 
     def heal(self) -> None:
         self._lost.clear()
+        self._changed.clear()
         self.before.clear()
+        self.after.clear()
 
     def close(self) -> None:
         self._server.stop(None).wait()
@@ -67,9 +79,17 @@ class InventoryProxy(grpc.GenericRpcHandler):
             context.set_trailing_metadata(error.trailing_metadata())
             context.abort(error.code(), error.details())
         self.codes[method].append(grpc.StatusCode.OK)
+        self.after.get(method, _nothing)()
         if method in self._lost:
             context.abort(grpc.StatusCode.UNAVAILABLE, "the connection was lost before the answer")
-        return answer
+        return _changed(method, answer, self._changed[method]) if method in self._changed else answer
+
+
+def _changed(method: str, answer: bytes, change: Callable[[Any], object]) -> bytes:
+    service = pb.DESCRIPTOR.services_by_name["InventoryService"]
+    message = GetMessageClass(service.methods_by_name[method].output_type).FromString(answer)
+    change(message)
+    return bytes(message.SerializeToString())
 
 
 @contextmanager

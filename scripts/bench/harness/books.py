@@ -5,6 +5,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
+from itertools import islice
 from typing import Final
 
 from reback.inventory.v1.inventory_pb2 import SALE_STATE_RETURNED, SALE_STATE_SOLD, BatchGetSalesRequest, Sale
@@ -53,15 +54,17 @@ def check_books(shop: Shop, users: Sequence[int], *, sold_directly: int) -> Book
 
 def _compare(shop: Shop, users: Sequence[int], sold_directly: int) -> Books:
     books = Books()
-    orders = [order for user in users for order in orders_of(shop, user)]
-    sales = sales_of(shop, [order.order_sn for order in orders])
-    for order in orders:
-        state = pb.OrderState.Name(order.state).removeprefix("ORDER_STATE_")
-        books.orders[state] += 1
-        wrong = fault(order, sales.get(order.order_sn))
-        if wrong:
-            books.faults.append(f"order {order.order_sn} is {state}, {wrong}")
-    held = sum(line.quantity for order in orders if order.state in _LIVE for line in order.lines)
+    held = 0
+    every_order = (order for user in users for order in orders_of(shop, user))
+    while orders := list(islice(every_order, _PAGE)):  # not all at once: there may be a hundred thousand
+        sales = sales_of(shop, [order.order_sn for order in orders])
+        held += sum(line.quantity for order in orders if order.state in _LIVE for line in order.lines)
+        for order in orders:
+            state = pb.OrderState.Name(order.state).removeprefix("ORDER_STATE_")
+            books.orders[state] += 1
+            wrong = fault(order, sales.get(order.order_sn))
+            if wrong:
+                books.faults.append(f"order {order.order_sn} is {state}, {wrong}")
     sold = sum(stock.sold for stock in all_stocks(shop))
     if sold != held + sold_directly:
         books.faults.append(f"{sold} units are sold, but orders hold {held} and {sold_directly} were sold without one")

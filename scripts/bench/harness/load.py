@@ -68,6 +68,7 @@ class Plan:
         addresses: Whom to call, `host:port`, the connections in turn; empty: the testbed knows.
         apart: Whether each address is asked for one sku alone: the first address for the first sku, and so on.
         key: Makes the calls' keys (order_sn, request_id) its own; unlike that of any other plan.
+        moments: Whether to note when each measured call was answered.
         begin_at: When to begin, by the machine's clock, in seconds since 1970; one that is past: at once.
     """
 
@@ -85,6 +86,7 @@ class Plan:
     addresses: tuple[str, ...] = ()
     apart: bool = False
     key: str = ""
+    moments: bool = False
     begin_at: float = 0.0
 
     @property
@@ -106,6 +108,7 @@ class Measured:
         failures: How many calls ended otherwise, by code.
         seconds: How long was measured.
         cpu: Processor time that was taken meanwhile, in seconds, by whom (`load`, `service`, `engines`), for all calls.
+        moments: When each measured call was answered, in seconds since 1970; empty unless the plan asks for it.
     """
 
     latencies: "array[float]" = field(default_factory=lambda: array("d"))
@@ -113,6 +116,7 @@ class Measured:
     failures: Counter[str] = field(default_factory=Counter)
     seconds: float = 0.0
     cpu: dict[str, float] = field(default_factory=dict)
+    moments: "array[float]" = field(default_factory=lambda: array("d"))
 
     @property
     def calls(self) -> int:
@@ -127,6 +131,7 @@ class Measured:
     def add(self, other: "Measured", *, one_after_the_other: bool) -> None:
         """Take in what another process saw meanwhile, or what was seen afterwards."""
         self.latencies.extend(other.latencies)
+        self.moments.extend(other.moments)
         self.answered += other.answered
         self.failures += other.failures
         self.cpu = {who: self.cpu.get(who, 0.0) + other.cpu.get(who, 0.0) for who in self.cpu | other.cpu}
@@ -174,6 +179,7 @@ class _Run:
         self._plan = plan
         self._stubs = cycle(stubs)
         self._latencies = array("d")
+        self._moments = array("d")
         self._answered = 0
         self._failures: Counter[str] = Counter()
 
@@ -234,9 +240,11 @@ class _Run:
         self._answered += 1
         if measured:
             self._latencies.append(took)
+            if self._plan.moments:
+                self._moments.append(time.time())
 
     def _measured(self, seconds: float) -> Measured:
-        return Measured(self._latencies, self._answered, self._failures, seconds)
+        return Measured(self._latencies, self._answered, self._failures, seconds, moments=self._moments)
 
 
 def requests_by_address(plan: Plan) -> Mapping[str, Callable[[], bytes]]:

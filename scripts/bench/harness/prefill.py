@@ -5,7 +5,8 @@ lacks has its movement, its sale and, where it was ordered, its order. The servi
 """
 
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime, timedelta
 from typing import Final
 
 from common.database import Database
@@ -20,8 +21,7 @@ _NUMBERS: Final = (  # 0 to 9,999
     + ", ".join(_DIGITS.format(name) for name in "abce")
     + ") numbers"
 )
-_MICROS: Final = 1_000_000
-_DAY_S: Final = 86_400
+_DIGITS_OF_ORDER: Final = 10
 
 _STOCK: Final = (
     "INSERT INTO stock (sku, available, sold, version, add_time, update_time)"
@@ -66,6 +66,15 @@ def sku_names(count: int, family: str = "sku") -> tuple[str, ...]:
     return tuple(f"{family}-{number:07}" for number in range(count))
 
 
+def order_sns(count: int, family: str = "sku") -> Iterator[str]:
+    """The orders whose sales `Prefill.sales` makes."""
+    return (f"{_order_prefix(family)}{number:0{_DIGITS_OF_ORDER}}" for number in range(count))
+
+
+def _order_prefix(family: str) -> str:
+    return f"0-{family}-"
+
+
 class Prefill:
     """What was put into the two databases so far.
 
@@ -76,9 +85,18 @@ class Prefill:
         inventory, order: The services' databases, migrated.
         first_user: Whose orders the waiting ones are: this user's and those of the `users - 1` after.
         users: How many users they are.
+        pay_within: How long the waiting orders wait for their payment.
     """
 
-    def __init__(self, inventory: Database, order: Database, *, first_user: int = 1_000_000, users: int = 1000) -> None:
+    def __init__(
+        self,
+        inventory: Database,
+        order: Database,
+        *,
+        first_user: int = 1_000_000,
+        users: int = 1000,
+        pay_within: timedelta = timedelta(days=1),
+    ) -> None:
         self._inventory = inventory
         self._order = order
         self._first_user = first_user
@@ -87,6 +105,12 @@ class Prefill:
         self._sold: dict[str, int] = {}
         self.sold_without_order = 0
         self._began = time.time_ns() // 1000
+        self._expires = self._began + pay_within // timedelta(microseconds=1)
+
+    @property
+    def expire_time(self) -> datetime:
+        """Until when the waiting orders wait for their payment."""
+        return datetime.fromtimestamp(self._expires / 1e6, UTC)
 
     def skus(self, upto: int, family: str = "sku") -> None:
         """Stock, ledger and price book of the skus of a family, until there are `upto`."""
@@ -106,13 +130,16 @@ class Prefill:
         Args:
             upto: So many times the family's skus as is a whole number.
             family: Of what they are.
-            waiting: Each has an order that waits for its payment, and will for a day.
+            waiting: Each has an order that waits for its payment.
         """
         first, skus = self._sold.get(family, 0), self._skus[family]
         if upto % skus:
             raise ValueError(f"{upto} sales can't be spread evenly over {skus} skus")
         # Before the keys of what is sold from now on, as older orders are.
-        keys = {"order_sn": (f"0-{family}-", "{n}", 10), "sku": (f"{family}-", f"{{n}} % {skus}", 7)}
+        keys = {
+            "order_sn": (_order_prefix(family), "{n}", _DIGITS_OF_ORDER),
+            "sku": (f"{family}-", f"{{n}} % {skus}", 7),
+        }
         values = {
             "nth_of_sku": f"({{n}} - {{n}} % {skus}) / {skus}",
             "user": f"{self._first_user} + {{n}} % {self._users}",
@@ -161,7 +188,7 @@ class Prefill:
             names |= {
                 "n": n,
                 "now": str(self._began),
-                "expire": str(self._began + _DAY_S * _MICROS),
+                "expire": str(self._expires),
                 "plenty": str(PLENTY),
             }
             # Rows in the order of their numbers: ids, and the pages of the tables, grow as they would by calls.

@@ -85,6 +85,11 @@ class Recorder:
         """Milliseconds, of a load."""
         return Spread.of(self._loads[name].p99)
 
+    def cpu(self, name: str, *who: str) -> Spread:
+        """Microseconds of processor time a call of a load that these took together, of those that were measured."""
+        cpu = self._loads[name].cpu
+        return Spread.of(map(sum, zip(*(cpu[each] for each in who if each in cpu), strict=True)))
+
     def load(self, part: str, name: str) -> Load:
         """All that was measured of a load."""
         seen = self._loads[name]

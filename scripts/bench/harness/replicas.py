@@ -1,5 +1,7 @@
 """The replicas of both services on the databases of a part: started, stopped, and found by each other."""
 
+import os
+import signal
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -102,6 +104,17 @@ class Replicas:
                 replica.stop()
             finally:
                 replica.kill()
+
+    @contextmanager
+    def hung(self, address: str) -> Iterator[None]:
+        """Let the replica at this address hang; see `Testbed.hung`."""
+        [replica] = [each for each in self.running if each.address == address]
+        os.kill(replica.pid, signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            os.kill(replica.pid, signal.SIGCONT)
+        self._wait_until_found(replica)
 
     def _start(self, service: str, settings: Mapping[str, str], *, found: bool = True) -> Service:
         # One that nobody finds is compared with the first one, in turns with it: on the same CPU.

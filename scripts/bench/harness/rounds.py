@@ -18,7 +18,7 @@ class Rounds:
     rounds = Rounds(testbed)
     for _ in rounds:
         rounds.loads({EMPTY: testbed.full_speed(Kind.EMPTY), HOT: testbed.full_speed(Kind.SELL, (HOT_SKU,))})
-    rounds.tell()
+    rounds.report()
     rounds.ratio("Sell ÷ empty call", HOT, EMPTY, Target(at_least=0.5, aim=0.7))
     ```
 
@@ -91,6 +91,10 @@ class Rounds:
     def p99(self, name: str, load: str, target: Target | None = None) -> Figure:
         """Put a load's 99th percentile among the figures."""
         return self._figure(name, self.recorder.p99(load), "ms", target)
+
+    def cpu(self, name: str, load: str, *who: str, target: Target | None = None) -> Figure:
+        """Put the processor time a call of a load that these took together among the figures; see `Recorder.cpu`."""
+        return self._figure(name, self.recorder.cpu(load, *who), "µs", target)
 
     def _figure(self, name: str, spread: Spread, unit: str, target: Target | None) -> Figure:
         return self._testbed.figure(name, spread, unit, target=target)

@@ -76,7 +76,7 @@ class Testbed:
         console: For progress.
         options: See above.
         checkout: Whose code the services run.
-        agreed: What this testbed and those that it is compared with do alike; see `agree`.
+        agreed: What this testbed and those that it is compared with do alike, see `agree`; None: it is not compared.
     """
 
     def __init__(
@@ -99,7 +99,7 @@ class Testbed:
         self.shop = Shop(_UNUSED_ADDRESS, _UNUSED_ADDRESS)
         self._replicas = Replicas(world, folder / f"{part}{checkout.name}", checkout)
         self._side = checkout.name
-        self._agreed = {} if agreed is None else agreed
+        self._agreed = agreed
         self._loaders = loaders
         self._console = console
         self._users = range(1, 1)
@@ -205,11 +205,11 @@ class Testbed:
         )
 
     def agree(self, what: str, value: float) -> float:
-        """The value that all sides of a comparison use, which is that of the first to ask; else the same value.
+        """The value that all sides of a comparison use in all turns: that of who asks first. Else the same value.
 
-        For the rate of an open loop: how much processor time a call takes depends on it.
+        For the rate of an open loop: how long a call takes, and its processor time, depend on it.
         """
-        return self._agreed.setdefault(what, value)
+        return value if self._agreed is None else self._agreed.setdefault(what, value)
 
     def load(self, plan: Plan) -> Measured:
         """Carry out a plan, divided among the load processes; what it says is for all of them together."""
@@ -281,6 +281,15 @@ class Testbed:
         """
         with self._replicas.one_more(service, settings, found=found) as address:
             yield address
+
+    @contextmanager
+    def hung(self, address: str) -> Iterator[None]:
+        """Let one of these services hang for the length of a `with` block: it is stopped (SIGSTOP), then goes on.
+
+        Others find it again before this returns.
+        """
+        with self._replicas.hung(address):
+            yield
 
     def check_books(self, when: str) -> None:
         """Compare the books of everything that happened on these databases; not again when nothing happened since."""

@@ -58,6 +58,9 @@ class World(Protocol):
     def database_url(self, folder: Path, service: str) -> str:
         """The URL of the database that `inventory` or `order` has in that folder."""
 
+    def broker(self, folder: Path) -> tuple[str, str]:
+        """The URL of the broker that services in that folder use, and the prefix of their topics."""
+
     def finds(self, module: str, address: str) -> bool:
         """Whether others find this replica of `inventory_srv` or `order_srv`."""
 
@@ -76,8 +79,11 @@ class Embedded:
 
     def settings(self, folder: Path) -> Mapping[str, str]:
         urls = {f"{service.upper()}_DATABASE_URL": self.database_url(folder, service) for service in _SERVICES}
-        broker = file_url("embedded", folder / "broker.db")
+        broker, _ = self.broker(folder)
         return urls | {f"{service.upper()}_BROKER_URL": broker for service in _SERVICES}
+
+    def broker(self, folder: Path) -> tuple[str, str]:
+        return file_url("embedded", folder / "broker.db"), ""
 
     def database_url(self, folder: Path, service: str) -> str:
         return file_url("sqlite", folder / f"{service}.db")
@@ -122,17 +128,20 @@ class Servers:
         return f"{self.cluster.rocketmq_url}?nameserver={self.cluster.nameserver}"
 
     def settings(self, folder: Path) -> Mapping[str, str]:
-        prefix = f"{folder.name}-"
+        broker, prefix = self.broker(folder)
         for service in _SERVICES:
             self.run_sql(f"CREATE DATABASE `{_database(folder, service)}`")
         make_topics(self.cluster.ports, prefix)
-        both = {"BROKER_URL": self.broker_url, "TOPIC_PREFIX": prefix, "LOG_FORMAT": "json"}
+        both = {"BROKER_URL": broker, "TOPIC_PREFIX": prefix, "LOG_FORMAT": "json"}
         if self.finds_replicas:
             both["DISCOVERY_URL"] = self.cluster.consul_url
         found = {f"{service.upper()}_{name}": value for service in _SERVICES for name, value in both.items()}
         urls = {f"{service.upper()}_DATABASE_URL": self.database_url(folder, service) for service in _SERVICES}
         redis_url = f"{self.cluster.redis_url}?prefix={prefix}"  # no lock, and no cached stock, of other databases
         return found | urls | dict.fromkeys(("INVENTORY_LOCK_URL", "INVENTORY_CACHE_URL"), redis_url)
+
+    def broker(self, folder: Path) -> tuple[str, str]:
+        return self.broker_url, f"{folder.name}-"
 
     def database_url(self, folder: Path, service: str) -> str:
         return f"{self.cluster.mysql_url}/{_database(folder, service)}"

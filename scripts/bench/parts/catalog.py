@@ -10,13 +10,15 @@ from scripts.bench.harness.worlds import CLUSTER, WORLDS
 from scripts.bench.parts.callers import callers
 from scripts.bench.parts.commits import commits
 from scripts.bench.parts.costs import costs
-from scripts.bench.parts.create import create
+from scripts.bench.parts.create import create, order_replicas, paced
+from scripts.bench.parts.due_messages import due_singly, due_together
 from scripts.bench.parts.flash import flash
 from scripts.bench.parts.growth import growth_ledger, growth_lines, growth_replicas, growth_skus, growth_waiting
+from scripts.bench.parts.hang import hang
 from scripts.bench.parts.idle import idle
 from scripts.bench.parts.memory import memory
 from scripts.bench.parts.messages import messages
-from scripts.bench.parts.reads import reads
+from scripts.bench.parts.reads import get_stock, reads
 from scripts.bench.parts.stock import alone, replicas, stock
 from scripts.bench.parts.unpaid import due_at_once, lateness
 from scripts.bench.strategies.parts import strategies_hot, strategies_killed, strategies_many, strategies_two
@@ -58,12 +60,18 @@ PARTS: Final = (
     Part("alone", alone),
     Part("replicas", replicas, worlds=[CLUSTER]),
     Part("create", create),
+    Part("paced", paced),
     Part("messages", messages),
     Part("flash", flash),
+    Part("hang", hang, worlds=[CLUSTER]),
+    Part("orderreplicas", order_replicas, worlds=[CLUSTER]),
     Part("callers", callers),
     Part("lateness", lateness),
     Part("due", due_at_once),
+    Part("duesingly", due_singly, by_default=False),
+    Part("duetogether", due_together, by_default=False),
     Part("costs", costs, worlds=[CLUSTER]),
+    Part("getstock", get_stock, by_default=False),
     Part("reads", reads, by_default=False),
     Part("memory", memory, by_default=False),
     Part("growthskus", growth_skus, by_default=False),

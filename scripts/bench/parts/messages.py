@@ -66,7 +66,7 @@ def messages(testbed: Testbed) -> Iterator[None]:
     rounds.value(_CLIENT_TIME, "µs")
     rounds.value(_ENGINES_TIME, "µs")
     rounds.rate(CREATE)
-    target = Target(at_least=0.4, aim=0.7) if testbed.world.name == CLUSTER else None
+    target = Target(at_least=1, aim=1.5) if testbed.world.name == CLUSTER else None
     rounds.ratio("CreateOrder ÷ bare messages", CREATE, _BARE, target)
 
 

@@ -45,7 +45,7 @@ def stock(testbed: Testbed) -> Iterator[None]:
                 get_hot: testbed.full_speed(Kind.GET, (HOT,)),
             }
         )
-        half = testbed.agree(f"{AT_HALF} {rounds.number}", rounds.recorder.spread(SELL_HOT).values[-1] * _HALF)
+        half = testbed.agree(AT_HALF, rounds.recorder.spread(SELL_HOT).values[-1] * _HALF)
         rounds.load(AT_HALF, testbed.paced(Kind.SELL, (HOT,), half))
     rounds.report()
     rounds.ratio("Sell of one hot sku ÷ empty call", SELL_HOT, EMPTY, Target(at_least=0.5, aim=0.7))

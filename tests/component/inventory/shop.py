@@ -98,7 +98,7 @@ class Shop:
 
     def units(self, sku: str) -> tuple[int, int]:
         """What is available and what is sold."""
-        stock = self.queries.get_stock(sku)
+        stock = self.queries.get_stock(sku, soon())
         return stock.available, stock.sold
 
     def differences(self) -> list[StockDifference]:

@@ -158,7 +158,8 @@ def test_a_refusal_tells_its_code_its_reason_and_its_facts(running: RunningServi
 
 
 def test_a_full_queue_is_told_at_once_as_stock_busy(tmp_path: Path, hold: Hold) -> None:
-    with running_service(tmp_path, {"queue": 1}, crash_hook=hold.crash_hook) as running:
+    with running_service(tmp_path, crash_hook=hold.crash_hook) as running:
+        running.service.writer._limit = 1
         running.stock_up(tea=5)
         hold.arm(CrashPoint.BATCH_TAKEN)
         being_done = running.stub.Sell.future(sell_request("o1", {"tea": 1}), timeout=TIMEOUT_S)

@@ -3,7 +3,7 @@
 import pytest
 
 from inventory_srv.domain.records import SaleState
-from scripts.bench.harness.prefill import PLENTY, Prefill, sku_names
+from scripts.bench.harness.prefill import PLENTY, Prefill, order_sns, sku_names
 from tests.component.inventory.shop import Shop
 from tests.support.stock_changes import reback, sell
 
@@ -25,6 +25,7 @@ def test_sales_that_were_put_in_are_given_back_as_any(shop: Shop) -> None:
     prefill = Prefill(shop.database, shop.database)
     prefill.stock(10)
     prefill.sales(30)
+    assert [sale[0] for sale in shop.table("sale")] == list(order_sns(30))
 
     given_back = shop.carry_out(reback("0-sku-0000000012"))
     shop.carry_out(sell("o1", ("sku-0000002", 5)))

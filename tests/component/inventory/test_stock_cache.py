@@ -94,8 +94,8 @@ def test_a_stock_is_the_same_from_the_cache_as_from_the_database(replicas: list[
     one, other = replicas
     one.stock_up(tea=5)
     one.carry_out(sell("o1", ("tea", 2)))
-    assert other.queries.get_stock("tea") == Queries(one.database).get_stock("tea")
-    assert other.queries.get_stock("tea").version == 2
+    assert other.queries.get_stock("tea", soon()) == Queries(one.database).get_stock("tea", soon())
+    assert other.queries.get_stock("tea", soon()).version == 2
 
 
 def test_every_answered_change_is_seen_at_every_replica(replicas: list[Shop]) -> None:
@@ -220,7 +220,7 @@ def sell_and_read(replicas: list[Shop]) -> None:
     def read(shop: Shop) -> int:
         last = reads = 0
         while not over.wait(0.001):  # or it keeps Python's lock to itself
-            version = shop.queries.get_stock("tea").version
+            version = shop.queries.get_stock("tea", soon()).version
             assert version >= last
             last, reads = version, reads + 1
         return reads

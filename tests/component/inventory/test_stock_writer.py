@@ -263,7 +263,7 @@ def test_closing_finishes_what_was_taken_and_takes_no_more(tmp_path: Path, hold:
         wait_until(lambda: shop.writer._closed, "the writer is closing")
 
         with pytest.raises(Unavailable):
-            shop.writer.put(sell("o4", ONE_TEA), soon())
+            shop.writer.carry_out_all([sell("o4", ONE_TEA), sell("o5", ONE_TEA)], soon())
 
         hold.let_go()
         closing.join(TIMEOUT_S)

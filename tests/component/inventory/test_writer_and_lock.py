@@ -182,9 +182,10 @@ def test_while_the_locks_engine_is_down_changes_go_on_guarded_by_their_rows(tmp_
 
 def test_told_to_refuse_nothing_is_changed_while_the_locks_engine_is_down(tmp_path: Path) -> None:
     with open_shop(tmp_path / "inventory.db", lock=LockWithoutEngine(), lock_outage="refuse") as shop:
-        (refused,) = shop.put([set_stock("tea", 5)])
+        outcomes = shop.writer.carry_out_all([set_stock("tea", 5), sell("o1", ("tea", 1))], soon())
 
-        assert outcome_of(refused).reason == "LOCK_UNAVAILABLE"
+        assert [getattr(outcome, "reason", "") for outcome in outcomes] == ["LOCK_UNAVAILABLE"] * 2
+        assert outcomes[0] is not outcomes[1], "raised in two threads, it would gather the tracebacks of both"
         assert list(shop.table("stock")) == []
 
 

@@ -3,6 +3,7 @@
 Arguments: seconds that a call takes; threads.
 """
 
+import os
 import sys
 import time
 from typing import Any
@@ -20,7 +21,7 @@ class Inventory(inventory_pb2_grpc.InventoryServiceServicer):
     def GetStock(self, request: Any, _: Any) -> inventory_pb2.Stock:  # noqa: N802 the RPC's name
         time.sleep(self._seconds)
         self.handled.append(request.sku)
-        return inventory_pb2.Stock(sku=request.sku)
+        return inventory_pb2.Stock(sku=request.sku, version=os.getpid())  # who answered
 
 
 def main() -> None:

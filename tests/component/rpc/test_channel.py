@@ -10,38 +10,12 @@ from typing import Any
 import grpc
 import pytest
 
-from common.discovery.port import Addresses, Discovery
 from common.errors import Aborted, DomainError, FailedPrecondition, ResourceExhausted, Unavailable
 from common.rpc.channel import NoInstance, open_channel
 from common.rpc.errors import to_domain_error
 from reback.inventory.v1 import inventory_pb2, inventory_pb2_grpc
-from tests.component.rpc.conftest import SELL, Held, Serve
+from tests.component.rpc.conftest import SELL, Held, Registry, Serve
 from tests.support.waiting import TIMEOUT_S
-
-
-class Registry(Discovery):
-    """A registry whose list the test changes."""
-
-    def __init__(self) -> None:
-        self._watchers: list[Callable[[Addresses], None]] = []
-        self._addresses: Addresses = ()
-
-    def register(self, service: str, address: str) -> None:
-        self.change(*self._addresses, address)
-
-    def deregister(self, service: str, address: str) -> None:
-        self.change(*(each for each in self._addresses if each != address))
-
-    def watch(self, service: str, on_change: Callable[[Addresses], None]) -> None:
-        self._watchers.append(on_change)
-        on_change(self._addresses)
-
-    def close(self) -> None: ...
-
-    def change(self, *addresses: str) -> None:
-        self._addresses = tuple(sorted(addresses))
-        for tell in self._watchers:
-            tell(self._addresses)
 
 
 class Client:

@@ -7,7 +7,8 @@ from threading import Event, current_thread
 import pytest
 
 from common.batching import GroupCommit
-from common.errors import Unavailable
+from common.deadline import Deadline
+from common.errors import DeadlineExceeded, Unavailable
 from tests.support.waiting import TIMEOUT_S, wait_until
 
 
@@ -166,3 +167,26 @@ def test_a_call_from_within_a_batch_does_not_wait_for_itself() -> None:
 
     assert batches.submit(13) == 6
     assert batches.submit(2) == 4
+
+
+def test_beside_a_batch_that_hangs_another_is_executed_where_that_is_allowed() -> None:
+    work = Doubling()
+    batches: GroupCommit[int, int] = GroupCommit(work.execute, shared_errors=Unavailable, at_once=2)
+    with ThreadPoolExecutor(1) as pool:
+        hanging = pool.submit(batches.submit, 0)
+        assert work.started.wait(TIMEOUT_S)
+        assert batches.submit(1) == 2
+        assert not hanging.done()
+        work.finish.set()
+
+
+def test_a_caller_whose_deadline_passes_does_not_wait_for_the_batch_before() -> None:
+    work = Doubling()
+    batches: GroupCommit[int, int] = GroupCommit(work.execute, shared_errors=Unavailable)
+    with ThreadPoolExecutor(1) as pool:
+        pool.submit(batches.submit, 0)
+        assert work.started.wait(TIMEOUT_S)
+        with pytest.raises(DeadlineExceeded):
+            batches.submit(1, Deadline.after(0.05))
+        work.finish.set()
+    assert work.batches == [[0]]

@@ -3,6 +3,7 @@ import pytest
 from common.process.settings import WrongSettings, read_settings
 from inventory_srv.bootstrap import _cache_url
 from inventory_srv.crash_points import CrashPoint
+from inventory_srv.entrypoints.consumers import MOST_ORDERS
 from inventory_srv.settings import InventorySettings
 
 
@@ -39,3 +40,10 @@ def test_stock_is_kept_where_every_replica_finds_it_unless_it_is_told_otherwise(
         monkeypatch.setenv(f"INVENTORY_{name}", value)
 
     assert _cache_url(read_settings(InventorySettings)).reveal() == kept
+
+
+def test_a_queue_that_a_whole_message_would_not_fit_into_stops_the_start(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("INVENTORY_QUEUE", str(MOST_ORDERS - 1))
+
+    with pytest.raises(WrongSettings, match=f"QUEUE='{MOST_ORDERS - 1}'"):
+        read_settings(InventorySettings)

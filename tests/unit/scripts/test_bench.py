@@ -1,17 +1,22 @@
 """The benchmark's arithmetic, its requests, and what it finds wrong in books."""
 
 from collections import Counter
+from pathlib import Path
 from typing import Any
 
 import pytest
+from rich.console import Console
 
 from reback.inventory.v1 import inventory_pb2 as stock_pb
 from reback.order.v1 import order_pb2 as pb
+from scripts.bench.harness import testbed
 from scripts.bench.harness.books import fault
 from scripts.bench.harness.figures import Figure, Spread, Target, percentile
 from scripts.bench.harness.load import Kind, Measured, Plan, requests, requests_by_address
+from scripts.bench.harness.loaders import Loaders
+from scripts.bench.harness.options import Options
 from scripts.bench.harness.recorder import Recorder
-from scripts.bench.harness.testbed import share
+from scripts.bench.harness.worlds import Embedded
 
 
 @pytest.mark.parametrize(("part", "expected"), [(0.5, 50), (0.99, 99), (1.0, 100), (0.0, 1), (0.001, 1)])
@@ -96,7 +101,7 @@ def test_a_load_of_which_no_call_succeeded_is_not_measured() -> None:
 
 @pytest.mark.parametrize(("whole", "count"), [(64, 1), (64, 3), (10_000, 7), (1, 4)])
 def test_shares_add_up_to_the_whole(whole: int, count: int) -> None:
-    shares = [share(whole, number, count) for number in range(count)]
+    shares = [testbed.share(whole, number, count) for number in range(count)]
     assert sum(shares) == whole
     assert max(shares) - min(shares) <= 1
 
@@ -111,6 +116,45 @@ def test_what_two_processes_saw_adds_up() -> None:
     assert first.failures == {"UNAVAILABLE": 1}
     first.add(second, one_after_the_other=True)
     assert first.seconds == 5.0
+
+
+def test_when_calls_were_answered_is_put_together() -> None:
+    first, second = measured(0.1), measured(0.1)
+    first.moments.extend([1.0, 3.0])
+    second.moments.extend([2.0])
+    first.add(second, one_after_the_other=False)
+    assert sorted(first.moments) == [1.0, 2.0, 3.0]
+
+
+def test_processor_time_of_several_is_added_up_round_by_round() -> None:
+    recorder = Recorder()
+    for service, engines in ((0.002, 0.001), (0.004, 0.0)):
+        one = measured(0.1, 0.1)
+        one.cpu = {"service": service, "engines": engines}
+        recorder.take("create", "so", one)
+    assert recorder.cpu("create", "service", "engines").values == pytest.approx((1500, 2000))
+    assert recorder.cpu("create", "service", "redis").values == pytest.approx((1000, 2000)), (
+        "who is not there took nothing"
+    )
+
+
+def new_testbed(folder: Path, agreed: dict[str, float] | None) -> testbed.Testbed:
+    options = Options(1.0, 1, 1, 1, 1, 1, 1, skus=1, due_orders=1)
+    return testbed.Testbed(
+        "part", Embedded(), folder, loaders=Loaders(1), console=Console(), options=options, agreed=agreed
+    )
+
+
+def test_both_sides_of_a_comparison_keep_the_first_rate_in_all_turns(tmp_path: Path) -> None:
+    agreed: dict[str, float] = {}
+    old, new = (new_testbed(tmp_path, agreed) for _ in range(2))
+    assert [old.agree("half", 100.0), new.agree("half", 300.0), new.agree("half", 400.0)] == [100.0] * 3
+    assert new.agree("else", 5.0) == 5.0
+
+
+def test_who_is_compared_with_nobody_takes_the_rate_of_each_round(tmp_path: Path) -> None:
+    alone = new_testbed(tmp_path, None)
+    assert [alone.agree("half", rate) for rate in (100.0, 300.0)] == [100.0, 300.0]
 
 
 def made(plan: Plan, count: int) -> list[bytes]:

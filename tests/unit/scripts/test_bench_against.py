@@ -150,8 +150,10 @@ def test_each_side_begins_as_often_as_the_other() -> None:
 
 def test_the_parts_of_which_commits_are_compared_take_turns() -> None:
     able = {part.name for part in PARTS if part.takes_turns}
-    assert able >= {"stock", "create", "messages", "costs", "callers", "flash", "due"}
+    assert able >= {"stock", "create", "paced", "messages", "costs", "callers", "flash", "due"}
+    assert able >= {"hang", "orderreplicas", "getstock"}
     assert not able & {"commits", "growthskus", "wayshot"}, "they do not measure the services of a checkout"
+    assert not able & {"duesingly", "duetogether"}, "their tables and messages are this checkout's"
 
 
 def test_a_python_that_imports_other_code_is_refused(tmp_path: Path) -> None:

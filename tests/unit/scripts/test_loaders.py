@@ -59,3 +59,13 @@ def test_each_caller_makes_a_measured_call_even_if_one_takes_longer_than_is_meas
     assert (len(measured.latencies), measured.answered) == (2, 4)
     assert min(measured.latencies) >= ANSWERED_AFTER_S
     assert measured.rate <= 2 / ANSWERED_AFTER_S
+
+
+@pytest.mark.parametrize("asked", [True, False])
+def test_when_each_measured_call_was_answered_is_noted_where_it_is_asked_for(asked: bool) -> None:
+    with slow_server() as address:
+        plan = Plan(Kind.EMPTY, callers=2, connections=1, addresses=(address,), seconds=0.01, moments=asked)
+        began = time.time()
+        measured = drive(plan)
+    assert len(measured.moments) == (2 if asked else 0)
+    assert all(began + ANSWERED_AFTER_S <= moment <= time.time() for moment in measured.moments)
