@@ -123,13 +123,13 @@ class Model:
         Raises:
             AssertionError: A promise is broken.
         """
+        assert not self._told_wrongly, self._told_wrongly[0]
         for order in books.orders.values():
             self._check_order(order, books)
         self._check_requests(books)
         self._check_stock(books)
         self._check_money(books)
         self._check_carts(books)
-        assert not self._told_wrongly, self._told_wrongly[0]
 
     def _check_order(self, order: OrderBook, books: Books) -> None:
         before = self._seen.get(order.order_sn, State.CREATING)

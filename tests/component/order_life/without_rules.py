@@ -57,10 +57,10 @@ class _Faulty(OrderRepository):
 
 
 class TakesLostForUndone(_Faulty):
-    """A move whose COMMIT got no answer did not happen, and so the orders are dead."""
+    """A move whose COMMIT got no answer did not happen, and so the orders have failed."""
 
     def believed(self, statuses: Statuses) -> Statuses:
-        return {order_sn: _died(status) for order_sn, status in statuses.items()}
+        return {order_sn: replace(status, state=State.FAILED, owes=True) for order_sn, status in statuses.items()}
 
 
 class TakesOneForAll(_Faulty):
