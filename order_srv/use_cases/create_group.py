@@ -24,7 +24,7 @@ from common.errors import DeadlineExceeded, DomainError
 from common.messaging.port import Broker, BrokerUnavailable, Resolution
 from order_srv.adapters.order_repository import Failed, Opened, OrderRepository, RequestsTaken
 from order_srv.adapters.owed_returns import OwedReturns
-from order_srv.adapters.sell_results import OrderToSell, Refused, Sold
+from order_srv.adapters.sell_results import OrderToSell, Refused, SellResult, Sold
 from order_srv.adapters.stock_client import StockClient
 from order_srv.crash_points import CrashPoint
 from order_srv.domain.errors import OrderFailed, OutcomeUnknown
@@ -274,8 +274,7 @@ class CreateGroup:
         waited_for = [member for member in members if not member.call.item.deadline.passed]
         for member in members:
             member.failure = "STOCK_UNCLEAR"
-        orders = [OrderToSell(member.order_sn, member.order.lines) for member in waited_for]
-        results = self._stock.sell_all(orders, _before_sell_ends(waited_for)) if orders else {}
+        results = self._sell_results(waited_for)
         now = self._clock.now()
         sold = [member for member in waited_for if isinstance(results.get(member.order_sn), Sold)]
         for member in waited_for:
@@ -292,6 +291,17 @@ class CreateGroup:
         now = self._clock.now()
         for member in sold:
             member.steps.append(Event(EventKind.TIMEOUT_SET, now, expire_time.isoformat()))
+
+    def _sell_results(self, members: Sequence[_Member]) -> Mapping[str, SellResult]:
+        """What became of each order's sell; one that is missing is unclear."""
+        if not members:
+            return {}
+        orders = [OrderToSell(member.order_sn, member.order.lines) for member in members]
+        try:
+            return self._stock.sell_all(orders, _before_sell_ends(members))
+        except Exception:  # they are failed and owe their stock: better than to leave them CREATING
+            log.exception("sells failed", order_sns=[order.order_sn for order in orders])
+            return {}
 
     def _settled(self, members: Sequence[_Member], now: datetime) -> Mapping[str, OrderStatus]:
         """Move the orders; where each stands after it, without those of which nobody knows.
