@@ -77,6 +77,22 @@ def test_a_copy_tells_where_the_original_came_from_and_leaves_its_traceback_alon
     assert original.value.__traceback__ is before
 
 
+def test_a_copy_tells_what_its_original_was_raised_while_handling() -> None:
+    def fail_twice() -> None:
+        try:
+            where_it_went_wrong()
+        finally:
+            raise Aborted("lost")
+
+    with pytest.raises(Aborted) as original:
+        fail_twice()
+
+    copy = copy_of(original.value)
+
+    assert isinstance(copy.__context__, ValueError)
+    assert not copy.__suppress_context__
+
+
 def test_what_can_not_be_copied_is_told_by_its_name() -> None:
     error = NeverMade()
     error.args = ("why",)

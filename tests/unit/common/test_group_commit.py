@@ -6,7 +6,7 @@ from threading import Event, current_thread
 
 import pytest
 
-from common.batching import GroupCommit
+from common.batching import Call, GroupCommit, group_commit
 from common.deadline import Deadline
 from common.errors import DeadlineExceeded, Unavailable
 from tests.support.waiting import TIMEOUT_S, wait_until
@@ -81,6 +81,28 @@ def test_a_batch_is_never_larger_than_allowed() -> None:
 
     assert results == [2, 4, 6, 8, 10]
     assert work.batches == [[0], [1, 2], [3, 4], [5]]
+
+
+def test_a_lone_call_waits_for_nobody_after_a_batch_of_several(monkeypatch: pytest.MonkeyPatch) -> None:
+    work = Doubling()
+    batches: GroupCommit[int, int] = GroupCommit(work.execute, shared_errors=Unavailable)
+    for each in submitted_meanwhile(work, [1, 2], batches=batches):
+        each.result()
+
+    monkeypatch.delattr(Call, "wait")
+
+    assert batches.submit(3) == 6
+
+
+def test_callers_without_a_deadline_leave_no_listener_with_each_other() -> None:
+    listeners = list[object]()
+    work = Doubling()
+    work.fails = lambda numbers: listeners.extend(group_commit._NEVER._caller.listeners)
+
+    for each in submitted_meanwhile(work, [1, 2]):
+        each.result()
+
+    assert listeners == []
 
 
 def test_one_bad_item_of_a_batch_fails_alone() -> None:
