@@ -27,6 +27,7 @@ from common.messaging.port import (
 )
 from order_srv.domain.messages import Reback
 from order_srv.domain.order_state import CLOSE_CAUSES, Cause
+from order_srv.use_cases.close_order import CloseOrder
 from tests.support.books import Books
 from tests.support.databases import url_of
 from tests.support.holds import Holds
@@ -184,6 +185,18 @@ class Stage:
     def calling(self, call: Callable[[], T]) -> "Future[T]":
         """Call in the background."""
         return self.callers.submit(call)
+
+    def another_replica_closes(self) -> CloseOrder:
+        """What another replica closes orders with: its groups are its own."""
+        ours = self.shop.order_service.use_cases.close_order
+        return CloseOrder(
+            orders=ours._orders,
+            broker=ours._broker,
+            clock=ours._clock,
+            creating_grace=ours._creating_grace,
+            owed_returns=ours._owed_returns,
+            crash_hook=ours._crash_hook,
+        )
 
     def newest_order_sn(self, user: int) -> str:
         return str(self.shop.orders_of(user)[0].order_sn)
