@@ -1,4 +1,4 @@
-"""How the order service is brought to each of its crash points, what it leaves behind, and what has to come of it."""
+"""How the order service is brought to each of its crash points with one order, what it leaves and what comes of it."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -220,15 +220,15 @@ class Scenario:
 
     Attributes:
         act: What is asked of the service; it is killed on the way, or soon after.
-        leaves: The state of the last order when it has died.
+        leaves: The states of the orders when it has died, in alphabetical order.
         check: What has to come of it, after all is at rest.
         settings: Of the service that dies.
     """
 
     point: CrashPoint
-    act: Callable[[Scene], None]
+    act: Callable[[Any], None]
     leaves: str
-    check: Callable[[Scene], None]
+    check: Callable[[Any], None]
     settings: dict[str, Any] = field(default_factory=dict)
 
     @property
@@ -241,21 +241,21 @@ class Scenario:
 
 
 _SOON: Final = {"pay_within": timedelta(seconds=2)}
-_SWEEPS: Final = {"sweep_every": 0.1, "sweep_grace": 0}
-_BUSY: Final = {"broker": _BUSY_BROKER}
+SWEEPS: Final = {"sweep_every": 0.1, "sweep_grace": 0}
+BUSY: Final = {"broker": _BUSY_BROKER}
 
 _cancelled = closed(pb.CLOSE_CAUSE_CANCEL)
 _timed_out = closed(pb.CLOSE_CAUSE_TIMEOUT)
 
 SCENARIOS: Final = [
     Scenario(CrashPoint.CREATE_INSERTED, creating, "CREATING", one_order),
-    Scenario(CrashPoint.CREATE_HALF_NOT_SENT, creating_without_broker, "CREATING", one_order, _BUSY),
+    Scenario(CrashPoint.CREATE_HALF_NOT_SENT, creating_without_broker, "CREATING", one_order, BUSY),
     Scenario(CrashPoint.CREATE_HALF_SENT, creating, "CREATING", one_order),
     Scenario(CrashPoint.CREATE_TIMEOUT_BEGUN, creating, "CREATING", one_order),
     Scenario(CrashPoint.CREATE_SOLD, creating, "CREATING", one_order),
     Scenario(CrashPoint.CREATE_REFUSED, refused, "CREATING", no_order),
     Scenario(CrashPoint.CREATE_UNCLEAR, creating_with_answer_lost, "CREATING", one_order),
-    Scenario(CrashPoint.CREATE_TIMEOUT_NOT_SENT, creating_without_timeout, "CREATING", one_order, _BUSY),
+    Scenario(CrashPoint.CREATE_TIMEOUT_NOT_SENT, creating_without_timeout, "CREATING", one_order, BUSY),
     Scenario(CrashPoint.CREATE_TIMEOUT_SENT, creating, "CREATING", one_order),
     Scenario(CrashPoint.CREATE_MOVED, creating, "UNPAID", one_order),
     Scenario(CrashPoint.CREATE_MOVED, refused, "FAILED", no_order),
@@ -275,7 +275,7 @@ SCENARIOS: Final = [
     Scenario(CrashPoint.TIMEOUT_PUT_OFF, timeout_comes_early, "UNPAID", _timed_out, {"pay_within": 6}),
     Scenario(CrashPoint.CHECK_BACK_MOVED, canceller_died, "CLOSED", _cancelled),
     Scenario(CrashPoint.CHECK_BACK_MOVED, refunder_died, "CLOSED", refunded),
-    Scenario(CrashPoint.SWEEP_CLOSED, timeout_is_lost, "CLOSED", _timed_out, _SWEEPS),
-    Scenario(CrashPoint.SWEEP_REBACKED, timeout_is_lost, "CLOSED", _timed_out, _SWEEPS),
-    Scenario(CrashPoint.SWEEP_UNCLEAR, timeout_and_answers_are_lost, "CLOSED", _timed_out, _SWEEPS),
+    Scenario(CrashPoint.SWEEP_CLOSED, timeout_is_lost, "CLOSED", _timed_out, SWEEPS),
+    Scenario(CrashPoint.SWEEP_REBACKED, timeout_is_lost, "CLOSED", _timed_out, SWEEPS),
+    Scenario(CrashPoint.SWEEP_UNCLEAR, timeout_and_answers_are_lost, "CLOSED", _timed_out, SWEEPS),
 ]

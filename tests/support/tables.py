@@ -86,9 +86,10 @@ def sale_states(folder: Path) -> dict[str, str]:
     return dict(rows(folder, "inventory", "SELECT order_sn, state FROM sale"))
 
 
-def let_orders_be_due(folder: Path) -> None:
-    """Let the time to pay be over for all orders, though no message of the broker says so yet."""
-    rows(folder, "order", "UPDATE orders SET expire_time = add_time")
+def let_orders_be_due(folder: Path, *order_sns: str) -> None:
+    """Let the time to pay be over for these orders, or all, though no message of the broker says so yet."""
+    these = f" WHERE order_sn IN ({', '.join('?' * len(order_sns))})" if order_sns else ""
+    rows(folder, "order", f"UPDATE orders SET expire_time = add_time{these}", *order_sns)
 
 
 # The books, as they have to be at any moment: whether services run or died in the middle of something
