@@ -1,7 +1,4 @@
-"""The gaps between two outside effects of the order's life: where a crash hurts most. Each is tried by a test.
-
-In a group of several, "the order" is at least one of them; the others may be elsewhere.
-"""
+"""The gaps between two outside effects of the order's life: where a crash hurts most. Each is tried by a test."""
 
 from enum import StrEnum
 

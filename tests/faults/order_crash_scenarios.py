@@ -1,8 +1,8 @@
-"""How the order service is brought to each of its crash points, what it leaves behind, and what has to come of it."""
+"""How the order service is brought to each of its crash points with one order, what it leaves and what comes of it."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from datetime import timedelta
+from datetime import UTC, timedelta
 from pathlib import Path
 from typing import Any, Final
 
@@ -13,11 +13,12 @@ from common.clock import SystemClock
 from common.messaging.port import Resolution
 from common.rpc.errors import to_domain_error
 from order_srv.crash_points import CrashPoint
-from order_srv.domain.messages import ORDER_TIMEOUT, Reback, Timeout
-from order_srv.domain.order_state import Cause, CloseCause, Closing
+from order_srv.domain.messages import ORDER_TIMEOUT
+from order_srv.domain.order_state import Cause
 from reback.order.v1 import order_pb2 as pb
 from tests.support.broker_file import BrokerLock
 from tests.support.inventory_proxy import InventoryProxy
+from tests.support.order_messages import reback_message, timeout_message
 from tests.support.repeated_calls import until_done
 from tests.support.services import Services, create_request, pay_request
 from tests.support.tables import let_orders_be_due
@@ -155,7 +156,7 @@ def creating_without_timeout(scene: Scene) -> None:
 
 
 def creating_with_answer_lost(scene: Scene) -> None:
-    scene.proxy.lose_answers("Sell")
+    scene.proxy.lose_answers("Sell", "BatchGetSales")
     scene.dies(scene.create())
 
 
@@ -181,7 +182,7 @@ def paying(scene: Scene) -> None:
 
 def timeout_comes_early(scene: Scene) -> None:
     order = scene.created()
-    early = Timeout(order.order_sn, order.expire_time.ToDatetime()).to_message()
+    early = timeout_message(order.expire_time.ToDatetime(UTC), order.order_sn)
     scene.with_broker(lambda broker: broker.publish(early))
 
 
@@ -196,21 +197,21 @@ def timeout_and_answers_are_lost(scene: Scene) -> None:
 
 
 def canceller_died(scene: Scene) -> None:
-    _half_message(scene, Cause.CLOSE, Closing(CloseCause.CANCEL, "not mine"))
+    _half_message(scene, Cause.CANCEL, "not mine")
     scene.repeat = scene.cancel()
 
 
 def refunder_died(scene: Scene) -> None:
     scene.order = scene.created()
     scene.pay()()
-    _half_message(scene, Cause.REFUND, Closing(CloseCause.REFUND, "broken"))
+    _half_message(scene, Cause.REFUND, "broken")
     scene.repeat = scene.refund()
 
 
-def _half_message(scene: Scene, cause: Cause, closing: Closing) -> None:
+def _half_message(scene: Scene, cause: Cause, reason: str) -> None:
     order = scene.order if scene.order.order_sn else scene.created()
-    reback = Reback(order.order_sn, cause, SystemClock().now(), closing)
-    scene.with_broker(lambda broker: broker.in_transaction(reback.to_message(), lambda: Resolution.UNKNOWN))
+    half = reback_message(cause, SystemClock().now(), order.order_sn, reason=reason)
+    scene.with_broker(lambda broker: broker.in_transaction(half, lambda: Resolution.UNKNOWN))
 
 
 @dataclass(frozen=True)
@@ -219,15 +220,15 @@ class Scenario:
 
     Attributes:
         act: What is asked of the service; it is killed on the way, or soon after.
-        leaves: The state of the last order when it has died.
+        leaves: The states of the orders when it has died, in alphabetical order.
         check: What has to come of it, after all is at rest.
         settings: Of the service that dies.
     """
 
     point: CrashPoint
-    act: Callable[[Scene], None]
+    act: Callable[[Any], None]
     leaves: str
-    check: Callable[[Scene], None]
+    check: Callable[[Any], None]
     settings: dict[str, Any] = field(default_factory=dict)
 
     @property
@@ -240,21 +241,21 @@ class Scenario:
 
 
 _SOON: Final = {"pay_within": timedelta(seconds=2)}
-_SWEEPS: Final = {"sweep_every": 0.1, "sweep_grace": 0}
-_BUSY: Final = {"broker": _BUSY_BROKER}
+SWEEPS: Final = {"sweep_every": 0.1, "sweep_grace": 0}
+BUSY: Final = {"broker": _BUSY_BROKER}
 
 _cancelled = closed(pb.CLOSE_CAUSE_CANCEL)
 _timed_out = closed(pb.CLOSE_CAUSE_TIMEOUT)
 
 SCENARIOS: Final = [
     Scenario(CrashPoint.CREATE_INSERTED, creating, "CREATING", one_order),
-    Scenario(CrashPoint.CREATE_HALF_NOT_SENT, creating_without_broker, "CREATING", one_order, _BUSY),
+    Scenario(CrashPoint.CREATE_HALF_NOT_SENT, creating_without_broker, "CREATING", one_order, BUSY),
     Scenario(CrashPoint.CREATE_HALF_SENT, creating, "CREATING", one_order),
     Scenario(CrashPoint.CREATE_TIMEOUT_BEGUN, creating, "CREATING", one_order),
     Scenario(CrashPoint.CREATE_SOLD, creating, "CREATING", one_order),
     Scenario(CrashPoint.CREATE_REFUSED, refused, "CREATING", no_order),
     Scenario(CrashPoint.CREATE_UNCLEAR, creating_with_answer_lost, "CREATING", one_order),
-    Scenario(CrashPoint.CREATE_TIMEOUT_NOT_SENT, creating_without_timeout, "CREATING", one_order, _BUSY),
+    Scenario(CrashPoint.CREATE_TIMEOUT_NOT_SENT, creating_without_timeout, "CREATING", one_order, BUSY),
     Scenario(CrashPoint.CREATE_TIMEOUT_SENT, creating, "CREATING", one_order),
     Scenario(CrashPoint.CREATE_MOVED, creating, "UNPAID", one_order),
     Scenario(CrashPoint.CREATE_MOVED, refused, "FAILED", no_order),
@@ -274,7 +275,7 @@ SCENARIOS: Final = [
     Scenario(CrashPoint.TIMEOUT_PUT_OFF, timeout_comes_early, "UNPAID", _timed_out, {"pay_within": 6}),
     Scenario(CrashPoint.CHECK_BACK_MOVED, canceller_died, "CLOSED", _cancelled),
     Scenario(CrashPoint.CHECK_BACK_MOVED, refunder_died, "CLOSED", refunded),
-    Scenario(CrashPoint.SWEEP_CLOSED, timeout_is_lost, "CLOSED", _timed_out, _SWEEPS),
-    Scenario(CrashPoint.SWEEP_REBACKED, timeout_is_lost, "CLOSED", _timed_out, _SWEEPS),
-    Scenario(CrashPoint.SWEEP_UNCLEAR, timeout_and_answers_are_lost, "CLOSED", _timed_out, _SWEEPS),
+    Scenario(CrashPoint.SWEEP_CLOSED, timeout_is_lost, "CLOSED", _timed_out, SWEEPS),
+    Scenario(CrashPoint.SWEEP_REBACKED, timeout_is_lost, "CLOSED", _timed_out, SWEEPS),
+    Scenario(CrashPoint.SWEEP_UNCLEAR, timeout_and_answers_are_lost, "CLOSED", _timed_out, SWEEPS),
 ]

@@ -9,6 +9,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
@@ -25,7 +26,8 @@ from common.messaging.port import (
     Resolution,
 )
 from order_srv.domain.messages import Reback
-from order_srv.domain.order_state import Cause
+from order_srv.domain.order_state import CLOSE_CAUSES, Cause
+from order_srv.use_cases.close_order import CloseOrder
 from tests.support.books import Books
 from tests.support.databases import url_of
 from tests.support.holds import Holds
@@ -33,7 +35,7 @@ from tests.support.inventory_proxy import InventoryProxy, proxied
 from tests.support.lossy_database import LossyDatabase
 from tests.support.manual_clock import ManualClock
 from tests.support.services import Services, running_inventory, running_order
-from tests.support.tables import state_of, unsettled
+from tests.support.tables import Standing, standings, unsettled
 from tests.support.waiting import wait_until
 from tests.support.worlds import SHORT_BROKER, world_of
 
@@ -42,11 +44,11 @@ T = TypeVar("T")
 CREATING_GRACE: Final = timedelta(seconds=20)
 PAY_WITHIN: Final = timedelta(seconds=600)
 SWEEP_GRACE: Final = timedelta(seconds=5)
+RETURN_AFTER: Final = timedelta(seconds=0.5)
 CHECK_AFTER: Final = timedelta(seconds=2)  # a little more than the broker needs
 A_MOMENT: Final = timedelta(seconds=1)
 NOBODY_ASKS: Final = SHORT_BROKER.replace("check_after=1", "check_after=86400")
 
-_DEAD: Final = frozenset({"CLOSED", "FAILED"})
 _MOMENTS: Final = 60
 _A_WHILE: Final = timedelta(milliseconds=20)
 
@@ -56,7 +58,8 @@ class WatchedBroker(Broker):
     """The embedded broker, with an eye on what it is told about half messages.
 
     Attributes:
-        resolutions: What was said of the half messages of an order, by order_sn and cause, in that order.
+        sent: The half messages that the broker was given, oldest first.
+        resolutions: What was said of the half messages that name an order, by order_sn and cause, in that order.
         problems: What should never have been said.
         broken: Which of its methods say BrokerUnavailable.
         takes: Whether a broken method takes the message for all that: only its answer is lost.
@@ -64,6 +67,7 @@ class WatchedBroker(Broker):
 
     broker: Broker
     folder: Path
+    sent: list[Reback] = field(default_factory=list)
     resolutions: dict[tuple[str, Cause], list[Resolution]] = field(default_factory=lambda: defaultdict(list))
     problems: list[str] = field(default_factory=list)
     broken: set[str] = field(default_factory=set)
@@ -92,13 +96,14 @@ class WatchedBroker(Broker):
         if "in_transaction" in self.broken and self.takes:
             self.broker.in_transaction(message, lambda: Resolution.UNKNOWN)
         self._fail_if_broken("in_transaction")
-        return self.broker.in_transaction(message, lambda: self._noted(message, decide()))
+        self.sent.append(Reback.from_message(message))
+        return self.broker.in_transaction(message, lambda: self._noted(message, decide))
 
     def subscribe(self, topic: str, group: str, handler: Handler) -> None:
         self.broker.subscribe(topic, group, handler)
 
     def answer_check_backs(self, topic: str, checker: Checker) -> None:
-        self.broker.answer_check_backs(topic, lambda message: self._noted(message, checker(message)))
+        self.broker.answer_check_backs(topic, lambda message: self._noted(message, partial(checker, message)))
 
     def start(self) -> None:
         self.broker.start()
@@ -113,23 +118,37 @@ class WatchedBroker(Broker):
         self.broker.close()
 
     def said(self, order_sn: str, cause: Cause) -> list[Resolution]:
-        """What was said so far of an order's half messages of a cause."""
+        """What was said so far of the half messages of a cause that name an order."""
         return list(self.resolutions[order_sn, cause])
 
     def _fail_if_broken(self, method: str) -> None:
         if method in self.broken:
             raise BrokerUnavailable(f"{method}: the broker is out of reach, or its answer was lost")
 
-    def _noted(self, message: Message, resolution: Resolution) -> Resolution:
+    def _noted(self, message: Message, decide: Decide) -> Resolution:
         reback = Reback.from_message(message)
-        state = state_of(self.folder, reback.order_sn)
-        said = self.resolutions[reback.order_sn, reback.cause]
-        if resolution is Resolution.COMMIT and state not in _DEAD:
-            self.problems.append(f"{reback}: COMMIT on a row that is {state}")
-        if resolution is Resolution.ROLLBACK and Resolution.COMMIT in said:
-            self.problems.append(f"{reback}: ROLLBACK after {said}")
-        said.append(resolution)
+        named = [each.order_sn for each in reback.orders]
+        resolution, before = Resolution.UNKNOWN, standings(self.folder, named)  # an exception counts as UNKNOWN
+        try:
+            resolution = decide()
+        finally:
+            after = standings(self.folder, named)
+            for order_sn in named:
+                was, now = before.get(order_sn), after.get(order_sn)
+                if resolution is Resolution.COMMIT and not (now and now.dead):
+                    self.problems.append(f"{reback}: COMMIT, but {order_sn} is {now}")
+                if resolution is Resolution.ROLLBACK and _owed_already(reback.cause, was, now):
+                    self.problems.append(f"{reback}: ROLLBACK, but {order_sn} is {now}")
+                self.resolutions[order_sn, reback.cause].append(resolution)
         return resolution
+
+
+def _owed_already(cause: Cause, was: Standing | None, now: Standing | None) -> bool:
+    """Whether an order owed its stock when its half message was decided, and was not closed by another just after."""
+    if now is None or not (now.dead and now.owes):
+        return False
+    owed_before = was is not None and was.dead and was.owes
+    return owed_before or now.state == "FAILED" or now.close_cause == CLOSE_CAUSES.get(cause)
 
 
 @dataclass
@@ -166,6 +185,18 @@ class Stage:
     def calling(self, call: Callable[[], T]) -> "Future[T]":
         """Call in the background."""
         return self.callers.submit(call)
+
+    def another_replica_closes(self) -> CloseOrder:
+        """What another replica closes orders with: its groups are its own."""
+        ours = self.shop.order_service.use_cases.close_order
+        return CloseOrder(
+            orders=ours._orders,
+            broker=ours._broker,
+            clock=ours._clock,
+            creating_grace=ours._creating_grace,
+            owed_returns=ours._owed_returns,
+            crash_hook=ours._crash_hook,
+        )
 
     def newest_order_sn(self, user: int) -> str:
         return str(self.shop.orders_of(user)[0].order_sn)
@@ -206,7 +237,7 @@ def stage(
         "creating_grace": CREATING_GRACE,
         "sweep_every": 3600,
         "sweep_grace": SWEEP_GRACE,
-        "return_after": 0.5,
+        "return_after": RETURN_AFTER,
     }
     with (
         ThreadPoolExecutor(32) as callers,

@@ -12,7 +12,7 @@ from order_srv.domain.messages import ORDER_REBACK, ORDER_TIMEOUT
 from order_srv.domain.order_state import Cause, State
 from reback.inventory.v1 import inventory_pb2 as stock_pb
 from reback.order.v1 import order_pb2 as pb
-from tests.faults.stage import CHECK_AFTER, CREATING_GRACE, PAY_WITHIN, SWEEP_GRACE, Stage, stage
+from tests.faults.stage import CHECK_AFTER, CREATING_GRACE, PAY_WITHIN, RETURN_AFTER, SWEEP_GRACE, Stage, stage
 from tests.support.broker_file import half_messages, lose_broker, messages
 from tests.support.manual_clock import ManualClock
 from tests.support.rpc_errors import reason_of
@@ -73,7 +73,7 @@ def test_recheck_of_a_cancel_that_lost_to_a_payment_leaves_the_order_paid(rechec
     rechecking.shop.pay(order)
     cancelling.release()
     assert reason_of(cancelled) == "ORDER_PAID"
-    recheck_said(rechecking, order, Cause.CLOSE, [ROLLBACK, ROLLBACK])
+    recheck_said(rechecking, order, Cause.CANCEL, [ROLLBACK, ROLLBACK])
     rechecking.settle()
     assert (rechecking.shop.get(order).state, rebacks(rechecking, order)) == (pb.ORDER_STATE_PAID, 0)
 
@@ -81,7 +81,17 @@ def test_recheck_of_a_cancel_that_lost_to_a_payment_leaves_the_order_paid(rechec
 def test_recheck_of_a_closed_order_gives_its_stock_back_once(rechecking: Stage) -> None:
     order = unpaid(rechecking)
     cancel(rechecking, order)
-    recheck_said(rechecking, order, Cause.CLOSE, [COMMIT, COMMIT])
+    recheck_said(rechecking, order, Cause.CANCEL, [COMMIT, COMMIT])
+    rechecking.settle()
+    assert rebacks(rechecking, order) == 1
+
+
+def test_recheck_of_a_closed_order_whose_stock_is_back_drops_the_message(rechecking: Stage) -> None:
+    order = unpaid(rechecking)
+    cancel(rechecking, order)
+    rechecking.pass_time(RETURN_AFTER)
+    rechecking.sweep()
+    recheck_said(rechecking, order, Cause.CANCEL, [COMMIT, ROLLBACK])
     rechecking.settle()
     assert rebacks(rechecking, order) == 1
 
@@ -100,7 +110,7 @@ def test_recheck_of_a_refused_create_gives_nothing_back(rechecking: Stage) -> No
     user, sku = rechecking.shop.new_user(), rechecking.shop.new_sku(ALL)
     assert reason_of(rechecking.calling(lambda: rechecking.shop.create(user, {sku: ALL + 1}))) == "NO_STOCK"
     (order,) = rechecking.shop.orders_of(user)
-    recheck_said(rechecking, order, Cause.CREATE, [ROLLBACK, COMMIT])  # dead for good: a tombstone, no stock
+    recheck_said(rechecking, order, Cause.CREATE, [ROLLBACK, ROLLBACK])  # it owes nothing
     rechecking.settle()
     assert rechecking.shop.available(sku) == ALL
 
@@ -153,8 +163,9 @@ def left_creating(at: Stage, sku: str) -> pb.Order:
     """An order whose stock is sold, and whose half message waits."""
     user = at.shop.new_user()
     last = OrderRow.select().where((OrderRow.user_id == user) & (OrderRow.state == State.UNPAID))
-    at.database.lose_commit(lambda: last.exists(at.database.engine), happens=False)
+    at.database.lose_commit(lambda: last.exists(at.database.engine), happens=False, then_down=True)
     assert reason_of(at.calling(lambda: at.shop.create(user, {sku: 3}))) == "OUTCOME_UNKNOWN"
+    at.database.down = False
     (order,) = at.shop.orders_of(user)
     assert order.state == pb.ORDER_STATE_CREATING
     return order

@@ -15,13 +15,13 @@ from common.clock import SystemClock
 from common.messaging.drivers import open_broker
 from common.messaging.port import Resolution
 from common.rpc.errors import to_domain_error
-from order_srv.domain.messages import Reback
-from order_srv.domain.order_state import Cause, CloseCause, Closing
+from order_srv.domain.order_state import Cause
 from reback.order.v1 import order_pb2 as pb
 from scripts.cluster.cluster import Cluster
 from scripts.cluster.topics import make_topics
 from tests.support.clusters import BROKER, own_cluster
 from tests.support.long_form import rounds
+from tests.support.order_messages import reback_message
 from tests.support.repeated_calls import until_done
 from tests.support.services import Services
 from tests.support.tables import let_orders_be_due, sale_states, states, unsettled
@@ -115,9 +115,8 @@ def leave_refunds_half_done(cluster: Cluster, orders: list[pb.Order]) -> None:
     url = f"{cluster.rocketmq_url}?nameserver={cluster.nameserver}"
     broker = open_broker(url, topic_prefix="", clock=SystemClock())
     for order in orders:
-        closing = Closing(CloseCause.REFUND, "broken")
-        reback = Reback(order.order_sn, Cause.REFUND, SystemClock().now(), closing)
-        broker.in_transaction(reback.to_message(), lambda: Resolution.UNKNOWN)
+        half = reback_message(Cause.REFUND, SystemClock().now(), order.order_sn, reason="broken")
+        broker.in_transaction(half, lambda: Resolution.UNKNOWN)
     broker.close()
 
 

@@ -9,11 +9,12 @@ import pytest
 
 from common.clock import Clock
 from order_srv.crash_points import CrashPoint
-from order_srv.domain.messages import ORDER_TIMEOUT, Timeout
+from order_srv.domain.messages import ORDER_TIMEOUT
 from reback.order.v1 import order_pb2 as pb
 from tests.faults.stage import A_MOMENT, CREATING_GRACE, PAY_WITHIN, SWEEP_GRACE, Stage, stage
 from tests.support.broker_file import messages
 from tests.support.manual_clock import ManualClock
+from tests.support.order_messages import timeout_message
 from tests.support.rpc_errors import reason_of
 from tests.support.waiting import wait_until
 from tests.support.worlds import World
@@ -74,7 +75,7 @@ def test_order_is_closed_in_its_own_time_by_a_broker_whose_clock_is_set(timed_wo
 
 def test_timeout_of_a_machine_that_is_ahead_does_not_close_an_order_early(at: Stage) -> None:
     order = unpaid(at)
-    at.broker.publish(Timeout(order.order_sn, at.clock.now()).to_message())
+    at.broker.publish(timeout_message(at.clock.now(), order.order_sn))
     assert_open(at, order)
     at.timeout_comes()
     assert_closed_by_timeout(at, order)

@@ -1,22 +1,23 @@
 """Messages that come a hundred times, early, twice, late or never, and answers that get lost."""
 
 from collections.abc import Iterator
-from datetime import timedelta
+from datetime import UTC, timedelta
 from threading import Event
 from typing import Final
 
 import grpc
 import pytest
 
-from common.messaging.port import Resolution
+from common.messaging.port import Message, Resolution
 from inventory_srv.crash_points import CrashPoint as InventoryPoint
-from order_srv.domain.messages import ORDER_REBACK, ORDER_TIMEOUT, Reback, Timeout
+from order_srv.domain.messages import ORDER_REBACK, ORDER_TIMEOUT, Timeout
 from order_srv.domain.order_state import Cause
 from order_srv.entrypoints.consumers import GROUP
 from reback.inventory.v1 import inventory_pb2 as stock_pb
 from reback.order.v1 import order_pb2 as pb
 from tests.faults.stage import A_MOMENT, CREATING_GRACE, PAY_WITHIN, SWEEP_GRACE, Stage, stage
 from tests.support.broker_file import lose_messages, messages
+from tests.support.order_messages import reback_message, timeout_message
 from tests.support.rpc_errors import reason_of
 from tests.support.services import create_request
 from tests.support.waiting import wait_until
@@ -44,9 +45,9 @@ def cancel(at: Stage, order: pb.Order) -> pb.Order:
     return at.shop.order.CancelOrder(pb.CancelOrderRequest(user_id=order.user_id, order_sn=order.order_sn))
 
 
-def timeout_of(order: pb.Order, *, told_time: timedelta = timedelta()) -> Timeout:
+def timeout_of(order: pb.Order, *, told_time: timedelta = timedelta()) -> Message:
     """Its timeout message; `told_time` is how far off the time is that it tells."""
-    return Timeout(order.order_sn, order.expire_time.ToDatetime(tzinfo=None) + told_time)
+    return timeout_message(order.expire_time.ToDatetime(UTC) + told_time, order.order_sn)
 
 
 def all_handled(at: Stage, topic: str) -> None:
@@ -64,7 +65,7 @@ def rebacks(at: Stage, sku: str) -> int:
 
 def test_one_reback_delivered_100_times_returns_the_stock_once(at: Stage) -> None:
     order = cancel(at, unpaid(at))
-    reback = Reback(order.order_sn, Cause.CLOSE, at.clock.now()).to_message()
+    reback = reback_message(Cause.CANCEL, at.clock.now(), order.order_sn)
     for _ in range(TIMES):
         at.broker.publish(reback)
     all_handled(at, ORDER_REBACK)
@@ -91,15 +92,26 @@ def test_sell_that_arrives_after_its_reback_is_refused(at: Stage) -> None:
 
 def test_sell_whose_answer_is_lost_is_not_repeated_and_returned_once(at: Stage) -> None:
     user, sku = at.shop.new_user(), at.shop.new_sku(ALL)
-    at.proxy.lose_answers("Sell")
+    at.proxy.lose_answers("Sell", "BatchGetSales")
     assert reason_of(at.calling(lambda: at.shop.create(user, {sku: 3}))) == "ORDER_FAILED"
     (order,) = at.shop.orders_of(user)
     assert at.broker.said(order.order_sn, Cause.CREATE) == [Resolution.COMMIT]
     all_handled(at, ORDER_REBACK)
+    at.proxy.heal()
     at.settle()
     assert (at.proxy.calls["Sell"], at.proxy.codes["Sell"]) == (1, [grpc.StatusCode.OK])
     assert rebacks(at, sku) == 1
     assert at.shop.available(sku) == ALL
+
+
+def test_sell_whose_answer_is_lost_lives_if_inventory_knows_its_sale(at: Stage) -> None:
+    user, sku = at.shop.new_user(), at.shop.new_sku(ALL)
+    at.proxy.lose_answers("Sell")
+    order = at.shop.create(user, {sku: 3})
+    assert order.state == pb.ORDER_STATE_UNPAID
+    assert at.broker.said(order.order_sn, Cause.CREATE) == [Resolution.ROLLBACK]
+    at.settle()
+    assert (at.proxy.calls["Sell"], rebacks(at, sku), at.shop.available(sku)) == (1, 0, ALL - 3)
 
 
 def test_sell_that_timed_out_and_was_committed_later_is_returned(at: Stage) -> None:
@@ -123,7 +135,7 @@ def test_sell_that_timed_out_and_was_committed_later_is_returned(at: Stage) -> N
 def test_timeout_that_comes_early_is_put_off_and_closes_the_order_when_it_is_due(at: Stage) -> None:
     order = unpaid(at)
     lose_messages(at.folder, ORDER_TIMEOUT)
-    at.broker.publish(timeout_of(order).to_message())
+    at.broker.publish(timeout_of(order))
     all_handled(at, ORDER_TIMEOUT)
     at.pass_time(PAY_WITHIN - A_MOMENT)
     at.sweep()
@@ -138,7 +150,7 @@ def test_timeout_of_an_order_that_is_being_created_is_put_off_until_it_is_at_res
     user, sku, sold = at.shop.new_user(), at.shop.new_sku(ALL), at.holds.at("create_timeout_sent")
     creating = at.calling(lambda: at.shop.create(user, {sku: 3}))
     sold.wait()
-    at.broker.publish(timeout_of(at.shop.orders_of(user)[0]).to_message())
+    at.broker.publish(timeout_of(at.shop.orders_of(user)[0]))
     all_handled(at, ORDER_TIMEOUT)
     sold.release()
     assert creating.result().state == pb.ORDER_STATE_UNPAID
@@ -152,7 +164,7 @@ def test_timeout_of_an_order_that_is_being_created_is_put_off_until_it_is_at_res
 def test_timeout_that_tells_another_time_than_the_row_is_judged_by_the_row(at: Stage, told_time: timedelta) -> None:
     order = unpaid(at)
     lose_messages(at.folder, ORDER_TIMEOUT)
-    at.broker.publish(timeout_of(order, told_time=told_time).to_message())
+    at.broker.publish(timeout_of(order, told_time=told_time))
     all_handled(at, ORDER_TIMEOUT)
     at.pass_time(PAY_WITHIN - A_MOMENT)
     all_handled(at, ORDER_TIMEOUT)
@@ -165,7 +177,7 @@ def test_timeout_that_tells_another_time_than_the_row_is_judged_by_the_row(at: S
 def test_timeout_that_comes_many_times_closes_the_order_once(at: Stage) -> None:
     order = unpaid(at)
     for _ in range(TIMES // 10):
-        at.broker.publish_later(timeout_of(order).to_message(), PAY_WITHIN)
+        at.broker.publish_later(timeout_of(order), PAY_WITHIN)
     at.timeout_comes()
     all_handled(at, ORDER_TIMEOUT)
     all_handled(at, ORDER_REBACK)
@@ -187,7 +199,7 @@ def test_timeout_that_comes_late_leaves_orders_alone_that_are_at_rest(at: Stage)
 
 
 def test_timeout_of_an_order_that_never_was_is_done(at: Stage) -> None:
-    at.broker.publish(Timeout("nobody's", at.clock.now()).to_message())
+    at.broker.publish(timeout_message(at.clock.now(), "nobody's"))
     all_handled(at, ORDER_TIMEOUT)
     assert not at.broker.dead_letters(ORDER_TIMEOUT, GROUP)
 
@@ -199,7 +211,8 @@ def test_timeout_that_failed_past_its_tries_is_a_dead_letter_and_its_replay_clos
     at.pass_time_until(lambda: bool(at.broker.dead_letters(ORDER_TIMEOUT, GROUP)), "a dead letter")
     assert at.shop.get(order).state == pb.ORDER_STATE_UNPAID
     (letter,) = at.broker.dead_letters(ORDER_TIMEOUT, GROUP)
-    assert (letter.attempts, Timeout.from_message(letter.message).order_sn) == (3, order.order_sn)
+    (named,) = Timeout.from_message(letter.message).orders
+    assert (letter.attempts, named.order_sn) == (3, order.order_sn)
     at.broker.broken.clear()
     at.broker.replay(ORDER_TIMEOUT, GROUP, letter.id)
     assert at.shop.wait_for_state(order, pb.ORDER_STATE_CLOSED).close_cause == pb.CLOSE_CAUSE_TIMEOUT
@@ -269,7 +282,7 @@ def test_a_timeout_that_comes_while_inventory_still_sells_comes_again(at: Stage)
     creating = at.calling(lambda: at.shop.create(user, {sku: 3}))
     wait_until(lambda: at.proxy.calls["Sell"] == 1, "the sell is on its way")
     (order,) = at.shop.orders_of(user)
-    at.broker.publish(timeout_of(order).to_message())
+    at.broker.publish(timeout_of(order))
     all_handled(at, ORDER_TIMEOUT)
     assert at.shop.get(order).state == pb.ORDER_STATE_CREATING
     sells.set()

@@ -103,7 +103,7 @@ def test_payment_wins_over_a_timeout_that_did_not_move_yet(at: Stage) -> None:
     timeout.wait()
     assert at.shop.pay(order).payment.outcome == pb.PAYMENT_OUTCOME_APPLIED  # due, but not yet closed
     timeout.release()
-    assert is_sure(at, order, Cause.CLOSE) is Resolution.ROLLBACK
+    assert is_sure(at, order, Cause.TIMEOUT) is Resolution.ROLLBACK
     assert_lives(at, order, pb.ORDER_STATE_PAID)
 
 
@@ -113,7 +113,7 @@ def test_payment_after_a_timeout_that_moved_is_to_be_refunded(at: Stage) -> None
     timeout.wait()
     assert refund_reason(paying(at, order)) == pb.REFUND_REASON_CLOSED
     timeout.release()
-    assert is_sure(at, order, Cause.CLOSE) is Resolution.COMMIT
+    assert is_sure(at, order, Cause.TIMEOUT) is Resolution.COMMIT
     assert_closed_once(at, order, pb.CLOSE_CAUSE_TIMEOUT)
 
 
@@ -127,7 +127,7 @@ def test_timeout_that_meets_a_payment_in_its_transaction_leaves_the_order_paid(a
     timeout.release()  # it waits for the row
     payment.release()
     assert being_paid.result().payment.outcome == pb.PAYMENT_OUTCOME_APPLIED
-    assert is_sure(at, order, Cause.CLOSE) is Resolution.ROLLBACK
+    assert is_sure(at, order, Cause.TIMEOUT) is Resolution.ROLLBACK
     assert_lives(at, order, pb.ORDER_STATE_PAID)
 
 
@@ -170,7 +170,7 @@ def test_cancel_that_did_not_move_yet_is_told_of_the_payment(at: Stage) -> None:
     at.shop.pay(order)
     cancel.release()
     assert reason_of(being_cancelled) == "ORDER_PAID"
-    assert is_sure(at, order, Cause.CLOSE) is Resolution.ROLLBACK
+    assert is_sure(at, order, Cause.CANCEL) is Resolution.ROLLBACK
     assert_lives(at, order, pb.ORDER_STATE_PAID)
 
 
@@ -228,7 +228,7 @@ def test_two_refunds_send_the_money_and_the_stock_back_once(at: Stage, point: Cr
     order, first = paid(at), at.holds.at(point)
     being_refunded = refunding(at, order, "first")
     first.wait()
-    second = refunding(at, order, "second").result()
+    second = at.another_replica_closes().refund(order.order_sn, "second")
     first.release()
     moved_first = "first" if point is CrashPoint.REFUND_MOVED else "second"
     assert (second.close_reason, being_refunded.result().close_reason) == (moved_first, moved_first)
@@ -259,7 +259,7 @@ def test_sweeper_wins_over_a_timeout_that_did_not_move_yet(silent: Stage) -> Non
     silent.sweep()
     assert silent.shop.get(order).state == pb.ORDER_STATE_CLOSED
     timeout.release()
-    assert is_sure(silent, order, Cause.CLOSE) is Resolution.COMMIT
+    assert is_sure(silent, order, Cause.TIMEOUT) is Resolution.ROLLBACK  # its stock is back
     assert_closed_once(silent, order, pb.CLOSE_CAUSE_TIMEOUT)
 
 
@@ -271,7 +271,7 @@ def test_sweeper_leaves_an_order_alone_that_the_timeout_moved(silent: Stage) -> 
     silent.sweep()  # it gives the stock back that the held message does not
     assert silent.shop.available(order.lines[0].sku) == ALL
     timeout.release()
-    assert is_sure(silent, order, Cause.CLOSE) is Resolution.COMMIT
+    assert is_sure(silent, order, Cause.TIMEOUT) is Resolution.COMMIT
     assert_closed_once(silent, order, pb.CLOSE_CAUSE_TIMEOUT)
 
 
@@ -345,7 +345,7 @@ def test_check_back_finishes_a_cancel_that_did_not_move_yet(at: Stage) -> None:
     being_cancelled = cancelling(at, order)
     cancel.wait()
     at.pass_time(CHECK_AFTER)
-    assert is_sure(at, order, Cause.CLOSE) is Resolution.COMMIT
+    assert is_sure(at, order, Cause.CANCEL) is Resolution.COMMIT
     cancel.release()
     cancelled = being_cancelled.result()
     assert (cancelled.state, cancelled.close_reason) == (pb.ORDER_STATE_CLOSED, "not mine")
@@ -370,7 +370,7 @@ def test_check_back_of_a_cancel_that_lost_to_a_payment_rolls_back(at: Stage) -> 
     cancel.wait()
     at.shop.pay(order)
     at.pass_time(CHECK_AFTER)
-    assert is_sure(at, order, Cause.CLOSE) is Resolution.ROLLBACK
+    assert is_sure(at, order, Cause.CANCEL) is Resolution.ROLLBACK
     cancel.release()
     assert reason_of(being_cancelled) == "ORDER_PAID"
     assert_lives(at, order, pb.ORDER_STATE_PAID)
@@ -382,7 +382,7 @@ def test_check_back_after_the_move_says_what_the_canceller_says(at: Stage, point
     being_cancelled = cancelling(at, order)
     cancel.wait()
     at.pass_time(CHECK_AFTER)
-    assert is_sure(at, order, Cause.CLOSE) is Resolution.COMMIT
+    assert is_sure(at, order, Cause.CANCEL) is Resolution.COMMIT
     cancel.release()
     assert being_cancelled.result().state == pb.ORDER_STATE_CLOSED
     assert_closed_once(at, order, pb.CLOSE_CAUSE_CANCEL)

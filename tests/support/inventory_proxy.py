@@ -50,6 +50,17 @@ class InventoryProxy(grpc.GenericRpcHandler):
         """From now on the answers of `method` are those that `change` makes of them, in place."""
         self._changed[method] = change
 
+    def leave_out(self, sku: str) -> None:
+        """From now on the answers about several orders say nothing of those that bought this sku."""
+
+        def without(answered: Any, sale_of: Callable[[Any], pb.Sale]) -> None:
+            kept = [each for each in answered if not any(line.sku == sku for line in sale_of(each).lines)]
+            del answered[:]
+            answered.extend(kept)
+
+        self.change_answers("BatchSell", lambda answer: without(answer.results, lambda result: result.sale))
+        self.change_answers("BatchGetSales", lambda answer: without(answer.sales, lambda sale: sale))
+
     def heal(self) -> None:
         self._lost.clear()
         self._changed.clear()

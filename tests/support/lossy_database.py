@@ -39,7 +39,12 @@ class LossyDatabase(Database):
             yield
 
     def _commit(self) -> None:
-        if self._picked is None or not self._picked():
+        if self._picked is None:
+            super()._commit()
+            return
+        last, self._own.at_commit = self._own.at_commit, []
+        self.run_all([(statement, values) for statement, values, _ in last])
+        if not self._picked():
             super()._commit()
             return
         self.down = self._then_down

@@ -11,15 +11,22 @@ from common.process.settings import ServiceSettings
 from inventory_srv.settings import InventorySettings
 from order_srv.settings import OrderSettings
 from scripts.lib.services import Service
+from tests.support import gathering
 from tests.support.waiting import TIMEOUT_S
 
 
 class Process(Service):
-    """`python -m order_srv` or `python -m inventory_srv`, in a folder, with settings."""
+    """`python -m order_srv` or `python -m inventory_srv`, in a folder, with settings.
 
-    def __init__(self, folder: Path, settings: OrderSettings | InventorySettings) -> None:
-        module = "order_srv" if isinstance(settings, OrderSettings) else "inventory_srv"
-        super().__init__(module, folder, folder / f"{module}.log", _variables(settings))
+    Args:
+        gather: How many creates, cancels and refunds the order service's first groups have; 0: as many as come.
+    """
+
+    def __init__(self, folder: Path, settings: OrderSettings | InventorySettings, *, gather: int = 0) -> None:
+        name = "order_srv" if isinstance(settings, OrderSettings) else "inventory_srv"
+        module = "tests.support.gathering" if gather else name
+        variables = {**_variables(settings), gathering.VARIABLE: str(gather)}
+        super().__init__(module, folder, folder / f"{name}.log", variables, title=name)
 
     def wait_until_killed(self) -> None:
         """Wait until it has died by SIGKILL, which it sends itself at its crash point."""
@@ -28,7 +35,7 @@ class Process(Service):
 
     def start_at(self, address: str) -> None:
         """Start it, listening on `address`."""
-        prefix = self.module.removesuffix("_srv").upper()
+        prefix = self._title.removesuffix("_srv").upper()
         self._settings[f"{prefix}_LISTEN"] = address
         self.start()
 
@@ -41,9 +48,9 @@ class Process(Service):
 
 
 @contextmanager
-def process(folder: Path, settings: OrderSettings | InventorySettings) -> Iterator[Process]:
+def process(folder: Path, settings: OrderSettings | InventorySettings, *, gather: int = 0) -> Iterator[Process]:
     """A started service process, which is killed at the end if it still runs."""
-    started = Process(folder, settings)
+    started = Process(folder, settings, gather=gather)
     try:
         started.start()
         yield started

@@ -2,8 +2,9 @@
 
 import sqlite3
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import closing
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any, Final
@@ -49,10 +50,30 @@ def unsettled(folder: Path) -> Rows:
     return rows(folder, "order", query)
 
 
-def state_of(folder: Path, order_sn: str) -> str | None:
-    """The state that is committed for an order; None: there is none."""
-    found = rows(folder, "order", "SELECT state FROM orders WHERE order_sn = ?", order_sn)
-    return found[0][0] if found else None
+@dataclass(frozen=True)
+class Standing:
+    """What is committed of an order.
+
+    Attributes:
+        owes: Whether its stock was not yet seen to be back.
+        close_cause: Empty unless it is CLOSED.
+    """
+
+    state: str
+    owes: bool
+    close_cause: str
+
+    @property
+    def dead(self) -> bool:
+        return self.state in _DEAD
+
+
+def standings(folder: Path, order_sns: Sequence[str]) -> dict[str, Standing]:
+    """Where these orders stand, without those that do not exist."""
+    marks = ", ".join("?" * len(order_sns))
+    query = f"SELECT order_sn, state, return_due, close_cause FROM orders WHERE order_sn IN ({marks})"
+    found = rows(folder, "order", query, *order_sns)
+    return {order_sn: Standing(state, due is not None, cause or "") for order_sn, state, due, cause in found}
 
 
 def states(folder: Path) -> list[str]:
@@ -65,9 +86,10 @@ def sale_states(folder: Path) -> dict[str, str]:
     return dict(rows(folder, "inventory", "SELECT order_sn, state FROM sale"))
 
 
-def let_orders_be_due(folder: Path) -> None:
-    """Let the time to pay be over for all orders, though no message of the broker says so yet."""
-    rows(folder, "order", "UPDATE orders SET expire_time = add_time")
+def let_orders_be_due(folder: Path, *order_sns: str) -> None:
+    """Let the time to pay be over for these orders, or all, though no message of the broker says so yet."""
+    these = f" WHERE order_sn IN ({', '.join('?' * len(order_sns))})" if order_sns else ""
+    rows(folder, "order", f"UPDATE orders SET expire_time = add_time{these}", *order_sns)
 
 
 # The books, as they have to be at any moment: whether services run or died in the middle of something

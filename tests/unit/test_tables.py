@@ -8,7 +8,16 @@ import inventory_srv.bootstrap
 import order_srv.bootstrap
 from common.database import Database
 from tests.support.databases import url_of
-from tests.support.tables import let_orders_be_due, problems_in_tables, rows, sale_states, state_of, states, unsettled
+from tests.support.tables import (
+    Standing,
+    let_orders_be_due,
+    problems_in_tables,
+    rows,
+    sale_states,
+    standings,
+    states,
+    unsettled,
+)
 
 ORDER = """
     INSERT INTO orders (
@@ -44,8 +53,7 @@ def move(folder: Path, kind: str, delta: int, left: int) -> None:
 def test_good_tables_have_no_problem(folder: Path) -> None:
     assert problems_in_tables(folder) == []
     assert states(folder) == ["UNPAID"]
-    assert state_of(folder, "o1") == "UNPAID"
-    assert state_of(folder, "o2") is None
+    assert standings(folder, ["o1", "o2"]) == {"o1": Standing("UNPAID", owes=False, close_cause="")}
     assert sale_states(folder) == {"o1": "SOLD"}
     assert unsettled(folder) == []
 
