@@ -55,10 +55,7 @@ def serve(
         sys.exit(_WRONG_SETTINGS)
     try:
         service.start()
-        # What is there now stays: the garbage collector need not walk through it again, which stops calls for 20 ms.
-        gc.collect()
-        gc.freeze()
-        gc.set_threshold(_COLLECT_AFTER)
+        _spare_the_collector()
         sys.stdout.write(_ready_line(program, service.address, metrics))
         sys.stdout.flush()
         stop_signal.wait()
@@ -76,6 +73,13 @@ def serve(
         service.stop()  # threads that a failed start left behind would keep the process alive
         if metrics is not None:
             metrics.stop()
+
+
+def _spare_the_collector() -> None:
+    """What is there now stays: the garbage collector need not walk through it again, which stops calls for 20 ms."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(_COLLECT_AFTER)
 
 
 def _ready_line(program: str, address: str, metrics: MetricsServer | None) -> str:

@@ -103,8 +103,6 @@ def read_rebacks(body: bytes) -> list[Reback]:
 
 
 def _orders(content: dict[str, object]) -> list[dict[str, object]]:
-    if "order_sn" in content:
-        return [content]
     orders = content.get("orders")
     if not isinstance(orders, list) or not 1 <= len(orders) <= MOST_ORDERS:
         raise UnreadableMessage(f"orders is not a list of 1 to {MOST_ORDERS}")
