@@ -167,6 +167,7 @@ _create_rivals: Final[Sequence[tuple[int, Plan]]] = [
     (1, losses),
     (1, carts),
     (1, _hang_ups),
+    (1, _rival_payments),
 ]
 _create_faults = _faults(
     "create",

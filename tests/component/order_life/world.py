@@ -209,7 +209,7 @@ class World:
         for _ in range(_ROUNDS):
             self.clock.advance(_A_LONG_TIME)
             self.sweeper.sweep()
-            self._let_late_calls_arrive()
+            self.let_late_calls_arrive()
             for half in self.engine.open_halves():
                 self.engine.ask(half)
             for parcel in self.engine.due(at_once=1):
@@ -237,7 +237,7 @@ class World:
         to_be_ended = {State.CREATING, State.UNPAID}
         return not busy and not any(order.return_due or order.state in to_be_ended for order in orders)
 
-    def _let_late_calls_arrive(self) -> None:
+    def let_late_calls_arrive(self) -> None:
         while self.inventory.late:
             try:
                 self.inventory.carry_out(self.inventory.late.pop())
