@@ -77,15 +77,16 @@ OF_SEVERAL: Final = [
 CREATED: Final = CreateTogether(SEVERAL)
 ALIVE_AND_OWING: Final = CreateTogether(SEVERAL, faults=ONE_LATE)
 KILLED: Final = CreateTogether(SEVERAL, faults=Faults(crash_at=CrashPoint.CREATE_SOLD))
+CLOSED: Final[list[tuple[tuple[Action, ...], Action]]] = [
+    ((CREATED,), Cancel(0)),
+    ((CREATED, Pay(0, 1)), CloseTogether(Cause.CANCEL, ((0,), (1,), (2,)))),
+    ((CREATED, LetTimePass(1800)), TimeOut((0, 1, 2))),
+    ((CREATED, LetTimePass(1800)), CloseTogether(Cause.TIMEOUT, ((0, 1), (1, 2)))),
+    ((CREATED, LetTimePass(1800)), Deliver(0)),
+]
 CLOSES: Final[list[Case]] = [
     (point, before, action)
-    for before, action in [
-        ((CREATED,), Cancel(0)),
-        ((CREATED, Pay(0, 1)), CloseTogether(Cause.CANCEL, ((0,), (1,), (2,)))),
-        ((CREATED, LetTimePass(1800)), TimeOut((0, 1, 2))),
-        ((CREATED, LetTimePass(1800)), CloseTogether(Cause.TIMEOUT, ((0, 1), (1, 2)))),
-        ((CREATED, LetTimePass(1800)), Deliver(0)),
-    ]
+    for before, action in CLOSED
     for point in (CrashPoint.CLOSE_HALF_SENT, CrashPoint.CLOSE_MOVED, CrashPoint.CLOSE_ANSWERED)
 ]
 REFUNDED: Final[tuple[Action, ...]] = (Refund(0), CloseTogether(Cause.REFUND, ((0,), (1,), (2,))))
