@@ -158,8 +158,8 @@ class _FollowingChannel(grpc.Channel):
         self._line: _Line | None = None
         self._closed = False
         self._changing = Lock()
-        self._check = self._start_check(probe) if probe else None
         discovery.watch(service, self._follow)
+        self._check = self._start_check(probe) if probe else None
 
     def enter(self, method: "_Method") -> tuple[_Line, int, Any]:
         """The line in use, the call's number there, and what calls `method` on it.
