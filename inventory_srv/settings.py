@@ -37,8 +37,8 @@ class InventorySettings(ServiceSettings):
     lock_url: LockUrl = url_setting("local://", "which lock keeps replicas from queueing on the same rows")
     lock_outage: Annotated[Outage, OneOf("database", "refuse")] = Field(
         "database",
-        description="what to do while the lock's engine is down, or when its holder does not release it within a "
-        "second: go on, guarded by the database alone, or refuse",
+        description="what to do while the lock's engine is down, or when its holder does not release it within "
+        "0.25 s: go on, guarded by the database alone, or refuse",
     )
     cache_url: OptionalCacheUrl = Field(
         None,

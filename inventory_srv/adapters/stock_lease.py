@@ -27,10 +27,10 @@ from inventory_srv.settings import Outage
 
 log = structlog.get_logger(__name__)
 
-_TIMEOUT: Final[dict[Outage, timedelta]] = {"database": timedelta(seconds=1), "refuse": timedelta(seconds=5)}
+_TIMEOUT: Final[dict[Outage, timedelta]] = {"database": timedelta(seconds=0.25), "refuse": timedelta(seconds=5)}
 
 _NOT_WAITED_FOR: Final = 5.0
-"""Seconds in which a key is tried but not waited for, after a wait for it timed out."""
+"""Seconds in which the lock is tried but not waited for, after a wait for it timed out: who hangs holds many keys."""
 
 _SLICE: Final = 0.025
 """Seconds for which a contended lock may be kept: while sells are refused from memory, which needs the lock, and while
@@ -56,8 +56,9 @@ class StockLease:
 
     Args:
         lock: The lock.
-        timeout: How long to wait for it; None: 1 s where work goes on without it, else 5 s. A living holder releases it
-            within milliseconds, a dead one keeps it until it expires.
+        timeout: How long to wait for it; None: 0.25 s where work goes on without it, which is less than the order
+            service waits for a sell; else 5 s. A living holder releases it within milliseconds, a dead one keeps it
+            until it expires.
         outage: What to do without it: `database`, go on guarded by the rows alone; or `refuse`.
         keep: How long it is kept while there is nothing to do; zero: until the end of its batch.
         on_contended: Called when somebody else waits for it, on another thread.
@@ -77,7 +78,7 @@ class StockLease:
         self._outage = outage
         self._keep = keep.total_seconds()
         self._on_contended = on_contended
-        self._timed_out = ExpiringSet()  # skus that are not waited for
+        self._not_waited_until = 0.0
         self._available = True  # the lock's engine, when it was last used
         self._held: HeldLock | None = None
         self._skus: frozenset[str] = frozenset()
@@ -191,7 +192,7 @@ class StockLease:
 
     def _acquired(self, skus: Collection[str], latest: Deadline, last: HeldLock | None) -> HeldLock | None:
         """The lock of these skus; None: go on without it."""
-        deadline = Deadline(min(latest.at, Deadline.after(self._timeout_for(skus)).at))
+        deadline = Deadline(min(latest.at, Deadline.after(self._time_to_wait()).at))
         try:
             held = self._lock.acquire(
                 [f"lock:stock:{sku}" for sku in skus], deadline, replacing=last, on_contended=self._on_contended
@@ -200,7 +201,7 @@ class StockLease:
             if self._outage == "refuse" or latest.passed:
                 raise StockBusy(len(skus)) from busy
             # Its holder may be dead, and the lock its own until it expires: sales do not wait for that.
-            self._note_timeout(skus)
+            self._note_timeout()
             return None
         except LockUnavailable as unavailable:
             if self._outage == "refuse":
@@ -223,10 +224,11 @@ class StockLease:
         has_its_time = self._memory.refuses or self._one_by_one
         return held.contended and not (has_its_time and time.monotonic() < self._since + _SLICE)
 
-    def _timeout_for(self, skus: Collection[str]) -> float:
-        return 0.0 if self._timed_out.any_of(skus) and self._outage == "database" else self._timeout
+    def _time_to_wait(self) -> float:
+        return 0.0 if time.monotonic() < self._not_waited_until and self._outage == "database" else self._timeout
 
-    def _note_timeout(self, skus: Collection[str]) -> None:
-        if not self._timed_out.any_of(skus):
-            log.warning("the stock lock timed out: changes are guarded by their rows alone for now", skus=len(skus))
-            self._timed_out.add(skus, _NOT_WAITED_FOR)
+    def _note_timeout(self) -> None:
+        now = time.monotonic()
+        if now >= self._not_waited_until:
+            log.warning("the stock lock timed out: for now nobody waits for it, and rows alone guard what is locked")
+            self._not_waited_until = now + _NOT_WAITED_FOR
