@@ -15,6 +15,7 @@ from order_srv.bootstrap import SERVICE as ORDER_SERVICE
 from scripts.cluster.engines import consul, mariadb
 from scripts.cluster.ports import Ports
 from scripts.cluster.program import INVENTORY, ORDER, Program
+from scripts.lib.cpus import cpu_of_replica
 
 _ASK_WITHIN_S: Final = 3
 _PREFIXES: Final = ("INVENTORY_", "ORDER_")
@@ -41,7 +42,7 @@ def services(folder: Path, ports: Ports, settings: Mapping[str, str]) -> list[Pr
     kinds = [INVENTORY] * len(ports.inventory) + [ORDER] * len(ports.order)
     numbers = [*range(1, len(ports.inventory) + 1), *range(1, len(ports.order) + 1)]
     return [
-        _service(folder / f"{kind}-{number}", kind, port, metrics, ports, settings)
+        _service(folder / f"{kind}-{number}", kind, port, metrics, ports, {**_cpu(kind, number), **settings})
         for kind, number, (port, metrics) in zip(kinds, numbers, replicas, strict=True)
     ]
 
@@ -62,6 +63,10 @@ def _service(  # noqa: PLR0917 - what its caller has, in its order
         files={".env": "".join(f"{name}={_quoted(value)}\n" for name, value in sorted(found.items()))},
         trouble=partial(trouble, kind, port, ports.consul),
     )
+
+
+def _cpu(kind: str, number: int) -> dict[str, str]:
+    return {f"{kind.upper()}_CPU": cpu_of_replica(kind, number - 1)}
 
 
 def _engines(kind: str, ports: Ports) -> dict[str, str]:

@@ -4,7 +4,7 @@ The broker is the one in a file, in every world: it follows the clock that it is
 """
 
 from collections import defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -13,6 +13,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
+from common.batching import Call
 from common.clock import Clock
 from common.messaging.port import (
     Broker,
@@ -26,8 +27,10 @@ from common.messaging.port import (
     Resolution,
 )
 from order_srv.domain.messages import Reback
+from order_srv.domain.order import Order
 from order_srv.domain.order_state import CLOSE_CAUSES, Cause
 from order_srv.use_cases.close_order import CloseOrder
+from order_srv.use_cases.create_group import NewOrder
 from tests.support.books import Books
 from tests.support.databases import url_of
 from tests.support.holds import Holds
@@ -58,20 +61,23 @@ class WatchedBroker(Broker):
     """The embedded broker, with an eye on what it is told about half messages.
 
     Attributes:
-        sent: The half messages that the broker was given, oldest first.
+        sent, refused: The half messages that the broker took, or did not, oldest first.
         resolutions: What was said of the half messages that name an order, by order_sn and cause, in that order.
         problems: What should never have been said.
         broken: Which of its methods say BrokerUnavailable.
         takes: Whether a broken method takes the message for all that: only its answer is lost.
+        check_back: What the service answers to the check-back of a half message.
     """
 
     broker: Broker
     folder: Path
     sent: list[Reback] = field(default_factory=list)
+    refused: list[Reback] = field(default_factory=list)
     resolutions: dict[tuple[str, Cause], list[Resolution]] = field(default_factory=lambda: defaultdict(list))
     problems: list[str] = field(default_factory=list)
     broken: set[str] = field(default_factory=set)
     takes: bool = False
+    check_back: Checker = lambda _: Resolution.UNKNOWN
 
     def publish(self, message: Message) -> None:
         self.broker.publish(message)
@@ -95,6 +101,8 @@ class WatchedBroker(Broker):
     def in_transaction(self, message: Message, decide: Decide) -> Resolution:
         if "in_transaction" in self.broken and self.takes:
             self.broker.in_transaction(message, lambda: Resolution.UNKNOWN)
+        if "in_transaction" in self.broken:
+            self.refused.append(Reback.from_message(message))
         self._fail_if_broken("in_transaction")
         self.sent.append(Reback.from_message(message))
         return self.broker.in_transaction(message, lambda: self._noted(message, decide))
@@ -103,7 +111,8 @@ class WatchedBroker(Broker):
         self.broker.subscribe(topic, group, handler)
 
     def answer_check_backs(self, topic: str, checker: Checker) -> None:
-        self.broker.answer_check_backs(topic, lambda message: self._noted(message, partial(checker, message)))
+        self.check_back = lambda message: self._noted(message, partial(checker, message))
+        self.broker.answer_check_backs(topic, self.check_back)
 
     def start(self) -> None:
         self.broker.start()
@@ -185,6 +194,19 @@ class Stage:
     def calling(self, call: Callable[[], T]) -> "Future[T]":
         """Call in the background."""
         return self.callers.submit(call)
+
+    def groups_taken(self) -> list[Sequence[Call[NewOrder, Order]]]:
+        """The groups of creates, as they are taken from now on."""
+        taken: list[Sequence[Call[NewOrder, Order]]] = []
+        waiting = self.shop.order_service.use_cases.create_order.waiting
+        execute = waiting._execute
+
+        def noted(calls: Sequence[Call[NewOrder, Order]]) -> None:
+            taken.append(calls)
+            execute(calls)
+
+        waiting._execute = noted
+        return taken
 
     def another_replica_closes(self) -> CloseOrder:
         """What another replica closes orders with: its groups are its own."""

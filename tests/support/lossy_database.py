@@ -2,8 +2,13 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import Any
 
 from common.database import CommitUnknown, Database, DatabaseUnavailable
+
+
+def _nothing() -> None:
+    pass
 
 
 class LossyDatabase(Database):
@@ -15,16 +20,25 @@ class LossyDatabase(Database):
         self._picked: Callable[[], bool] | None = None
         self._happens = False
         self._then_down = False
+        self._then: Callable[[], object] = _nothing
 
-    def lose_commit(self, picked: Callable[[], bool], *, happens: bool, then_down: bool = False) -> None:
+    def lose_commit(
+        self,
+        picked: Callable[[], bool],
+        *,
+        happens: bool,
+        then_down: bool = False,
+        then: Callable[[], object] = _nothing,
+    ) -> None:
         """Lose the connection at one COMMIT.
 
         Args:
             picked: Asked within each transaction before its COMMIT; the first that it says yes to is lost.
             happens: Whether the COMMIT takes place.
             then_down: Whether the database can't be reached from then on, until `down` is set to False.
+            then: What others do before it is tried again.
         """
-        self._picked, self._happens, self._then_down = picked, happens, then_down
+        self._picked, self._happens, self._then_down, self._then = picked, happens, then_down, then
 
     @property
     def lost(self) -> bool:
@@ -37,6 +51,12 @@ class LossyDatabase(Database):
             raise DatabaseUnavailable("the database is down")
         with super().reading():
             yield
+
+    def _attempt(self, *args: Any) -> Any:
+        if self.lost:
+            then, self._then = self._then, _nothing
+            then()
+        return super()._attempt(*args)
 
     def _commit(self) -> None:
         if self._picked is None:

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Final
 
 from scripts.bench.harness.checkout import HERE, Checkout
-from scripts.bench.harness.cpus import cpu_of
 from scripts.bench.harness.worlds import World
+from scripts.lib.cpus import cpu_of_replica
 from scripts.lib.services import Service, ServiceFailed
 
 INVENTORY: Final = "inventory"
@@ -119,7 +119,7 @@ class Replicas:
     def _start(self, service: str, settings: Mapping[str, str], *, found: bool = True) -> Service:
         # One that nobody finds is compared with the first one, in turns with it: on the same CPU.
         number = len(self.addresses(service)) if found else 0
-        own = {f"{service.upper()}_LISTEN": "127.0.0.1:0", f"{service.upper()}_CPU": cpu_in_turn(service, number)}
+        own = {f"{service.upper()}_LISTEN": "127.0.0.1:0", f"{service.upper()}_CPU": cpu_of_replica(service, number)}
         if service == ORDER and not self._world.finds_replicas:
             own["ORDER_DISCOVERY_URL"] = f"static://?inventory-srv={','.join(self.addresses(INVENTORY))}"
         replica = Service(
@@ -148,8 +148,3 @@ class Replicas:
 
     def _inventory(self) -> str:
         return self.addresses(INVENTORY)[0]
-
-
-def cpu_in_turn(service: str, number: int) -> str:
-    """The CPU of replica number 0, 1, … of `inventory` or `order`; order begins with another one than inventory."""
-    return cpu_of(number + (service == ORDER))

@@ -19,10 +19,10 @@ from scripts.bench.harness.load import Kind, Measured, Plan
 from scripts.bench.harness.loaders import Loaders
 from scripts.bench.harness.prefill import Prefill
 from scripts.bench.harness.recorder import Recorder
-from scripts.bench.harness.replicas import cpu_in_turn
 from scripts.bench.harness.testbed import Testbed, share
 from scripts.bench.harness.worlds import World
 from scripts.lib.books import audit
+from scripts.lib.cpus import cpu_of_replica
 from scripts.lib.services import Service
 from scripts.lib.shop import Shop
 
@@ -134,7 +134,7 @@ class Place:
         number = len(self._services[module]) + 1
         log = self.folder / f"{module}-{number}.log"
         kind = module.removesuffix("_srv")  # the same CPUs in every place
-        own = {f"{kind.upper()}_LISTEN": _SERVED, f"{kind.upper()}_CPU": cpu_in_turn(kind, number - 1)}
+        own = {f"{kind.upper()}_LISTEN": _SERVED, f"{kind.upper()}_CPU": cpu_of_replica(kind, number - 1)}
         service = Service(module, self.folder, log, {**own, **settings})
         self._services[module].append(service)
         service.start()

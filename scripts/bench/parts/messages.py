@@ -17,12 +17,13 @@ from common.process.cpu_affinity import set_cpu_affinity
 from order_srv.domain.messages import ORDER_REBACK, ORDER_TIMEOUT
 from scripts.bench.harness.figures import Target
 from scripts.bench.harness.load import Kind
-from scripts.bench.harness.replicas import ORDER, cpu_in_turn
+from scripts.bench.harness.replicas import ORDER
 from scripts.bench.harness.rounds import Rounds
 from scripts.bench.harness.testbed import Testbed
 from scripts.bench.harness.worlds import CLUSTER, Servers
 from scripts.bench.parts.create import CREATE
 from scripts.cluster.topics import make_topics
+from scripts.lib.cpus import cpu_of_replica
 
 THREADS: Final = 8
 _BARE: Final = f"half message, delayed message and end, {THREADS} threads"
@@ -42,7 +43,7 @@ def messages(testbed: Testbed) -> Iterator[None]:
     """Create orders, and in turns send nothing but an order's messages, from a process of its own."""
     url = _url_of(testbed)
     rounds = Rounds(testbed)
-    as_the_order_service = (cpu_in_turn(ORDER, 0), _NOWHERE)
+    as_the_order_service = (cpu_of_replica(ORDER, 0), _NOWHERE)
     with ProcessPoolExecutor(1, get_context("spawn"), set_cpu_affinity, as_the_order_service) as process:
 
         def send() -> None:

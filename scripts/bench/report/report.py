@@ -13,9 +13,9 @@ from typing import Any, Final
 
 import psutil
 
-from scripts.bench.harness.cpus import policy
 from scripts.bench.harness.options import Options
 from scripts.bench.harness.testbed import Results
+from scripts.lib.cpus import policy
 
 _ROOT: Final = Path(__file__).parents[3]
 _MEASURED: Final = ("common", "inventory_srv", "order_srv", "proto", "scripts")

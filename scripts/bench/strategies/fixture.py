@@ -10,10 +10,10 @@ from typing import Final
 import psutil
 
 from common.database import Database
-from scripts.bench.harness.cpus import cpu_of
 from scripts.bench.harness.worlds import Servers
 from scripts.bench.strategies.books import Books
 from scripts.bench.strategies.strategy import make_tables, stock_up
+from scripts.lib.cpus import cpu_of
 from scripts.lib.services import Service
 
 _SERVER: Final = "scripts.bench.strategies.server"

@@ -10,7 +10,6 @@ from dataclasses import replace
 from typing import Final
 
 from reback.inventory.v1.inventory_pb2 import SetStockRequest
-from scripts.bench.harness.cpus import cpu_of
 from scripts.bench.harness.figures import Axis, Plot, Point, Series, Target
 from scripts.bench.harness.load import Kind, Measured, Plan
 from scripts.bench.harness.recorder import Recorder
@@ -18,6 +17,7 @@ from scripts.bench.harness.testbed import HOT, Testbed
 from scripts.bench.harness.worlds import Servers
 from scripts.bench.strategies.choice import CHOICES, REBACK, TITLES
 from scripts.bench.strategies.fixture import OF_REBACK, Fixture, small_fixture
+from scripts.lib.cpus import cpu_of
 from scripts.lib.shop import CALL_TIMEOUT_S
 
 _PLENTY: Final = 1_000_000_000

@@ -16,6 +16,7 @@ from order_srv.domain.order_request import OrderRequest
 from order_srv.domain.order_state import Cause, CloseCause, State
 from order_srv.domain.payment import Outcome, PaymentNotice, RefundReason
 from order_srv.use_cases.create_group import NewOrder, NotWritten, RequestTaken, fits
+from tests.component.order_life.environment import CREATING_GRACE
 from tests.component.order_life.faults import NO_FAULTS, Action, Faults, Poisoned
 from tests.component.order_life.model import LIVE
 from tests.support.scripted_broker import Half, Parcel
@@ -88,6 +89,8 @@ class CreateTogether:
             except (NotWritten, RequestTaken):  # its caller sees what became of the request before
                 create.run_alone(world)
         except DomainError as error:
+            if not self.faults:
+                world.model.refused_create(create.user, create.request_id, create.lines, error, world.books())
             world.answered_error(self, error)
         except Poisoned:
             world.happened["poisoned"] += 1
@@ -368,7 +371,8 @@ class Ask:
         if answer is Resolution.UNKNOWN and not self.faults:
             orders = world.books().orders
             named = [orders[each.order_sn] for each in Reback.from_message(half.message).orders]
-            creating = any(order.state is State.CREATING for order in named)
+            old = to_micros(world.clock.now() - CREATING_GRACE)
+            creating = any(order.state is State.CREATING and order.create_time >= old for order in named)
             owed = any(order.return_due is not None for order in named)
             owed_beside_living = owed and any(order.state in LIVE for order in named)
             assert creating or owed_beside_living, f"the broker was told nothing of {named}"

@@ -27,6 +27,7 @@ class OrderBook:
     total_cents: int
     currency: str
     note: str
+    create_time: int
     expire_time: int
     close_time: int | None
     close_cause: CloseCause | None
@@ -107,8 +108,8 @@ class Reader:
         """Orders by their numbers, in the order of these."""
         lines = _by_order(self._order.execute("SELECT order_sn, sku, quantity FROM order_line"))
         rows = self._order.execute(
-            "SELECT order_sn, user_id, request_id, state, total_cents, currency, note, expire_time, close_time,"
-            " close_cause, failure_reason, return_due, return_tries FROM orders ORDER BY order_sn"
+            "SELECT order_sn, user_id, request_id, state, total_cents, currency, note, add_time, expire_time,"
+            " close_time, close_cause, failure_reason, return_due, return_tries FROM orders ORDER BY order_sn"
         )
         return {row[0]: _order(*row, lines=lines.get(row[0], {})) for row in rows}
 
@@ -132,10 +133,10 @@ class Reader:
 
 
 def _order(order_sn: str, user_id: int, request_id: str | None, state: str, *more: Any, lines: Lines) -> OrderBook:
-    total, currency, note, expire, close, cause, failure, due, tries = more
+    total, currency, note, created, expire, close, cause, failure, due, tries = more
     cause = CloseCause(cause) if cause else None
     return OrderBook(
-        *(order_sn, user_id, request_id, State(state), total, currency, note, expire, close, cause),
+        *(order_sn, user_id, request_id, State(state), total, currency, note, created, expire, close, cause),
         *(failure, due, tries, lines),
     )
 

@@ -4,7 +4,7 @@ import itertools
 import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Final, NamedTuple
 
@@ -24,6 +24,7 @@ from tests.support.manual_clock import ManualClock
 
 PRICES: Final = {"tea": 250, "cup": 900}
 """The price book, in cents."""
+CREATING_GRACE: Final = timedelta(seconds=60)
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 

@@ -85,7 +85,7 @@ class Inventory:
         if fate is Call.ONE_LEFT_OUT:
             results.pop()
         if fate is Call.ONE_DOUBLED:
-            results.append(results[0])
+            results.append(results[-1])
         return pb.BatchSellResponse(results=results)
 
     def Reback(self, request: pb.RebackRequest, timeout: float) -> pb.Sale:  # noqa: N802 - named by the proto

@@ -49,7 +49,7 @@ from order_srv.use_cases.create_pricing import CreatePricing
 from order_srv.use_cases.finish_order import FinishOrder
 from order_srv.use_cases.pay_order import PayOrder
 from tests.component.order_life.books import Books, OrderBook, Reader
-from tests.component.order_life.environment import Ground
+from tests.component.order_life.environment import CREATING_GRACE, Ground
 from tests.component.order_life.faults import Action, Crash, FaultyDatabase, Poisoned, Weather
 from tests.component.order_life.inventory import TIMEOUT_S, Inventory
 from tests.component.order_life.model import Model
@@ -57,7 +57,6 @@ from tests.support.manual_clock import ManualClock
 from tests.support.scripted_broker import Engine, Half, Parcel, ScriptedBroker
 
 PAY_WITHIN: Final = timedelta(minutes=30)
-CREATING_GRACE: Final = timedelta(seconds=60)
 SWEEP_GRACE: Final = timedelta(seconds=30)
 RETURN_AFTER: Final = timedelta(seconds=30)
 

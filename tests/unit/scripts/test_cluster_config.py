@@ -13,8 +13,7 @@ import psutil
 import pytest
 from dotenv import dotenv_values
 
-from common.addresses import split_address
-from common.process.cpu_affinity import choose_cpu
+from common.process.cpu_affinity import allowed_cpus
 from common.process.settings import ServiceSettings
 from inventory_srv.settings import InventorySettings
 from order_srv.domain.messages import ORDER_REBACK, ORDER_TIMEOUT
@@ -210,17 +209,25 @@ def test_every_replica_finds_the_engines_and_has_ports_of_its_own(cluster: Clust
         assert each.discovery_url.reveal() == cluster.consul_url
 
 
-@pytest.mark.parametrize("cpus", [2, 3, 4, 8, 16])
-def test_the_two_replicas_of_a_service_run_on_different_cpus(
-    machine: Machine, tmp_path: Path, cpus: int, no_settings: None
+def cpu_of(service: Program) -> str | None:
+    service.write_files()
+    return dotenv_values(service.folder / ".env")[f"{service.group.upper()}_CPU"]
+
+
+@pytest.mark.parametrize(("cpus", "chosen"), [(2, "0110"), (3, "0121"), (4, "0132"), (8, "0176")])
+def test_no_replica_shares_a_cpu_while_another_is_idle(
+    machine: Machine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, cpus: int, chosen: str
 ) -> None:
-    cluster = Cluster(tmp_path / "c", Ports.block(DEFAULT_BASE))
-    for kind, of in (("inventory", InventorySettings), ("order", OrderSettings)):
-        replicas = [settings_of(program(cluster, f"{kind}-{number}"), of) for number in (1, 2)]
-        chosen = {
-            choose_cpu(each.cpu, "this-machine", split_address(each.listen)[1], list(range(cpus))) for each in replicas
-        }
-        assert len(chosen) == len(replicas), kind
+    monkeypatch.setattr("scripts.lib.cpus.allowed_cpus", lambda: list(range(cpus)))
+    cluster = Cluster(tmp_path / "c", Ports.block(DEFAULT_BASE), settings={})
+    names = ["inventory-1", "inventory-2", "order-1", "order-2"]
+    assert [cpu_of(program(cluster, name)) for name in names] == list(chosen)
+
+
+def test_a_cpu_that_was_set_for_all_replicas_is_theirs(machine: Machine, tmp_path: Path) -> None:
+    cluster = Cluster(tmp_path / "c", Ports.free(), settings={"ORDER_CPU": "any"})
+    assert cpu_of(program(cluster, "order-2")) == "any"
+    assert cpu_of(program(cluster, "inventory-2")) != "any" or not allowed_cpus()
 
 
 @pytest.mark.parametrize("value", ["7", 'it\'s "so" \\ # 5 $HOME', "a=b c"])

@@ -1,17 +1,19 @@
-"""Which CPU each service of the benchmark gets: none shares one by chance."""
+"""Which CPU each service of the benchmark and of the local cluster gets: none shares one by chance."""
 
 import os
 import sys
+from collections import Counter
+from functools import partial
 from pathlib import Path
 
 import pytest
 
 from common.process.cpu_affinity import ANY, CpuChoice, allowed_cpus
 from scripts.bench.harness import replicas
-from scripts.bench.harness.cpus import cpu_of
-from scripts.bench.harness.replicas import INVENTORY, ORDER, Replicas, cpu_in_turn
+from scripts.bench.harness.replicas import INVENTORY, ORDER, Replicas
 from scripts.bench.harness.worlds import Embedded
 from scripts.bench.strategies.server import Settings
+from scripts.lib.cpus import cpu_of, cpu_of_replica
 
 
 class Started:
@@ -39,7 +41,7 @@ class World(Embedded):
 @pytest.fixture
 def started(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Replicas:
     monkeypatch.setattr(replicas, "Service", Started)
-    monkeypatch.setattr(replicas, "cpu_of", lambda number: cpu_of(number, [2, 5]))
+    monkeypatch.setattr(replicas, "cpu_of_replica", partial(cpu_of_replica, allowed=[2, 5]))
     services = Replicas(World(), tmp_path / "part")
     services.new_databases()
     return services
@@ -62,8 +64,20 @@ def test_where_a_process_cannot_choose_its_cpu_the_system_does() -> None:
 @pytest.mark.skipif(not hasattr(os, "sched_getaffinity"), reason=f"{sys.platform} does not tell which CPUs there are")
 def test_a_cpu_that_is_given_is_one_that_a_service_accepts() -> None:
     for service in (INVENTORY, ORDER):
-        given = [cpu_in_turn(service, number) for number in range(len(allowed_cpus()))]
+        given = [cpu_of_replica(service, number) for number in range(len(allowed_cpus()))]
         assert sorted(map(int, map(CpuChoice().check, given))) == allowed_cpus()
+
+
+@pytest.mark.parametrize("cpus", range(1, 9))
+def test_two_replicas_of_each_service_share_a_cpu_only_where_none_is_idle(cpus: int) -> None:
+    allowed = list(range(cpus))
+    firsts, seconds = ([cpu_of_replica(kind, number, allowed) for kind in (INVENTORY, ORDER)] for number in (0, 1))
+    shared = Counter(firsts + seconds)
+    assert len(shared) == min(cpus, 4)
+    assert max(shared.values()) == -(-4 // cpus)
+    assert len(set(firsts)) == min(cpus, 2), "the first of each, which alone run where there is one of each"
+    for service in (INVENTORY, ORDER):
+        assert len({cpu_of_replica(service, number, allowed) for number in (0, 1)}) == min(cpus, 2)
 
 
 def test_inventory_and_order_do_not_share_a_cpu_and_neither_do_two_replicas(started: Replicas) -> None:
