@@ -17,19 +17,17 @@ from order_srv.domain.order_state import Cause, State
 from tests.component.order_life.actions import (
     Ask,
     Cancel,
-    CloseTogether,
     CountStock,
     Create,
-    CreateTogether,
     Deliver,
     LetTimePass,
     Pay,
     Refund,
     Sweep,
-    TimeOut,
 )
 from tests.component.order_life.environment import Ground
 from tests.component.order_life.faults import NO_FAULTS, Action, Call, Faults
+from tests.component.order_life.together import CloseTogether, CreateTogether, TimeOut
 from tests.component.order_life.world import World
 from tests.support.scripted_broker import Send
 

@@ -12,13 +12,10 @@ from order_srv.domain.order_state import Cause, State
 from tests.component.order_life.actions import (
     Ask,
     Cancel,
-    CloseTogether,
     CountStock,
     Create,
-    CreateTogether,
     Extend,
     Finish,
-    HangUp,
     LetTimePass,
     Pay,
     PutInCart,
@@ -26,6 +23,7 @@ from tests.component.order_life.actions import (
 )
 from tests.component.order_life.environment import Ground
 from tests.component.order_life.faults import NO_FAULTS, Action, Call, Commit, Faults, Poison
+from tests.component.order_life.together import CloseTogether, CreateTogether, HangUp
 from tests.component.order_life.world import THE_SAME, World
 
 ONE, OTHER = Create(1, 1, (("tea", 1),)), Create(2, 1, (("tea", 2), ("cup", 1)))

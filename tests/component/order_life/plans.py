@@ -9,6 +9,7 @@ from hypothesis.strategies import SearchStrategy
 from order_srv.crash_points import CrashPoint
 from order_srv.domain.order_state import Cause
 from tests.component.order_life import actions as do
+from tests.component.order_life import together
 from tests.component.order_life.environment import PRICES
 from tests.component.order_life.faults import COMMIT_UNKNOWN, NO_FAULTS, Action, Call, Commit, Faults, Poison
 from tests.component.order_life.world import THE_SAME
@@ -93,7 +94,7 @@ _rival_questions: Plan = st.builds(do.Ask, _last_messages)
 _rival_deliveries: Plan = st.builds(do.Deliver, _last_messages, st.booleans())
 _rival_sweeps: Plan = st.builds(do.Sweep)
 _rival_extensions: Plan = st.builds(do.Extend, _same_orders, _extensions)
-_hang_ups: Plan = st.builds(do.HangUp, st.integers(0, 3))
+_hang_ups: Plan = st.builds(together.HangUp, st.integers(0, 3))
 
 
 # What goes wrong
@@ -221,17 +222,17 @@ _sweep_faults = _faults(
 # What happens
 
 creates: Plan = st.builds(_create, _users, st.sampled_from(_REQUESTS), _create_faults)
-creates_together: Plan = st.builds(do.CreateTogether, _several(calm_creates), faults=_together_faults)
+creates_together: Plan = st.builds(together.CreateTogether, _several(calm_creates), faults=_together_faults)
 payments: Plan = st.builds(do.Pay, _orders, _payments, st.sampled_from((0, 0, 0, 0, -1, 1)), faults=_payment_faults)
 cancels: Plan = st.builds(do.Cancel, _orders, faults=_close_faults)
 refunds: Plan = st.builds(do.Refund, _orders, faults=_refund_faults)
 _each_one = _several(st.tuples(_orders))
 closes_together: Plan = _one_of(
-    (2, st.builds(do.CloseTogether, st.just(Cause.CANCEL), _each_one, faults=_close_faults)),
-    (1, st.builds(do.CloseTogether, st.just(Cause.REFUND), _each_one, faults=_refund_faults)),
-    (1, st.builds(do.CloseTogether, st.just(Cause.TIMEOUT), _several(_several(_orders)), faults=_close_faults)),
+    (2, st.builds(together.CloseTogether, st.just(Cause.CANCEL), _each_one, faults=_close_faults)),
+    (1, st.builds(together.CloseTogether, st.just(Cause.REFUND), _each_one, faults=_refund_faults)),
+    (1, st.builds(together.CloseTogether, st.just(Cause.TIMEOUT), _several(_several(_orders)), faults=_close_faults)),
 )
-timeouts: Plan = st.builds(do.TimeOut, _several(_orders), faults=_delivery_faults)
+timeouts: Plan = st.builds(together.TimeOut, _several(_orders), faults=_delivery_faults)
 finishes: Plan = st.builds(do.Finish, _orders, faults=_finish_faults)
 deliveries: Plan = st.builds(do.Deliver, _messages, st.booleans(), faults=_delivery_faults)
 questions: Plan = st.builds(do.Ask, _messages, faults=_question_faults)
@@ -244,15 +245,17 @@ sweeps: Plan = _one_of((1, _sweeps_now), (1, st.builds(do.Later, _seconds, _swee
 unclear_creates: Plan = st.builds(_create, _users, st.sampled_from(_REQUESTS), _sell)
 paid_cancels: Plan = st.builds(do.Cancel, _orders, faults=_faults("close", rivals=[(1, _rival_payments)]))
 counts: Plan = st.builds(do.CountStock, _skus, st.sampled_from((0, 1, 5)))
-sells_together: Plan = st.builds(do.CreateTogether, _several(calm_creates), faults=st.just(NO_FAULTS) | _sells_together)
+sells_together: Plan = st.builds(
+    together.CreateTogether, _several(calm_creates), faults=st.just(NO_FAULTS) | _sells_together
+)
 poisoned_creates: Plan = st.builds(
-    do.CreateTogether, _several(calm_creates), faults=st.builds(Faults.__or__, _poison, _sells_together)
+    together.CreateTogether, _several(calm_creates), faults=st.builds(Faults.__or__, _poison, _sells_together)
 )
 lost_commits_together: Plan = st.builds(
-    do.CreateTogether, _several(calm_creates), faults=st.builds(Faults.__or__, _lost_moves, _sells_together)
+    together.CreateTogether, _several(calm_creates), faults=st.builds(Faults.__or__, _lost_moves, _sells_together)
 )
 lost_inserts: Plan = st.builds(
-    do.CreateTogether,
+    together.CreateTogether,
     _several(calm_creates),
     faults=st.builds(Faults, commits=st.sampled_from(_LOST_COMMITS).map(_alone)),
 )
