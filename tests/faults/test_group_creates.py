@@ -28,6 +28,7 @@ from tests.faults.group import (
     wait_for_stock,
 )
 from tests.faults.stage import A_MOMENT, CREATING_GRACE, NOBODY_ASKS, PAY_WITHIN, Stage, stage
+from tests.support.rpc_errors import reason_of
 from tests.support.waiting import wait_until
 from tests.support.worlds import World
 
@@ -310,6 +311,23 @@ def test_a_repeat_in_a_group_gets_its_order_and_the_others_theirs(at: Stage) -> 
     at.settle()
     assert len(at.shop.orders_of(repeating.user)) == 1
     assert stock_of([repeating, *others]) == [LEFT] * 3
+
+
+def test_a_repeat_of_an_unclear_order_is_a_new_one_only_when_the_first_has_failed(at: Stage) -> None:
+    unclear, other = group = members(at, 2)
+    at.proxy.leave_out(unclear.sku)
+    held = at.holds.at(CrashPoint.CREATE_UNCLEAR)
+    calls = creating(group)
+    held.wait()
+    repeat = at.calling(lambda: at.shop.order.CreateOrder(unclear.request, timeout=1.0))
+    assert reason_of(repeat) in {"ORDER_CREATING", "DEADLINE_EXCEEDED"}  # by the client's own clock
+    assert len(at.shop.orders_of(unclear.user)) == 1
+    held.release()
+    assert told(calls) == ["ORDER_FAILED", "UNPAID"]
+    at.proxy.heal()
+    assert unclear.create().state == pb.ORDER_STATE_UNPAID
+    at.settle()
+    assert stock_of([unclear, other]) == [LEFT, LEFT]
 
 
 def test_one_request_twice_at_one_moment_is_one_order(at: Stage) -> None:
