@@ -187,7 +187,7 @@ MEMBERS_THAT_DIE: Final = {**SELLS, "cancel": RULES["cancel"], "ask": RULES["ask
         ),
         pytest.param(
             {"inventory": RepeatsSells},
-            {**LATE_SELLS, **STOCK},
+            {"create": (2, plans.late_creates, ALWAYS), "arrive late": RULES["arrive late"], **STOCK},
             "leaked: .* is FAILED and holds its stock",
             id="a sell is never repeated",
         ),

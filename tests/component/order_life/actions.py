@@ -46,15 +46,23 @@ class Create:
 
     def run(self, world: "World") -> None:
         world.about_to_create()
-        self.run_alone(world)
+        self.run_alone(world, undisturbed=not self.faults)
 
-    def run_alone(self, world: "World") -> None:
+    def run_alone(self, world: "World", *, undisturbed: bool) -> None:
         try:
             order = world.create_order.execute(self.wanted(), world.deadline(self.user, self.request_id))
         except DomainError as error:
-            world.model.refused_create(self.user, self.request_id, self.lines, error, world.books())
+            self.refused(world, error, undisturbed=undisturbed)
             raise
         world.model.answered_create(self.user, self.request_id, order)
+
+    def refused(self, world: "World", error: DomainError, *, undisturbed: bool) -> None:
+        """It was answered by this error; undisturbed: nothing went wrong, and nobody did anything meanwhile."""
+        books = world.books()
+        if error.reason == "DIFFERENT_CONTENT":
+            world.model.refused_as_repeated(self.user, self.request_id, books)
+        if error.reason == "NO_STOCK" and self.lines and undisturbed:
+            world.model.refused_for_stock(self.lines, books)
 
 
 @dataclass(frozen=True)

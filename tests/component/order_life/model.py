@@ -6,7 +6,6 @@ It knows what was asked and answered, and what the books said before.
 from collections.abc import Mapping, Sequence
 from typing import Final
 
-from common.errors import DomainError
 from common.messaging.port import Resolution
 from order_srv.domain.messages import Reback
 from order_srv.domain.order import Order
@@ -64,17 +63,16 @@ class Model:
         first = self._answered.setdefault((user_id, request_id), order.order_sn)
         assert first == order.order_sn, f"{request_id} of user {user_id} made {first}, and now {order.order_sn}"
 
-    def refused_create(
-        self, user_id: int, request_id: str, lines: Sequence[tuple[str, int]], error: DomainError, books: Books
-    ) -> None:
-        """CreateOrder was answered with an error; one that was before does not count, for it left nothing behind."""
-        if error.reason == "DIFFERENT_CONTENT":
-            made = [order for order in books.orders.values() if (order.user_id, order.note) == (user_id, request_id)]
-            alive = [order for order in made if order.state is not State.FAILED]
-            assert alive, f"{request_id} of user {user_id} is refused as a repeat of what failed: {made}"
-        if error.reason == "NO_STOCK" and lines:
-            short = [sku for sku, quantity in lines if books.stocks[sku][0] < quantity]
-            assert short, f"{lines} is refused for lack of stock: {books.stocks}"
+    def refused_as_repeated(self, user_id: int, request_id: str, books: Books) -> None:
+        """CreateOrder was refused, for another content made an order before. One that failed left nothing behind."""
+        made = [order for order in books.orders.values() if (order.user_id, order.note) == (user_id, request_id)]
+        alive = [order for order in made if order.state is not State.FAILED]
+        assert alive, f"{request_id} of user {user_id} is refused as a repeat of what failed: {made}"
+
+    def refused_for_stock(self, lines: Sequence[tuple[str, int]], books: Books) -> None:
+        """CreateOrder was refused, for there is too little now; that there was too little once does not count."""
+        short = [sku for sku, quantity in lines if books.stocks[sku][0] < quantity]
+        assert short, f"{lines} is refused for lack of stock: {books.stocks}"
 
     def told_broker(
         self,

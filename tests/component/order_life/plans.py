@@ -248,6 +248,7 @@ counts: Plan = st.builds(do.CountStock, _skus, st.sampled_from((0, 1, 5)))
 sells_together: Plan = st.builds(
     together.CreateTogether, _several(calm_creates), faults=st.just(NO_FAULTS) | _sells_together
 )
+late_creates: Plan = st.builds(_create, _users, st.sampled_from(_REQUESTS), st.just(Faults(calls=(Call.LATE,))))
 poisoned_creates: Plan = st.builds(
     together.CreateTogether, _several(calm_creates), faults=st.builds(Faults.__or__, _poison, _sells_together)
 )

@@ -46,10 +46,9 @@ class CreateTogether:
             try:
                 world.model.answered_create(create.user, create.request_id, call.result())
             except (NotWritten, RequestTaken):  # its caller sees what became of the request before
-                create.run_alone(world)
+                create.run_alone(world, undisturbed=not self.faults)
         except DomainError as error:
-            if not self.faults:
-                world.model.refused_create(create.user, create.request_id, create.lines, error, world.books())
+            create.refused(world, error, undisturbed=not self.faults)
             world.answered_error(self, error)
         except Poisoned:
             world.happened["poisoned"] += 1
