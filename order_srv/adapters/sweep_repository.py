@@ -4,13 +4,17 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from common.database import Database, marks, to_micros
+import structlog
+
+from common.database import Database, DatabaseUnavailable, marks, to_micros
 from order_srv.adapters import statements
 from order_srv.adapters.models import OrderRow
 from order_srv.adapters.order_moves import Choose, OrderMoves
 from order_srv.adapters.statements import ABANDONED, Transition
 from order_srv.domain.order import Event, EventKind
 from order_srv.domain.order_state import CloseCause, Closing, OrderStatus, State
+
+log = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,10 +60,30 @@ class SweepRepository:
             return [order_sn for (order_sn,) in found.fetchall()]
 
     def _swept(self, page: Sequence[str], choose: Choose, now: datetime) -> list[str]:
-        """The orders of a page, once they are moved; those that someone else moved meanwhile count as well."""
-        if page:
+        """The orders of a page, once they are moved; those that someone else moved meanwhile count as well.
+
+        One that can't be moved is left out, and keeps no other from it.
+        """
+        if not page:
+            return []
+        try:
             self._moves.move(page, choose, now)
+        except DatabaseUnavailable:
+            raise
+        except Exception as error:
+            log.warning("a page of orders could not be moved: they are moved one by one", exc_info=error)
+            return [order_sn for order_sn in page if self._swept_alone(order_sn, choose, now)]
         return list(page)
+
+    def _swept_alone(self, order_sn: str, choose: Choose, now: datetime) -> bool:
+        try:
+            self._moves.move([order_sn], choose, now)
+        except DatabaseUnavailable:
+            raise
+        except Exception:
+            log.exception("an order could not be moved", order_sn=order_sn)
+            return False
+        return True
 
     def owed_returns(self, now: datetime, limit: int) -> list[OwedReturn]:
         """A page of dead orders whose stock is due to be checked, longest due first."""

@@ -156,3 +156,24 @@ def test_one_member_differs_and_the_others_are_closed(world: World, cause: Cause
     assert world.check().stocks == (back if living else with_the_message)
     world.come_to_rest()
     world.check_at_rest()
+
+
+SWEPT: Final = {"UNPAID": (NO_FAULTS, UNPAID), "CREATING": (Faults(crash_at=CrashPoint.CREATE_SOLD), CREATING)}
+
+
+@pytest.mark.parametrize(("created", "state"), SWEPT.values(), ids=list(SWEPT))
+@pytest.mark.parametrize("bad", range(3))
+def test_an_order_that_can_not_be_moved_keeps_the_sweeper_from_no_other(
+    world: World, created: Faults, state: State, bad: int
+) -> None:
+    world.run(CreateTogether((USUAL, ONE, OTHER), faults=created))
+    world.run(LetTimePass(3600))
+
+    world.run(Sweep(faults=Faults(poison=Poison("UPDATE orders", bad))))
+
+    orders = list(world.check().orders.values())
+    dead = State.CLOSED if state is UNPAID else FAILED
+    assert [order.state for order in orders] == [state if n == bad else dead for n in range(3)]
+    assert [order.return_due is None for order in orders] == [True] * 3, "and their stock is back"
+    world.come_to_rest()
+    world.check_at_rest()

@@ -200,6 +200,8 @@ class Sweep:
     faults: Faults = field(default=NO_FAULTS, kw_only=True)
 
     def run(self, world: "World") -> None:
+        for order_sn in world.books().orders:
+            world.weather.is_about(order_sn)
         world.sweeper.sweep()
 
 
