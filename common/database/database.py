@@ -174,10 +174,10 @@ class Database:
                 return self.write(work, repeat_on=repeat_on)
             except CommitUnknown as error:
                 unknown = error
-            except DatabaseUnavailable:
+            except Exception:
                 if unknown is None:
                     raise
-                break
+                break  # what it says of this run says nothing of the one before
         assert unknown is not None
         raise unknown
 

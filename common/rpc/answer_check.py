@@ -12,6 +12,7 @@ from threading import Event, Thread
 from typing import Any, Final
 
 import grpc
+import structlog
 
 from common.discovery.port import Addresses
 
@@ -20,6 +21,9 @@ _LOOK_S: Final = 0.1  # how often the calls under way are looked at, while there
 _TIMEOUT_S: Final = 0.3
 _PAUSE_S: Final = 0.5  # between two rounds
 _SILENCE: Final = (grpc.StatusCode.DEADLINE_EXCEEDED, grpc.StatusCode.UNAVAILABLE)
+
+
+log = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,13 +83,19 @@ class AnswerCheck:
 
     def _run(self) -> None:
         while self._awake.wait() and not self._closed.wait(_LOOK_S):
-            age = self._age()
-            if age > _SLOW_S:
-                self._ask_until_all_answer()
-            elif not age:
-                self._awake.clear()
-                if self._age() or self._closed.is_set():  # since the look: whoever came found it awake
-                    self._awake.set()
+            try:
+                self._look()
+            except Exception:
+                log.exception("check of instances failed")
+
+    def _look(self) -> None:
+        age = self._age()
+        if age > _SLOW_S:
+            self._ask_until_all_answer()
+        elif not age:
+            self._awake.clear()
+            if self._age() or self._closed.is_set():  # since the look: whoever came found it awake
+                self._awake.set()
 
     def _ask_until_all_answer(self) -> None:
         silent: frozenset[str] = frozenset()

@@ -29,8 +29,11 @@ log = structlog.get_logger(__name__)
 
 _TIMEOUT: Final[dict[Outage, timedelta]] = {"database": timedelta(seconds=0.25), "refuse": timedelta(seconds=5)}
 
-_NOT_WAITED_FOR: Final = 5.0
-"""Seconds in which the lock is tried but not waited for, after a wait for it timed out: who hangs holds many keys."""
+_SHORT_TIMEOUT: Final = 0.05
+"""Seconds to wait for the lock for a while after a wait timed out: whoever hangs holds many keys. It is longer than a
+living holder needs to hear of it, and than a row may refuse sells from memory."""
+
+_SHORT_FOR: Final = 5.0  # seconds
 
 _SLICE: Final = 0.025
 """Seconds for which a contended lock may be kept: while sells are refused from memory, which needs the lock, and while
@@ -40,7 +43,7 @@ _BUSY_REFUSING: Final = 0.005
 """Seconds since the last refusal in which more are expected."""
 
 _TRUSTED: Final = 0.5
-"""Seconds for which a row is known. A replica that waits for the lock in vain goes on without it, but only later."""
+"""Seconds for which a row is known."""
 
 _MOST_BUYERS: Final = 10_000
 """Orders of one sku that are kept in memory; a sku with more is never refused from memory."""
@@ -78,7 +81,7 @@ class StockLease:
         self._outage = outage
         self._keep = keep.total_seconds()
         self._on_contended = on_contended
-        self._not_waited_until = 0.0
+        self._short_until = 0.0
         self._available = True  # the lock's engine, when it was last used
         self._held: HeldLock | None = None
         self._skus: frozenset[str] = frozenset()
@@ -158,14 +161,14 @@ class StockLease:
         rows = self._memory.rows
         now = time.monotonic()
         known = [rows[sku] for sku in skus if sku in rows]
-        if len(known) < len(skus) or any(now >= until for _, until in known):
+        if len(known) < len(skus) or any(now - since >= _TRUSTED for _, since in known):
             return None
         return [stock for stock, _ in known]
 
     def remember(self, working_set: WorkingSet) -> None:
         """Know what was committed."""
         if self.holds and self._keep:
-            self._memory.put(working_set, time.monotonic() + _TRUSTED)
+            self._memory.put(working_set, time.monotonic())
 
     def forget(self) -> None:
         """Something went wrong: read everything again."""
@@ -225,10 +228,11 @@ class StockLease:
         return held.contended and not (has_its_time and time.monotonic() < self._since + _SLICE)
 
     def _time_to_wait(self) -> float:
-        return 0.0 if time.monotonic() < self._not_waited_until and self._outage == "database" else self._timeout
+        short = time.monotonic() < self._short_until and self._outage == "database"
+        return min(self._timeout, _SHORT_TIMEOUT) if short else self._timeout
 
     def _note_timeout(self) -> None:
         now = time.monotonic()
-        if now >= self._not_waited_until:
-            log.warning("the stock lock timed out: for now nobody waits for it, and rows alone guard what is locked")
-            self._not_waited_until = now + _NOT_WAITED_FOR
+        if now >= self._short_until:
+            log.warning("the stock lock timed out: what it locks is guarded by its rows alone, and waits are short now")
+            self._short_until = now + _SHORT_FOR

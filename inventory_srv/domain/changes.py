@@ -174,7 +174,7 @@ class WorkingSet:
 
     @property
     def may_be_stale(self) -> bool:
-        return self._origin is Origin.CACHE
+        return self._origin is not Origin.ROWS
 
     def new_stocks(self) -> list[Stock]:
         return [stock for sku, stock in self.stocks.items() if sku not in self._stocks_read]

@@ -8,11 +8,13 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import cache
 from itertools import chain
+from typing import Final
 
 import peewee
 
 from common.batching import GroupCommit
 from common.database import Database, DatabaseUnavailable, marks, padded
+from common.deadline import Deadline
 from order_srv.adapters import rows, statements
 from order_srv.adapters.models import OrderRow
 from order_srv.adapters.order_moves import OrderMoves
@@ -31,6 +33,8 @@ from order_srv.domain.order_state import (
     move_for_cause,
     move_for_check_back,
 )
+
+_REQUESTS_AT_ONCE: Final = 32  # a server's time to plan an OR of keys grows with their square
 
 
 class RequestsTaken(Exception):
@@ -80,7 +84,9 @@ class OrderRepository:
         self._database = database
         self._return_after = return_after
         self._moves = OrderMoves(database)
-        self._earlier = GroupCommit(self._find_earlier, shared_errors=DatabaseUnavailable)
+        self._earlier = GroupCommit(
+            self._find_earlier, shared_errors=DatabaseUnavailable, largest_batch=_REQUESTS_AT_ONCE, at_once=4
+        )
 
     def get(self, order_sn: str) -> Order | None:
         """Read one order as it is now."""
@@ -95,14 +101,20 @@ class OrderRepository:
 
     # Create
 
-    def earlier_order(self, user_id: int, request_id: str) -> EarlierOrder | None:
-        """Look a request up. One whose order failed made none."""
-        return self._earlier.submit((user_id, request_id))
+    def earlier_order(self, user_id: int, request_id: str, deadline: Deadline | None = None) -> EarlierOrder | None:
+        """Look a request up. One whose order failed made none.
+
+        Raises:
+            DeadlineExceeded: The caller no longer waits.
+            DatabaseUnavailable: It can't be looked up.
+        """
+        return self._earlier.submit((user_id, request_id), deadline)
 
     def _find_earlier(self, requests: Sequence[tuple[int, str]]) -> list[EarlierOrder | None]:
         with self._database.reading():
-            asked = _of_requests("user_id, request_id, order_sn, request_hash, state", len(requests))
-            found = self._database.execute(asked, list(chain.from_iterable(requests))).fetchall()
+            here = padded(requests)
+            asked = _of_requests("user_id, request_id, order_sn, request_hash, state", len(here))
+            found = self._database.execute(asked, list(chain.from_iterable(here))).fetchall()
         earlier = {(row[0], row[1]): EarlierOrder(row[2], row[3], State(row[4])) for row in found}
         return [earlier.get(request) for request in requests]
 
@@ -120,8 +132,12 @@ class OrderRepository:
             raise RequestsTaken(self._taken([(order.user_id, key.request_id) for order, key in orders])) from error
 
     def _taken(self, requests: Sequence[tuple[int, str]]) -> set[tuple[int, str]]:
-        found = self._find_earlier(requests)
-        return {request for request, earlier in zip(requests, found, strict=True) if earlier is not None}
+        taken: set[tuple[int, str]] = set()
+        for done in range(0, len(requests), _REQUESTS_AT_ONCE):
+            some = requests[done : done + _REQUESTS_AT_ONCE]
+            found = self._find_earlier(some)
+            taken |= {request for request, earlier in zip(some, found, strict=True) if earlier is not None}
+        return taken
 
     def settle_all(self, endings: Mapping[str, Opened | Failed], now: datetime) -> dict[str, OrderStatus]:
         """End the creation of these orders, those that are still CREATING; where each stands after it.
@@ -245,7 +261,3 @@ class OrderRepository:
 def _of_requests(columns: str, requests: int) -> str:
     each = " OR ".join(["(user_id = ? AND request_id = ?)"] * requests)
     return f"SELECT {columns} FROM orders WHERE {each}"  # noqa: S608 made of our own words
-
-
-def _marks(count: int) -> str:
-    return ", ".join("?" * count)

@@ -9,12 +9,13 @@ _LEAST_S: Final = 0.5
 _FACTOR: Final = 4
 _KEPT: Final = 512  # the 99th percentile of so many looks past five hung calls
 _ENOUGH: Final = 100
+_AT_FIRST_S: Final = 2.0  # until there are enough
 
 
 class SellTimeLimit:
     """Four times what 99 of 100 recent sells took, at least half a second: an instance that hangs is noticed soon.
 
-    A call that expired counts as one that took its whole limit, so the limit grows where all of inventory is slow.
+    A call that expired counts as one that took half of its limit, so the limit doubles where all of inventory is slow.
     """
 
     def __init__(self) -> None:
@@ -27,11 +28,15 @@ class SellTimeLimit:
         with self._changing:
             count = len(self._ordered)
             if count < _ENOUGH:
-                return left_s
+                return min(left_s, _AT_FIRST_S)
             return min(left_s, max(_LEAST_S, _FACTOR * self._ordered[count * 99 // 100]))
 
+    def add_expired(self, limit_s: float) -> None:
+        """Learn that a sell took longer than its limit."""
+        self.add(limit_s / 2)
+
     def add(self, took_s: float) -> None:
-        """Learn how long a sell took; of one that expired, its limit."""
+        """Learn how long a sell took."""
         with self._changing:
             if len(self._recent) == _KEPT:
                 oldest = self._recent.popleft()

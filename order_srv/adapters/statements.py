@@ -11,7 +11,7 @@ from enum import StrEnum
 from functools import cache
 from typing import Any, Final
 
-from common.database import Database, Statement, marks, to_micros
+from common.database import Database, Statement, marks, padded, to_micros
 from order_srv.domain.order import Event, EventKind, Order
 from order_srv.domain.order_request import RequestKey
 from order_srv.domain.order_state import Closing, State
@@ -103,8 +103,9 @@ def moving(database: Database, transitions: Mapping[str, Transition], now: datet
     updates: list[Statement] = []
     for order_sns in alike.values():
         changes, source = transitions[order_sns[0]].changes, transitions[order_sns[0]].source
-        values = (*(_plain(value) for value in changes.values()), to_micros(now), source.value, *order_sns)
-        updates.append((_moving(len(order_sns), *changes), values))
+        here = padded(order_sns)
+        values = (*(_plain(value) for value in changes.values()), to_micros(now), source.value, *here)
+        updates.append((_moving(len(here), *changes), values))
     steps = [(order_sn, step) for order_sn, transition in sorted(transitions.items()) for step in transition.steps]
     bought = [each.bought_from_cart for each in transitions.values() if each.bought_from_cart is not None]
     return [*updates, *noting(database, steps), *_leaving_carts(bought)]

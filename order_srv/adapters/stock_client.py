@@ -31,6 +31,7 @@ from order_srv.adapters.sell_results import (
     read_sale,
 )
 from order_srv.adapters.sell_time_limit import SellTimeLimit
+from order_srv.domain.new_order import MOST_LINES, MOST_ORDERS
 from order_srv.domain.order import Line
 from reback.inventory.v1 import inventory_pb2 as pb
 from reback.inventory.v1.inventory_pb2_grpc import InventoryServiceStub
@@ -42,15 +43,9 @@ SELLS: Final = (f"{_SERVICE}/Sell", f"{_SERVICE}/BatchSell")
 PROBE: Final = Probe(f"{_SERVICE}/BatchGetSales", pb.BatchGetSalesRequest(order_sns=["probe"]).SerializeToString())
 """Needs inventory's database, as a sell does; no order has this number."""
 
-MOST_ORDERS: Final = 64
-"""How many orders `sell_all` takes at once."""
-
-MOST_LINES: Final = 1_000
-"""How many lines they may have in all."""
-
 _MOST_BYTES: Final = 1_000_000  # of one request; longer than any of so many lines
 _TIMEOUT_S: Final = 5.0  # for calls that no caller waits for
-_RESCUE_TIMEOUT_S: Final = 0.5
+_RESCUE_TIMEOUT_S: Final = 0.5  # of the time that callers keep back for what follows a sell
 _SHORT_FOR_S: Final = 1.0  # how long a sku that was short is looked at before it is asked for
 _LOOK_TIMEOUT_S: Final = 1.0
 _MOST_LOOKED_AT: Final = 1000  # skus at once, inventory's own limit
@@ -135,7 +130,7 @@ class StockClient:
         short = [each.subject for error in refusals if error.reason == "NO_STOCK" for each in error.violations]
         if short:
             self._remember_short(short)
-        return results | dict.fromkeys(self._found_sold(list(unclear), deadline), Sold())
+        return results | dict.fromkeys(self._found_sold(list(unclear)), Sold())
 
     def _sell_batch(self, orders: Sequence[OrderToSell], deadline: Deadline) -> dict[str, SellResult]:
         request = pb.BatchSellRequest(sells=map(_sell_request, orders))
@@ -169,18 +164,17 @@ class StockClient:
             answer = call(request, timeout=limit)
         except grpc.RpcError as failure:
             if limit and isinstance(to_domain_error(failure), DeadlineExceeded):
-                self._time_limit.add(limit)
+                self._time_limit.add_expired(limit)
             raise
         self._time_limit.add(time.monotonic() - begun)
         return answer
 
-    def _found_sold(self, order_sns: Sequence[str], deadline: Deadline) -> list[str]:
+    def _found_sold(self, order_sns: Sequence[str]) -> list[str]:
         """Those of these unclear orders that inventory says it sold. What it does not say proves nothing."""
-        timeout = min(_RESCUE_TIMEOUT_S, deadline.remaining())
-        if not order_sns or not timeout:
+        if not order_sns:
             return []
         try:
-            answer = self._stub.BatchGetSales(pb.BatchGetSalesRequest(order_sns=order_sns), timeout=timeout)
+            answer = self._stub.BatchGetSales(pb.BatchGetSalesRequest(order_sns=order_sns), timeout=_RESCUE_TIMEOUT_S)
         except grpc.RpcError as failure:
             log.warning("unclear sells not looked up", error=str(to_domain_error(failure)))
             return []

@@ -94,12 +94,15 @@ class OrderServicer(OrderServiceServicer):
         return pb.PayOrderResponse(order=order_to_proto(order), payment=payment_to_proto(payment))
 
     def CancelOrder(self, request: pb.CancelOrderRequest, context: Context) -> pb.Order:
-        traceparent = traceparent_of(context)
-        order = self._do.close_order.cancel(request.user_id, request.order_sn, request.reason, traceparent)
+        order = self._do.close_order.cancel(
+            request.user_id, request.order_sn, request.reason, current_deadline(), traceparent_of(context)
+        )
         return order_to_proto(order)
 
     def RefundOrder(self, request: pb.RefundOrderRequest, context: Context) -> pb.Order:
-        order = self._do.close_order.refund(request.order_sn, request.reason, traceparent_of(context))
+        order = self._do.close_order.refund(
+            request.order_sn, request.reason, current_deadline(), traceparent_of(context)
+        )
         return order_to_proto(order)
 
     def FinishOrder(self, request: pb.FinishOrderRequest, context: Context) -> pb.Order:

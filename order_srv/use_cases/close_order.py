@@ -12,6 +12,7 @@ from common.batching import GroupCommit
 from common.clock import Clock
 from common.crash_points import CrashHook
 from common.database import CommitUnknown, DatabaseUnavailable
+from common.deadline import Deadline
 from common.messaging.port import Broker, MessagingError, Resolution
 from order_srv.adapters.order_repository import OrderRepository
 from order_srv.adapters.owed_returns import OwedReturns
@@ -68,6 +69,7 @@ class CloseOrder:
                 partial(self._close, cause),
                 shared_errors=(MessagingError, DatabaseUnavailable),
                 fits=_fits,
+                at_once=4,  # one that hangs must not hold up the others
             )
             for cause in _GAPS
         }
@@ -95,12 +97,15 @@ class CloseOrder:
         if again:
             self._crash_hook(CrashPoint.TIMEOUT_PUT_OFF)
 
-    def cancel(self, user_id: int, order_sn: str, reason: str, traceparent: str = "") -> Order:
+    def cancel(
+        self, user_id: int, order_sn: str, reason: str, deadline: Deadline | None = None, traceparent: str = ""
+    ) -> Order:
         """Close an UNPAID order that its user cancels; one that is dead already is returned as it is.
 
         Raises:
             OrderNotFound: There is none, or it is not this user's.
             FailedPrecondition: It is paid or finished.
+            DeadlineExceeded: The caller no longer waits; perhaps it is closed.
             Unavailable: It is being created, or the outcome is not known.
         """
         order = self._existing(order_sn)
@@ -108,7 +113,7 @@ class CloseOrder:
             raise OrderNotFound(order_sn)
         if order.state is State.UNPAID:
             try:
-                self._groups[Cause.CANCEL].submit([NamedOrder(order_sn, reason, traceparent)])
+                self._groups[Cause.CANCEL].submit([NamedOrder(order_sn, reason, traceparent)], deadline)
             except CommitUnknown:
                 raise OutcomeUnknown(order_sn) from None
             order = self._existing(order_sn)
@@ -116,18 +121,19 @@ class CloseOrder:
             return order
         raise state_forbids(order_sn, order.state)
 
-    def refund(self, order_sn: str, reason: str, traceparent: str = "") -> Order:
+    def refund(self, order_sn: str, reason: str, deadline: Deadline | None = None, traceparent: str = "") -> Order:
         """Close a PAID order, its payment REFUND_DUE; one that was refunded before is returned as it is.
 
         Raises:
             OrderNotFound: There is none.
             FailedPrecondition: It is not paid.
+            DeadlineExceeded: The caller no longer waits; perhaps it is closed.
             Unavailable: It is being created, or the outcome is not known.
         """
         order = self._existing(order_sn)
         if order.state is State.PAID:
             try:
-                self._groups[Cause.REFUND].submit([NamedOrder(order_sn, reason, traceparent)])
+                self._groups[Cause.REFUND].submit([NamedOrder(order_sn, reason, traceparent)], deadline)
             except CommitUnknown:
                 raise OutcomeUnknown(order_sn) from None
             order = self._existing(order_sn)

@@ -7,6 +7,7 @@
 An order that is refused or fails leaves the others alone. The row of each order decides what its caller is told.
 """
 
+import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
@@ -18,9 +19,9 @@ import structlog
 from common.batching import Call
 from common.clock import Clock
 from common.crash_points import CrashHook
-from common.database import DatabaseUnavailable
+from common.database import CommitUnknown, DatabaseUnavailable
 from common.deadline import Deadline
-from common.errors import DeadlineExceeded, DomainError
+from common.errors import DeadlineExceeded, DomainError, Unavailable
 from common.messaging.port import Broker, BrokerUnavailable, Resolution
 from order_srv.adapters.order_repository import Failed, Opened, OrderRepository, RequestsTaken
 from order_srv.adapters.owed_returns import OwedReturns
@@ -29,41 +30,18 @@ from order_srv.adapters.stock_client import StockClient
 from order_srv.crash_points import CrashPoint
 from order_srv.domain.errors import OrderFailed, OutcomeUnknown
 from order_srv.domain.messages import NamedOrder, Reback, Timeout
+from order_srv.domain.new_order import MOST_LINES, NewOrder
 from order_srv.domain.order import Event, EventKind, Order
-from order_srv.domain.order_request import OrderRequest, RequestKey
+from order_srv.domain.order_request import RequestKey
 from order_srv.domain.order_state import Cause, OrderStatus, State, decide
-from order_srv.domain.pricing import MAX_LINES
 from order_srv.use_cases.create_pricing import CreatePricing
 
-_MOST_LINES: Final = 1000  # of a group: what one BatchSell takes
-_HURRIED_S: Final = 0.5
 _AFTER_SELL_S: Final = 1.0  # of the deadline, reserved for the steps after the sell
-_INSERTS: Final = 5  # how often a group is written down from which requests were taken that nobody finds any more
-_TOLD_AS_IT_IS: Final = frozenset({"NO_STOCK", "SKU_NOT_FOUND", "OVERLOADED"})
+_INSERTS: Final = 5  # tries to write a group down, of whose requests some made orders before
+_LONGEST_FAILURE: Final = 64  # of a failure_reason
+_PASSED_ON: Final = frozenset({"NO_STOCK", "SKU_NOT_FOUND", "OVERLOADED"})
 
 log = structlog.get_logger(__name__)
-
-
-@dataclass(frozen=True, slots=True)
-class NewOrder:
-    """What a caller wants to be created."""
-
-    request: OrderRequest
-    deadline: Deadline
-    traceparent: str = ""
-
-    @property
-    def key(self) -> tuple[int, str]:
-        return self.request.user_id, self.request.request_id
-
-    @property
-    def from_cart(self) -> bool:
-        return not self.request.lines
-
-    @property
-    def most_lines(self) -> int:
-        """How many lines it may turn out to have."""
-        return len(self.request.lines) or MAX_LINES
 
 
 class NotWritten(Exception):
@@ -74,26 +52,8 @@ class NotWritten(Exception):
         self.refusal = refusal
 
 
-class RequestTaken(Exception):
-    """The user's request_id belongs to another order already."""
-
-
-def fits(group: Sequence[NewOrder], new: NewOrder) -> bool:
-    """Whether an order may join a group.
-
-    Not with another of the same request or, out of the cart, of the same user: it has to find what became of the first.
-    Nor beside one whose caller is in a hurry: the steps of a group get the time that each of its callers has.
-    """
-    if not group:
-        return True
-    if min(group[0].deadline.remaining(), new.deadline.remaining()) < _HURRIED_S:
-        return False
-    lines = new.most_lines
-    for each in group:
-        if each.key == new.key or (each.from_cart and new.from_cart and each.key[0] == new.key[0]):
-            return False
-        lines += each.most_lines
-    return lines <= _MOST_LINES
+class HasEarlierOrder(Exception):
+    """The request made an order before."""
 
 
 @dataclass(slots=True)
@@ -104,6 +64,7 @@ class _Member:
     order: Order
     steps: list[Event] = field(default_factory=list)
     failure: str = ""
+    owes: bool = True  # its stock, once it has failed
     refusal: DomainError | None = None
 
     @property
@@ -122,7 +83,7 @@ class _Member:
     def ending(self) -> Opened | Failed:
         if not self.failure:
             return Opened(self.order, self.steps, self.call.item.from_cart)
-        return Failed(self.failure, owes=self.refusal is None, steps=self.steps)
+        return Failed(self.failure[:_LONGEST_FAILURE], owes=self.owes, steps=self.steps)
 
 
 class CreateGroup:
@@ -163,7 +124,14 @@ class CreateGroup:
         Raises:
             Unavailable: For every call that is not settled.
         """
-        members = self._written(self._wanted(self._priced(calls)))
+        members = self._wanted(self._priced(calls))
+        while members:  # carts had more lines than was guessed
+            size = _most_together(members)
+            self._create(members[:size])
+            members = members[size:]
+
+    def _create(self, members: list[_Member]) -> None:
+        members = self._written(members)
         if not members:
             return
         self._crash_hook(CrashPoint.CREATE_INSERTED)
@@ -194,16 +162,18 @@ class CreateGroup:
 
     def _wanted(self, members: Sequence[_Member]) -> list[_Member]:
         """Those that inventory may have enough for, and whose callers still wait."""
-        if not members:
-            return []
-        quantities = {each.order_sn: {line.sku: line.quantity for line in each.order.lines} for each in members}
-        short = self._stock.known_shortages(quantities, _shortest(members))
         for member in members:
+            if member.call.item.deadline.passed:
+                member.call.fail(DeadlineExceeded("the deadline passed before anything was written"))
+        waiting = [member for member in members if not member.call.settled]
+        if not waiting:
+            return []
+        quantities = {each.order_sn: {line.sku: line.quantity for line in each.order.lines} for each in waiting}
+        short = self._stock.known_shortages(quantities, _shortest(waiting))
+        for member in waiting:
             if member.order_sn in short:
                 _refuse(member.call, short[member.order_sn])
-            elif member.call.item.deadline.passed:
-                member.call.fail(DeadlineExceeded("the deadline passed before anything was written"))
-        return [member for member in members if not member.call.settled]
+        return [member for member in waiting if not member.call.settled]
 
     def _written(self, members: list[_Member]) -> list[_Member]:
         """Write them down as CREATING; those that are.
@@ -219,19 +189,25 @@ class CreateGroup:
             except RequestsTaken as error:
                 for member in members:
                     if member.call.item.key in error.taken:
-                        member.call.fail(RequestTaken())
+                        member.call.fail(HasEarlierOrder())
                 members = [member for member in members if not member.call.settled]
             except DatabaseUnavailable:
                 raise
             except Exception as error:
                 if len(members) == 1:
-                    members[0].call.fail(error)
-                    return []
+                    raise
                 log.warning("a group could not be written: its orders are written one by one", exc_info=error)
-                return [written for member in members for written in self._written([member])]
+                return [written for member in members for written in self._written_alone(member)]
             else:
                 return members
-        raise OutcomeUnknown
+        raise Unavailable("other replicas wrote the same requests again and again", reason="REQUESTS_CONTENDED")
+
+    def _written_alone(self, member: _Member) -> list[_Member]:
+        try:
+            return self._written([member])
+        except Exception as error:  # noqa: BLE001 the others go on
+            member.call.fail(error)
+            return []
 
     # Within the half message
 
@@ -248,9 +224,8 @@ class CreateGroup:
         try:
             rows = self._settled(members, now)
         except DatabaseUnavailable as error:
-            log.warning(
-                "nobody knows what became of these orders", order_sns=[m.order_sn for m in members], error=str(error)
-            )
+            order_sns = [member.order_sn for member in members]
+            log.warning("the outcome of these orders is unknown", order_sns=order_sns, error=str(error))
             rows = {}
         self._crash_hook(CrashPoint.CREATE_MOVED)
         for member in members:
@@ -273,14 +248,17 @@ class CreateGroup:
         self._crash_hook(CrashPoint.CREATE_TIMEOUT_BEGUN)
         waited_for = [member for member in members if not member.call.item.deadline.passed]
         for member in members:
-            member.failure = "STOCK_UNCLEAR"
+            # Inventory is not asked for an order whose caller is gone, so it owes nothing.
+            member.failure, member.owes = "CALLER_GONE", False
+        for member in waited_for:
+            member.failure, member.owes = "STOCK_UNCLEAR", True
         results = self._sell_results(waited_for)
         now = self._clock.now()
         sold = [member for member in waited_for if isinstance(results.get(member.order_sn), Sold)]
         for member in waited_for:
             result = results.get(member.order_sn)
             if isinstance(result, Refused):
-                member.refusal, member.failure = result.error, result.error.reason
+                member.refusal, member.failure, member.owes = result.error, result.error.reason, False
         for member in sold:
             member.failure = ""
             member.steps.append(Event(EventKind.SOLD, now))
@@ -321,6 +299,10 @@ class CreateGroup:
         for member in members:
             try:
                 rows |= self._settled([member], now)
+            except CommitUnknown:
+                continue
+            except DatabaseUnavailable:
+                break
             except Exception:
                 log.exception("an order could not be moved", order_sn=member.order_sn)
         return rows
@@ -338,7 +320,7 @@ class CreateGroup:
         match None if status is None else status.state:
             case State.UNPAID:
                 member.call.answer(replace(member.order, state=State.UNPAID))
-            case State.FAILED if member.refusal is not None and member.refusal.reason in _TOLD_AS_IT_IS:
+            case State.FAILED if member.refusal is not None and member.refusal.reason in _PASSED_ON:
                 member.call.fail(member.refusal)
             case State.FAILED:
                 member.call.fail(OrderFailed(member.order_sn, member.failure or "OVERTAKEN"))
@@ -361,13 +343,23 @@ def _refuse(call: Call[NewOrder, Order], error: Exception) -> None:
     call.fail(NotWritten(error) if isinstance(error, DomainError) else error)
 
 
+def _most_together(members: Sequence[_Member]) -> int:
+    """How many of them, from the first on, inventory sells to at once."""
+    lines = 0
+    for place, member in enumerate(members):
+        lines += len(member.order.lines)
+        if lines > MOST_LINES:
+            return place
+    return len(members)
+
+
 def _shortest(members: Sequence[_Member]) -> Deadline:
-    return min((member.call.item.deadline for member in members), key=Deadline.remaining)
+    return min((member.call.item.deadline for member in members), key=lambda deadline: deadline.at)
 
 
 def _before_sell_ends(members: Sequence[_Member]) -> Deadline:
     """Until when a sell may take: what is left of the shortest deadline, less what the later steps need."""
     shortest = _shortest(members)
-    kept_back = min(_AFTER_SELL_S, shortest.remaining() / 2)
+    kept_back = min(_AFTER_SELL_S, max(0.0, shortest.at - time.monotonic()) / 2)
     # One caller that hangs up ends the sell of its own order alone.
     return shortest.earlier_by(kept_back) if len(members) == 1 else Deadline(shortest.at - kept_back)

@@ -8,10 +8,11 @@ from common.batching import Groups
 from common.deadline import Deadline
 from order_srv.adapters.order_repository import EarlierOrder, OrderRepository
 from order_srv.domain.errors import DifferentContent, state_forbids
+from order_srv.domain.new_order import MOST_ORDERS, NewOrder, fits
 from order_srv.domain.order import Order
 from order_srv.domain.order_request import OrderRequest
 from order_srv.domain.order_state import State
-from order_srv.use_cases.create_group import CreateGroup, NewOrder, NotWritten, RequestTaken, fits
+from order_srv.use_cases.create_group import CreateGroup, HasEarlierOrder, NotWritten
 
 _NEAR_DEADLINE_S: Final = 0.2
 _FIRST_LOOK_S: Final = 0.01
@@ -33,7 +34,7 @@ class CreateOrder:
     def __init__(self, *, orders: OrderRepository, group: CreateGroup, waiters: int) -> None:
         self._orders = orders
         self.group = group
-        self.waiting: Groups[NewOrder, Order] = Groups(group.execute, fits=fits)
+        self.waiting: Groups[NewOrder, Order] = Groups(group.execute, fits=fits, largest=MOST_ORDERS)
         self._waiters = BoundedSemaphore(max(1, waiters))
 
     def execute(self, request: OrderRequest, deadline: Deadline, traceparent: str = "") -> Order:
@@ -58,14 +59,14 @@ class CreateOrder:
                 earlier = self._earlier(request, deadline)
                 if earlier is None:
                     raise refused.refusal from None
-            except RequestTaken:
+            except HasEarlierOrder:
                 earlier = self._earlier(request, deadline)
             if earlier is not None:  # else whoever had the request has failed by now
                 return self._repeated(earlier, request)
 
     def _earlier(self, request: OrderRequest, deadline: Deadline) -> EarlierOrder | None:
         """The order that this request made before, at rest."""
-        earlier = self._orders.earlier_order(request.user_id, request.request_id)
+        earlier = self._orders.earlier_order(request.user_id, request.request_id, deadline)
         if earlier is None or earlier.state is not State.CREATING:
             return earlier
         if not self._waiters.acquire(blocking=False):
@@ -78,7 +79,7 @@ class CreateOrder:
     def _earlier_at_rest(self, request: OrderRequest, deadline: Deadline) -> EarlierOrder | None:
         pause = _FIRST_LOOK_S
         while True:
-            earlier = self._orders.earlier_order(request.user_id, request.request_id)
+            earlier = self._orders.earlier_order(request.user_id, request.request_id, deadline)
             if earlier is None or earlier.state is not State.CREATING:
                 return earlier
             if deadline.remaining() <= _NEAR_DEADLINE_S:

@@ -27,10 +27,10 @@ from common.messaging.port import (
     Resolution,
 )
 from order_srv.domain.messages import Reback
+from order_srv.domain.new_order import NewOrder
 from order_srv.domain.order import Order
 from order_srv.domain.order_state import CLOSE_CAUSES, Cause
 from order_srv.use_cases.close_order import CloseOrder
-from order_srv.use_cases.create_group import NewOrder
 from tests.support.books import Books
 from tests.support.databases import url_of
 from tests.support.holds import Holds

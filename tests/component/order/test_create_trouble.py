@@ -210,7 +210,7 @@ def test_a_create_whose_caller_leaves_before_it_sells_fails_and_sells_nothing(
     leave_at(point, services, holds, create_request(user, {sku: 4}))
 
     wait_until(lambda: only_order_of(services, user).state != pb.ORDER_STATE_CREATING, "the order is at rest")
-    assert_failed(services, user, "STOCK_UNCLEAR")
+    assert_failed(services, user, "CALLER_GONE")
     assert services.available(sku) == 10
     services.assert_books_balance()
 

@@ -8,9 +8,10 @@ from common.batching import Call, copy_of
 from common.database import to_micros
 from common.errors import DomainError
 from order_srv.domain.messages import ORDER_TIMEOUT, NamedOrder, Timeout
+from order_srv.domain.new_order import NewOrder, fits
 from order_srv.domain.order import Order
 from order_srv.domain.order_state import Cause, State
-from order_srv.use_cases.create_group import NewOrder, NotWritten, RequestTaken, fits
+from order_srv.use_cases.create_group import HasEarlierOrder, NotWritten
 from tests.component.order_life.actions import Create, choose
 from tests.component.order_life.faults import NO_FAULTS, Faults, Poisoned
 
@@ -45,7 +46,7 @@ class CreateTogether:
         try:
             try:
                 world.model.answered_create(create.user, create.request_id, call.result())
-            except (NotWritten, RequestTaken):  # its caller sees what became of the request before
+            except (NotWritten, HasEarlierOrder):  # its caller sees what became of the request before
                 create.run_alone(world, undisturbed=not self.faults)
         except DomainError as error:
             create.refused(world, error, undisturbed=not self.faults)

@@ -34,6 +34,7 @@ from order_srv.adapters.stock_client import StockClient
 from order_srv.adapters.sweep_repository import SweepRepository
 from order_srv.crash_points import CrashPoint
 from order_srv.domain.messages import ORDER_REBACK, Reback
+from order_srv.domain.new_order import NewOrder
 from order_srv.domain.order import Order
 from order_srv.domain.order_request import OrderRequest
 from order_srv.domain.order_state import State
@@ -43,7 +44,7 @@ from order_srv.entrypoints.sweeper import Sweeper
 from order_srv.use_cases import create_pricing
 from order_srv.use_cases.cart import Cart
 from order_srv.use_cases.close_order import CloseOrder
-from order_srv.use_cases.create_group import CreateGroup, NewOrder
+from order_srv.use_cases.create_group import CreateGroup
 from order_srv.use_cases.create_order import CreateOrder
 from order_srv.use_cases.create_pricing import CreatePricing
 from order_srv.use_cases.finish_order import FinishOrder

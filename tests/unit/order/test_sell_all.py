@@ -22,7 +22,7 @@ from common.errors import (
 )
 from common.rpc.errors import to_status
 from order_srv.adapters.sell_results import OrderToSell, Refused, SellResult, Sold, Unclear
-from order_srv.adapters.stock_client import MOST_LINES, MOST_ORDERS
+from order_srv.domain.new_order import MOST_LINES, MOST_ORDERS
 from order_srv.domain.order import Line
 from reback.inventory.v1 import inventory_pb2 as pb
 from tests.support.failed_call import FailedCall, answered
