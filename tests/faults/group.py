@@ -67,8 +67,9 @@ class Member:
     def pay(self) -> None:
         self.at.shop.pay(self.order)
 
-    def cancel(self) -> pb.Order:
-        return self.at.shop.order.CancelOrder(pb.CancelOrderRequest(user_id=self.user, order_sn=self.order_sn))
+    def cancel(self, reason: str = "") -> pb.Order:
+        request = pb.CancelOrderRequest(user_id=self.user, order_sn=self.order_sn, reason=reason)
+        return self.at.shop.order.CancelOrder(request)
 
     def refund(self) -> pb.Order:
         return self.at.shop.order.RefundOrder(pb.RefundOrderRequest(order_sn=self.order_sn))

@@ -1,11 +1,12 @@
 """Orders closed in one group, by timeout, cancel or refund: what befalls one of them leaves the others alone."""
 
 from collections.abc import Iterator
-from typing import Final
+from typing import Any, Final
 
 import pytest
 
 from common.messaging.port import Resolution
+from order_srv.adapters import statements
 from order_srv.crash_points import CrashPoint
 from order_srv.domain.messages import ORDER_TIMEOUT, NamedOrder, Timeout
 from order_srv.domain.order_state import Cause
@@ -115,6 +116,24 @@ def test_a_half_message_of_cancels_that_is_not_sent_leaves_every_order_as_it_was
     at.broker.broken.clear()
     assert states_of(group) == ["UNPAID"] * 3
     assert [each.cancel().state for each in group] == [pb.ORDER_STATE_CLOSED] * 3
+    at.settle()
+
+
+def test_an_order_that_cannot_be_closed_fails_alone(at: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    first, poison, last = group = with_orders(at)
+    closed = statements.closed
+
+    def or_poison(source: Any, closing: Any, *rest: Any) -> Any:
+        if closing.reason == "poison":
+            raise ArithmeticError(closing.reason)
+        return closed(source, closing, *rest)
+
+    monkeypatch.setattr(statements, "closed", or_poison)
+    calls = closing(at, Cause.CANCEL, [first.cancel, lambda: poison.cancel("poison"), last.cancel])
+    assert told(calls) == ["CLOSED", "INTERNAL", "CLOSED"]
+    assert states_of(group) == ["CLOSED", "UNPAID", "CLOSED"]
+    wait_for_stock(group, [ALL, LEFT, ALL])
+    at.pass_time(A_MOMENT)
     at.settle()
 
 

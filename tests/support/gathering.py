@@ -8,10 +8,11 @@ is the order service, whose first three creates are one group, and its first thr
 """
 
 import os
+from collections.abc import Sequence
 from math import inf
 from typing import Any, Final
 
-from common.batching import Groups
+from common.batching import Call, Groups
 from common.process.logs import set_up_logs
 from common.process.serve import serve
 from common.process.settings import load_settings
@@ -25,7 +26,13 @@ VARIABLE: Final = "GATHER"
 
 def gather(groups: Groups[Any, Any], count: int) -> None:
     """Let the next group begin once so many wait for it, however long that takes: as if one of that size had ended."""
-    groups._last_size, groups._last_end = count, inf
+    execute = groups._execute
+
+    def execute_and_gather_no_more(calls: Sequence[Call[Any, Any]]) -> None:
+        groups._last_size, groups._last_end, groups._execute = 1, -inf, execute
+        execute(calls)
+
+    groups._last_size, groups._last_end, groups._execute = count, inf, execute_and_gather_no_more
 
 
 def closing_groups(service: OrderService, cause: Cause) -> Groups[Any, Any]:
