@@ -4,7 +4,6 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 
 from common.clock import Clock
-from common.database import DatabaseUnavailable
 from order_srv.adapters.cart_repository import CartRepository
 from order_srv.adapters.goods_repository import GoodsRepository
 from order_srv.domain.order import Order
@@ -37,25 +36,21 @@ class CreatePricing:
             DatabaseUnavailable: Neither carts nor prices can be read.
         """
         now = self._clock.now()
-        wanted = [self._quantities(request) for request in requests]
+        buying_carts = {request.user_id for request in requests if not request.lines}
+        carts = self._carts.selected(buying_carts, limit=MAX_LINES + 1)
+        wanted = [self._quantities(request, carts) for request in requests]
         goods = self._goods.find({sku for each in wanted if isinstance(each, dict) for sku in each})
         return [self._order(*each, goods, now) for each in zip(requests, wanted, strict=True)]
 
-    def _quantities(self, request: OrderRequest) -> dict[str, int] | Exception:
-        try:
-            return summed(request.lines or self._selected(request.user_id))
-        except DatabaseUnavailable:
-            raise
-        except Exception as error:  # noqa: BLE001 one bad order of several fails alone
-            return error
-
-    def _selected(self, user_id: int) -> Sequence[tuple[str, int]]:
-        items = self._carts.selected(user_id, limit=MAX_LINES + 1)
-        if not items:
-            raise NothingSelected("no lines were given and nothing in the cart is selected")
-        if len(items) > MAX_LINES:
-            raise TooManyLines(f"more than {MAX_LINES} items of the cart are selected")
-        return [(item.sku, item.quantity) for item in items]
+    def _quantities(
+        self, request: OrderRequest, carts: Mapping[int, Sequence[tuple[str, int]]]
+    ) -> dict[str, int] | Exception:
+        lines = request.lines or carts.get(request.user_id, ())
+        if not lines:
+            return NothingSelected("no lines were given and nothing in the cart is selected")
+        if len(lines) > MAX_LINES:
+            return TooManyLines(f"more than {MAX_LINES} items of the cart are selected")
+        return summed(lines)
 
     def _order(
         self, request: OrderRequest, quantities: dict[str, int] | Exception, goods: Mapping[str, Goods], now: datetime
@@ -64,7 +59,7 @@ class CreatePricing:
             return quantities
         try:
             priced = price(quantities, goods, request.expected_total_cents)
-        except Exception as error:  # noqa: BLE001 as above
+        except Exception as error:  # noqa: BLE001 one bad order of several fails alone
             return error
         return Order(
             order_sn=new_order_sn(now),

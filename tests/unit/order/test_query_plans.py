@@ -77,7 +77,7 @@ def list_cart(book: OrderBook) -> None:
 
 
 def selected_in_cart(book: OrderBook) -> None:
-    book.carts.selected(1, 101)
+    book.carts.selected([1, 2], 101)
 
 
 def empty_cart(book: OrderBook) -> None:
