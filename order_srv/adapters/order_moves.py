@@ -2,15 +2,20 @@
 
 Their rows are held, what becomes of each is chosen by what its row says, and all is written in one trip with COMMIT. So
 a move answers with the state that each row is in after it, whoever brought it there.
+
+Who knows where orders stand, but for what somebody else may have done meanwhile, spares the trip that holds them: each
+change of state is guarded by the state that it leaves. If one finds its row elsewhere, nothing is written, and the move
+begins again with the rows held.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
-from functools import cache, partial
+from functools import cache
 
 from common.database import (
     Database,
+    Overtaken,
     Statement,
     from_micros,
     marks,
@@ -34,13 +39,22 @@ class OrderMoves:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    def move(self, order_sns: Sequence[str], choose: Choose, now: datetime) -> dict[str, OrderStatus]:
+    def move(
+        self,
+        order_sns: Sequence[str],
+        choose: Choose,
+        now: datetime,
+        *,
+        likely: Mapping[str, OrderStatus] | None = None,
+    ) -> dict[str, OrderStatus]:
         """Move orders in one transaction.
 
         Args:
             order_sns: Which.
             choose: Called with each that exists.
             now: When.
+            likely: Where all of them stand, unless somebody else moved one meanwhile; None: nobody knows. `choose` has
+                to move them all from there.
 
         Returns:
             Where each that exists stands after it.
@@ -49,16 +63,24 @@ class OrderMoves:
             CommitUnknown: Nobody knows what became of it.
             DatabaseUnavailable: Nothing was written.
         """
-        return self._database.write_again(partial(self.move_within, order_sns, choose, now))
+        assumed = [likely] if likely else []
+
+        def work() -> dict[str, OrderStatus]:
+            return self._moved(assumed.pop() if assumed else self.held(order_sns), choose, now)
+
+        return self._database.write_again(work, repeat_on=Overtaken)
 
     def move_within(self, order_sns: Sequence[str], choose: Choose, now: datetime) -> dict[str, OrderStatus]:
         """The same within a transaction that is open already."""
-        held = self.held(order_sns)
+        return self._moved(self.held(order_sns), choose, now)
+
+    def _moved(self, held: Mapping[str, OrderStatus], choose: Choose, now: datetime) -> dict[str, OrderStatus]:
         chosen = {order_sn: choose(order_sn, status) for order_sn, status in held.items()}
         transitions = {order_sn: each for order_sn, each in chosen.items() if each is not None}
         refunds = self._refunding([order_sn for order_sn, each in transitions.items() if each.refunds], now)
-        self._database.at_commit([*statements.moving(self._database, transitions, now), *refunds])
-        return held | {
+        self._database.at_commit((), statements.moving(transitions, now))
+        self._database.at_commit([*statements.steps_of(self._database, transitions), *refunds])
+        return dict(held) | {
             order_sn: replace(held[order_sn], state=each.target, owes=each.changes.get("return_due") is not None)
             for order_sn, each in transitions.items()
         }

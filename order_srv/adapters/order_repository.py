@@ -156,7 +156,8 @@ class OrderRepository:
                 case Failed(reason, owes, steps):
                     return statements.failed(reason, now, now + self._return_after if owes else None, steps)
 
-        return self._moves.move(list(endings), choose, now)
+        opened = {order_sn: _created(each.order) for order_sn, each in endings.items() if isinstance(each, Opened)}
+        return self._moves.move(list(endings), choose, now, likely=opened if len(opened) == len(endings) else None)
 
     # Close
 
@@ -255,6 +256,10 @@ class OrderRepository:
             & (OrderRow.return_tries == 0)
         )
         self._database.write(lambda: self._database.run(OrderRow.update(return_due=now).where(soon)))
+
+
+def _created(order: Order) -> OrderStatus:
+    return OrderStatus(State.CREATING, owes=False, create_time=order.create_time, expire_time=order.expire_time)
 
 
 @cache

@@ -76,12 +76,12 @@ class PaymentRepository:
             step = Event(EventKind.PAID, now, payment.payment_id)
             changes = {"state": State.PAID, "pay_time": payment.paid_time}
             paid = {payment.order_sn: Transition(State.UNPAID, changes, (step,))}
-            moving = statements.moving(self._database, paid, now)
+            moving, steps = statements.moving(paid, now), statements.steps_of(self._database, paid)
         else:
             step = Event(EventKind.REFUND_DUE, now, payment.payment_id)
-            moving = statements.noting(self._database, [(payment.order_sn, step)])
+            moving, steps = [], statements.noting(self._database, [(payment.order_sn, step)])
         inserting = self._database.inserting(rows.NEW_PAYMENT, [rows.from_payment(recorded)])
-        self._database.at_commit([*inserting, *moving])
+        self._database.at_commit([*inserting, *steps], moving)
         return recorded
 
     def mark_refunded(self, payment_id: str, refund_id: str, now: datetime) -> Payment | None:

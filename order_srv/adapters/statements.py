@@ -94,21 +94,26 @@ def inserting(database: Database, orders: Sequence[tuple[Order, RequestKey]]) ->
     ]
 
 
-def moving(database: Database, transitions: Mapping[str, Transition], now: datetime) -> list[Statement]:
-    """What makes these transitions, by order_sn; alike ones go in one statement."""
+def moving(transitions: Mapping[str, Transition], now: datetime) -> list[tuple[Statement, int]]:
+    """What makes these transitions, by order_sn, each with how many rows it has to find; alike ones go in one."""
     alike: dict[tuple[object, ...], list[str]] = {}
     for order_sn, transition in sorted(transitions.items()):
         key = (transition.source, *transition.changes.items())
         alike.setdefault(key, []).append(order_sn)
-    updates: list[Statement] = []
+    updates: list[tuple[Statement, int]] = []
     for order_sns in alike.values():
         changes, source = transitions[order_sns[0]].changes, transitions[order_sns[0]].source
         here = padded(order_sns)
         values = (*(_plain(value) for value in changes.values()), to_micros(now), source.value, *here)
-        updates.append((_moving(len(here), *changes), values))
+        updates.append(((_moving(len(here), *changes), values), len(order_sns)))
+    return updates
+
+
+def steps_of(database: Database, transitions: Mapping[str, Transition]) -> list[Statement]:
+    """What writes down the steps of these transitions, by order_sn, and takes what was bought out of the carts."""
     steps = [(order_sn, step) for order_sn, transition in sorted(transitions.items()) for step in transition.steps]
     bought = [each.bought_from_cart for each in transitions.values() if each.bought_from_cart is not None]
-    return [*updates, *noting(database, steps), *_leaving_carts(bought)]
+    return [*noting(database, steps), *_leaving_carts(bought)]
 
 
 def noting(database: Database, steps: Sequence[tuple[str, Event]]) -> list[Statement]:

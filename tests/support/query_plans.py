@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from itertools import islice
 from typing import Any, Final
 
 from common.database import Database
@@ -36,7 +37,8 @@ def _statements(database: Database) -> Iterator[list[tuple[str, Sequence[Any]]]]
     seen: list[tuple[str, Sequence[Any]]] = []
 
     def execute_sql(statement: str, values: Sequence[Any] = ()) -> Any:
-        seen.append((statement, values))
+        rest = iter(values)  # a packet has several statements
+        seen.extend((each, list(islice(rest, each.count(engine.param)))) for each in statement.split(";"))
         return run(statement, values)
 
     engine.execute_sql = execute_sql

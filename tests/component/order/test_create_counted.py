@@ -49,7 +49,7 @@ def test_what_an_order_asks_of_the_databases(
     added = ["INSERT orders", "INSERT order_line", "INSERT order_event"]
     opened = ["UPDATE orders", "INSERT order_event"]
     sold = ["INSERT sale", "INSERT sale_line", "INSERT movement", *["UPDATE stock"] * (1 if on_a_server else 2)]
-    packets = [["SELECT goods"], added, ["SELECT orders"], opened]
+    packets = [["SELECT goods"], added, opened]
     apart = [[each] for packet in packets for each in packet]  # a file is asked each by itself
     assert asked_by(caplog, "rpc") == (packets if on_a_server else apart)
     assert asked_by(caplog, "stock-writer") == ([sold] if on_a_server else [[each] for each in sold])

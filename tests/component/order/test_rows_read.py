@@ -86,7 +86,7 @@ def test_the_life_of_an_order_reads_its_own_rows(engine: str, tmp_path: Path) ->
             assert book.queries.order(order.user_id, order.order_sn).state is State.CLOSED
             assert book.orders.earlier_order(order.user_id, "none") is None
 
-        assert rows_read(book, life) < 60
+        assert rows_read(book, life) < 70
 
 
 def many_payments(book: OrderBook, order_sn: str) -> None:

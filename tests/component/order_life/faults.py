@@ -241,7 +241,7 @@ class FaultyDatabase(Database):
             raise
 
     def at_commit(self, statements: Sequence[Statement], guarded: Sequence[tuple[Statement, int]] = ()) -> None:
-        if any(self._poisons(*statement) for statement in statements):
+        if any(self._poisons(*each) for each in (*statements, *(statement for statement, _ in guarded))):
             raise Poisoned
         super().at_commit(statements, guarded)
 
