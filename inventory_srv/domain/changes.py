@@ -129,8 +129,8 @@ class WorkingSet:
     """The rows of a batch of changes: as they were read, and as the changes leave them.
 
     Args:
-        stocks, sales, requests: The existing rows of the batch's skus, order_sns and request_ids; no sales where the
-            stocks are not `Origin.ROWS`.
+        stocks, sales, requests: The existing rows of the batch's skus, order_sns and request_ids; no sales where all of
+            them are taken for new.
         origin: Where the stocks come from.
     """
 

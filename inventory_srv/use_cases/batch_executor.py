@@ -7,6 +7,7 @@ again (`stock_lease.py`). Changes that arrive while a batch waits for its lock j
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from datetime import datetime
+from functools import partial
 from typing import Final
 
 import structlog
@@ -179,13 +180,14 @@ class BatchExecutor:
 
     def _transaction(self, batch: Sequence[PendingChange]) -> Sequence[Outcome]:
         since = self._cache.now()
-        unread = [self._without_reading([pending.change for pending in batch])]
+        changes = [pending.change for pending in batch]
+        first_try = [self._quick_way(changes)]
 
         def apply() -> tuple[Sequence[Outcome], WorkingSet]:
-            if unread:
-                return self._applied(batch, unread.pop())
+            if first_try:
+                return self._applied(batch, first_try.pop()())
             self._lease.forget()  # a try failed, perhaps because of what was known
-            return self._applied(batch, None)
+            return self._applied(batch, self._repository.hold(changes))
 
         # Another replica wrote the same key first: read again, it is a repeat like any other.
         outcomes, working_set = self._database.write(apply, repeat_on=REPEAT_ON)
@@ -195,11 +197,8 @@ class BatchExecutor:
         self._lease.learn_buyers(_short_skus(outcomes), self._find_buyers)
         return outcomes
 
-    def _applied(
-        self, batch: Sequence[PendingChange], working_set: WorkingSet | None
-    ) -> tuple[Sequence[Outcome], WorkingSet]:
+    def _applied(self, batch: Sequence[PendingChange], working_set: WorkingSet) -> tuple[Sequence[Outcome], WorkingSet]:
         changes = [pending.change for pending in batch]
-        working_set = working_set or self._repository.hold(changes)
         self._crash_hook(CrashPoint.ROWS_HELD)
         now = self._clock.now()
         outcomes = [pending.apply(working_set, now) for pending in batch]
@@ -213,21 +212,24 @@ class BatchExecutor:
         self._crash_hook(CrashPoint.BATCH_BEFORE_COMMIT)
         return outcomes, working_set
 
-    def _without_reading(self, changes: Sequence[Change]) -> WorkingSet | None:
-        """The working set of sells, from this process' memory or else from the cache.
+    def _quick_way(self, changes: Sequence[Change]) -> Callable[[], WorkingSet]:
+        """How the transaction gets its rows: sells from this process' memory, from the cache, or by their stocks alone.
 
         Assumes that none of them is a repeat. If one is, its key exists already: the transaction fails on it or in
-        `check_refused`, and the next try reads the rows.
+        `check_refused`, and the next try reads the sales as well.
         """
         sells = [change for change in changes if isinstance(change, Sell)]
-        if len(sells) < len(changes) or not self._lease.holds:
-            return None
+        if len(sells) < len(changes):
+            return partial(self._repository.hold, changes)
         skus = sorted({sku for sell in sells for sku in sell.skus})
-        stocks = self._lease.known(skus)
-        if stocks is not None:
-            return WorkingSet(stocks, origin=Origin.MEMORY)
-        stocks = self._cache.peek(skus)
-        return None if stocks is None else WorkingSet(stocks, origin=Origin.CACHE)
+        if self._lease.holds:
+            stocks = self._lease.known(skus)
+            if stocks is not None:
+                return partial(WorkingSet, stocks, origin=Origin.MEMORY)
+            stocks = self._cache.peek(skus)
+            if stocks is not None:
+                return partial(WorkingSet, stocks, origin=Origin.CACHE)
+        return partial(self._repository.hold_stocks, skus)
 
     def _find_buyers(self, sku: str, limit: int) -> set[str]:
         with self._database.reading():
