@@ -28,6 +28,14 @@ def _usual(values: Sequence[float]) -> str:
     return f"By default {', '.join(f'{value:g}' for value in values)}."
 
 
+_AtCallers = Annotated[
+    list[int] | None, typer.Option(min=1, help=f"Callers of `create`; again for more. {_usual(AT_CALLERS)}")
+]
+_AtRate = Annotated[
+    list[float] | None, typer.Option(min=1, help=f"Orders a second in `paced`; again for more. {_usual(AT_RATES)}")
+]
+
+
 def bench(  # noqa: PLR0917 the options of a program
     world: Annotated[WorldName, typer.Option(help="On what.")] = EMBEDDED,
     only: Annotated[list[str] | None, typer.Option(help=f"A part, of {', '.join(_NAMES)}; again for more.")] = None,
@@ -36,13 +44,8 @@ def bench(  # noqa: PLR0917 the options of a program
     warm_up: Annotated[float, typer.Option(min=0.5, help="Orders are created for so long before.")] = 20.0,
     callers: Annotated[int, typer.Option(min=1, help="How many sell at once.")] = 64,
     create_callers: Annotated[int, typer.Option(min=1, help="How many create orders at once.")] = 32,
-    at_callers: Annotated[
-        list[int] | None,
-        typer.Option(min=1, help=f"Callers of `create`; again for more. {_usual(AT_CALLERS)}"),
-    ] = None,
-    at_rate: Annotated[
-        list[float] | None, typer.Option(min=1, help=f"Orders a second in `paced`; again for more. {_usual(AT_RATES)}")
-    ] = None,
+    at_callers: _AtCallers = None,
+    at_rate: _AtRate = None,
     connections: Annotated[int, typer.Option(min=1, help="Over how many connections they call.")] = 4,
     processes: Annotated[int, typer.Option(min=1, help="How many load processes there are.")] = 1,
     replicas: Annotated[int, typer.Option(min=1, help="How many of each service there are.")] = 1,
@@ -59,25 +62,20 @@ def bench(  # noqa: PLR0917 the options of a program
 ) -> None:
     """Measure rates, latencies and processor time on services that this starts, and check their books.
 
-    Results are written after each part, and stay when the run is ended early. The exit code is 1 when a part fails or
-    its books do not balance, and 2 when the options are wrong. A missed target is reported and is no failure.
+    Results are written after each part. The exit code is 1 when a part fails or its books do not balance, 2 when the
+    options are wrong. A missed target is reported and is no failure.
     """
     chosen = _chosen(world, only or [], every=every, takes_turns=bool(against))
     _check(world, replicas, against, against_python, publish=publish)
+    sizes = {"callers": callers, "create_callers": create_callers, "connections": connections, "processes": processes}
+    shop = {"replicas": replicas, "skus": skus, "due_orders": due_orders, "calls": calls, "largest": largest}
     options = Options(
+        **sizes,
+        **shop,
         seconds=seconds,
         rounds=rounds,
-        callers=callers,
-        create_callers=create_callers,
-        connections=connections,
-        processes=processes,
-        replicas=replicas,
-        skus=skus,
-        due_orders=due_orders,
         warm_up=warm_up,
         slow_rounds=rounds if against else 1,
-        calls=calls,
-        largest=largest,
         at_callers=tuple(dict.fromkeys(at_callers or AT_CALLERS)),
         at_rates=tuple(dict.fromkeys(at_rate or AT_RATES)),
     )

@@ -14,7 +14,8 @@ from common.rpc.errors import to_domain_error
 from scripts.bench.harness.checkout import Checkout
 from scripts.bench.harness.loaders import Loaders, LoadFailed
 from scripts.bench.harness.options import Options
-from scripts.bench.harness.testbed import Results, Testbed
+from scripts.bench.harness.results import Results
+from scripts.bench.harness.testbed import Testbed
 from scripts.bench.harness.worlds import World
 from scripts.bench.parts.catalog import Part
 from scripts.lib.services import ServiceFailed

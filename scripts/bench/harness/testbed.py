@@ -4,7 +4,7 @@ import random
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
@@ -16,11 +16,12 @@ from reback.inventory.v1.inventory_pb2 import SetStockRequest
 from reback.order.v1.order_pb2 import Goods, PutGoodsRequest
 from scripts.bench.harness.books import check_books
 from scripts.bench.harness.checkout import HERE, Checkout
-from scripts.bench.harness.figures import Figure, Load, Plot, Spread, Target
+from scripts.bench.harness.figures import Figure, Plot, Spread, Target
 from scripts.bench.harness.load import Kind, Measured, Plan
 from scripts.bench.harness.loaders import Loaders, Loading
 from scripts.bench.harness.options import Options
 from scripts.bench.harness.replicas import INVENTORY, ORDER, Replicas
+from scripts.bench.harness.results import Results
 from scripts.bench.harness.worlds import World
 from scripts.lib.goods_file import Entry
 from scripts.lib.seeding import seed
@@ -38,23 +39,6 @@ _WARM_UP_SHARE: Final = 0.25  # of what is measured, at most
 _BEGIN_TOGETHER_AFTER_S: Final = 0.7  # until then every one of several load processes has its connections and requests
 _MAX_SKUS_OF_A_LOAD: Final = 20_000  # more than it calls in its time; all of a million would take long to send over
 _MAX_IN_FLIGHT: Final = 1000  # of an open loop: so many that it does not wait for answers
-
-
-@dataclass
-class Results:
-    """What a part found.
-
-    Attributes:
-        figures: With or without targets, in the order of the table.
-        loads: Every load that was measured.
-        plots: What is to be drawn.
-        faults: What was wrong in the books; empty when all is well.
-    """
-
-    figures: list[Figure] = field(default_factory=list)
-    loads: list[Load] = field(default_factory=list)
-    plots: list[Plot] = field(default_factory=list)
-    faults: list[str] = field(default_factory=list)
 
 
 class Testbed:

@@ -14,7 +14,7 @@ from typing import Any, Final
 import psutil
 
 from scripts.bench.harness.options import Options
-from scripts.bench.harness.testbed import Results
+from scripts.bench.harness.results import Results
 from scripts.lib.cpus import policy
 
 _ROOT: Final = Path(__file__).parents[3]

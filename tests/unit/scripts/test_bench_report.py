@@ -12,7 +12,7 @@ from rich.console import Console
 
 from scripts.bench.harness.figures import Axis, Figure, Load, Plot, Point, Series, Spread, Target
 from scripts.bench.harness.options import Options
-from scripts.bench.harness.testbed import Results
+from scripts.bench.harness.results import Results
 from scripts.bench.report.output import Output
 from scripts.bench.report.plots import draw, draw_reports
 from scripts.bench.report.report import in_words, machine, merged, of_part, read, write
