@@ -67,12 +67,12 @@ class Member:
     def pay(self) -> None:
         self.at.shop.pay(self.order)
 
-    def cancel(self, reason: str = "") -> pb.Order:
+    def cancel(self, reason: str = "", timeout: float | None = None) -> pb.Order:
         request = pb.CancelOrderRequest(user_id=self.user, order_sn=self.order_sn, reason=reason)
-        return self.at.shop.order.CancelOrder(request)
+        return self.at.shop.order.CancelOrder(request, timeout=timeout)
 
-    def refund(self) -> pb.Order:
-        return self.at.shop.order.RefundOrder(pb.RefundOrderRequest(order_sn=self.order_sn))
+    def refund(self, timeout: float | None = None) -> pb.Order:
+        return self.at.shop.order.RefundOrder(pb.RefundOrderRequest(order_sn=self.order_sn), timeout=timeout)
 
     def finish(self) -> pb.Order:
         return self.at.shop.order.FinishOrder(pb.FinishOrderRequest(order_sn=self.order_sn))

@@ -1,6 +1,7 @@
 """Orders closed in one group, by timeout, cancel or refund: what befalls one of them leaves the others alone."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future
 from typing import Any, Final
 
 import pytest
@@ -28,9 +29,11 @@ from tests.faults.group import (
 )
 from tests.faults.stage import A_MOMENT, CREATING_GRACE, NOBODY_ASKS, PAY_WITHIN, SWEEP_GRACE, Stage, stage
 from tests.support.broker_file import lose_messages, messages
+from tests.support.gathering import closing_groups
+from tests.support.holds import Hold
 from tests.support.order_messages import timeout_message
 from tests.support.tables import let_orders_be_due, rows
-from tests.support.waiting import wait_until
+from tests.support.waiting import TIMEOUT_S, wait_until
 from tests.support.worlds import World
 
 COMMIT, ROLLBACK, UNKNOWN = Resolution.COMMIT, Resolution.ROLLBACK, Resolution.UNKNOWN
@@ -237,3 +240,71 @@ def test_a_group_of_timeouts_that_the_sweeper_overtakes_is_closed_once(at: Stage
     at.settle()
     assert [at.shop.steps(each.order_sn).count("CLOSED") for each in group] == [1] * 3
     assert [at.shop.steps(each.order_sn).count("STOCK_RETURNED") for each in group] == [1] * 3
+
+
+# One that hangs
+
+
+def due(each: Member) -> None:
+    """Have a timeout of its order handled by the service, wherever the broker is."""
+    let_orders_be_due(each.at.folder, each.order_sn)
+    timeout = Timeout(each.at.clock.now(), (NamedOrder(each.order_sn),))
+    each.at.shop.order_service.use_cases.close_order.time_out(timeout)
+
+
+CLOSES: Final[dict[Cause, Callable[[Member], object]]] = {
+    Cause.CANCEL: Member.cancel,
+    Cause.REFUND: Member.refund,
+    Cause.TIMEOUT: due,
+}
+
+
+def to_be_closed(at: Stage, cause: Cause, count: int) -> list[Member]:
+    group = with_orders(at, count)
+    if cause is Cause.REFUND:
+        for each in group:
+            each.pay()
+    return group
+
+
+def hanging(at: Stage, cause: Cause, each: Member) -> tuple[Hold, Future[object]]:
+    """Begin to close an order; its half message hangs until the hold is released."""
+    point = CrashPoint.REFUND_HALF_SENT if cause is Cause.REFUND else CrashPoint.CLOSE_HALF_SENT
+    held = at.holds.at(point)
+    call = at.calling(lambda: CLOSES[cause](each))
+    held.wait()
+    return held, call
+
+
+@pytest.mark.parametrize("cause", CLOSES)
+def test_a_half_message_that_hangs_holds_up_no_other_close(at: Stage, cause: Cause) -> None:
+    first, *others = group = to_be_closed(at, cause, 3)
+    held, call = hanging(at, cause, first)
+    others_close = [at.calling(lambda each=each: CLOSES[cause](each)) for each in others]  # type: ignore[misc]
+    for other in others_close:
+        other.result(TIMEOUT_S)
+    assert [each.state for each in others] == ["CLOSED", "CLOSED"]
+    assert not call.done()
+    held.release()
+    call.result(TIMEOUT_S)
+    at.settle()
+    assert stock_of(group) == [ALL] * 3
+
+
+@pytest.mark.parametrize("cause", [Cause.CANCEL, Cause.REFUND])
+def test_a_close_whose_caller_waits_no_longer_waits_no_longer_itself(at: Stage, cause: Cause) -> None:
+    first, second = group = to_be_closed(at, cause, 2)
+    groups = closing_groups(at.shop.order_service, cause)
+    groups._at_once = 1  # as if all that may be under way hang
+    held, call = hanging(at, cause, first)
+    close = second.refund if cause is Cause.REFUND else second.cancel
+    waits = at.calling(lambda: close(timeout=1.0))
+    wait_until(lambda: len(groups) == 1, "it waits for the one that hangs")
+    assert told([waits]) == ["DEADLINE_EXCEEDED"]
+    wait_until(lambda: len(groups) == 0, "its thread is free")
+    assert not call.done()
+    held.release()
+    call.result(TIMEOUT_S)
+    assert second.state == ("PAID" if cause is Cause.REFUND else "UNPAID")
+    at.settle()
+    assert stock_of(group) == [ALL, LEFT]
