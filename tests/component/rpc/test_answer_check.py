@@ -278,3 +278,23 @@ def test_a_closed_channel_asks_nobody_any_more(closing: ExitStack, connect: Conn
     client.channel.close()
     check._thread.join(TIMEOUT_S)
     assert not check._thread.is_alive()
+
+
+def test_a_check_that_fails_is_logged_and_goes_on(closing: ExitStack, connect: Connect) -> None:
+    client, well, hung = two(closing, connect)
+    check, failures = client.channel._check, 2  # type: ignore[attr-defined]
+    age = check._age
+
+    def fails_at_first() -> float:
+        nonlocal failures
+        failures -= 1
+        if failures >= 0:
+            raise ArithmeticError("unexpected")
+        return float(age())
+
+    with capture_logs() as logs:
+        check._age = fails_at_first
+        hung.hang()
+        wait_until(lambda: client.get(EXPIRES_S) == "DEADLINE_EXCEEDED", "a call expires")
+        wait_until(lambda: set(answering(client)) == {well.pid}, "it is left out for all that")
+    assert [entry["event"] for entry in logs].count("check of instances failed") == 2
