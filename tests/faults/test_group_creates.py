@@ -197,13 +197,13 @@ def gone(at: Stage, each: Member, point: CrashPoint, others: list[Member]) -> li
     return told(calls)
 
 
-def test_a_caller_who_is_gone_before_the_sell_is_not_sold_to(at: Stage) -> None:
+def test_a_caller_who_is_gone_before_the_sell_is_not_sold_to_and_owes_nothing(at: Stage) -> None:
     leaver, *others = members(at)
     assert gone(at, leaver, CrashPoint.CREATE_HALF_SENT, others) == ["UNPAID", "UNPAID"]
-    wait_for_stock([leaver], [ALL])
+    assert said(at, leaver) == [ROLLBACK]
     at.settle()
-    assert (leaver.state, "SOLD" in at.shop.steps(leaver.order_sn)) == ("FAILED", False)
-    assert sale_of(leaver) == "", "inventory was never asked for it, so nothing is owed"
+    assert (leaver.state, leaver.order.failure_reason) == ("FAILED", "CALLER_GONE")
+    assert sale_of(leaver) == ""  # inventory was told nothing of it
     assert stock_of(others) == [LEFT, LEFT]
 
 
@@ -218,8 +218,9 @@ def test_a_caller_who_is_gone_after_the_sell_finds_the_order_at_the_next_call(at
 def test_a_caller_who_is_gone_when_everything_is_sold_out_has_company(at: Stage) -> None:
     leaver, refused = members(at)[0], member(at, ALL + 1)
     assert gone(at, leaver, CrashPoint.CREATE_HALF_SENT, [refused]) == ["NO_STOCK"]
-    assert said(at, leaver) == [ROLLBACK], "nobody owes anything"
+    assert said(at, leaver) == [ROLLBACK]
     at.settle()
+    assert [sale_of(each) for each in (leaver, refused)] == ["", ""]
 
 
 # Carts
