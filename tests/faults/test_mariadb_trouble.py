@@ -4,7 +4,7 @@ import itertools
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 from threading import Event
 from typing import Any, Final, Self
@@ -15,7 +15,7 @@ import pytest
 
 from reback.inventory.v1 import inventory_pb2 as stock_pb
 from reback.order.v1 import order_pb2 as pb
-from tests.support.databases import ask
+from tests.support.databases import ask, connect
 from tests.support.mariadb_server import MariadbServer, mariadb_server
 from tests.support.ports import free_port
 from tests.support.repeated_calls import until_done
@@ -53,18 +53,21 @@ class Shop(Services):
 
     def __init__(self, folder: Path, inventory: Process, order: Process) -> None:
         super().__init__(folder, inventory, order)  # type: ignore[arg-type]  # they have addresses
+        self.orders_url = ""
         self.pids = [inventory.pid, order.pid]
 
 
 @pytest.fixture
 def shop(tmp_path: Path, server: MariadbServer) -> Iterator[Shop]:
-    with ExitStack() as closing:
+    with ExitStack() as stack:
         stock = inventory_settings(tmp_path, database_url=database_on(server, "inventory"))
-        inventory = closing.enter_context(process(tmp_path, stock))
-        settings = order_settings(tmp_path, inventory.address, database_url=database_on(server, "orders"))
-        order = closing.enter_context(process(tmp_path, settings))
+        inventory = stack.enter_context(process(tmp_path, stock))
+        orders_url = database_on(server, "orders")
+        settings = order_settings(tmp_path, inventory.address, database_url=orders_url)
+        order = stack.enter_context(process(tmp_path, settings))
         opened = Shop(tmp_path, inventory, order)
-        closing.callback(opened.close)
+        opened.orders_url = orders_url
+        stack.callback(opened.close)
         yield opened
         assert [inventory.pid, order.pid] == opened.pids, "nobody was started again"
         order.stop()
@@ -118,6 +121,25 @@ def test_while_it_is_gone_every_call_says_so_and_soon_after_its_return_every_cal
         until_done(call)
     assert time.monotonic() - back < SOON
     assert not shop.inventory.AuditStock(stock_pb.AuditStockRequest(page_size=1000)).differences
+
+
+def test_an_order_whose_row_is_locked_holds_up_no_other_cancel(shop: Shop, server: MariadbServer) -> None:
+    user, sku = shop.new_user(), shop.new_sku(ALL)
+    locked, other = (shop.create(user, {sku: 1}) for _ in range(2))
+
+    def cancel(order: pb.Order) -> pb.Order:
+        return shop.order.CancelOrder(pb.CancelOrderRequest(user_id=user, order_sn=order.order_sn))
+
+    waits = "SHOW GLOBAL STATUS LIKE 'Innodb_row_lock_current_waits'"
+    with ThreadPoolExecutor(1) as pool, closing(connect(shop.orders_url)) as elsewhere, elsewhere.cursor() as cursor:
+        cursor.execute("BEGIN")
+        cursor.execute("SELECT state FROM orders WHERE order_sn = %s FOR UPDATE", (locked.order_sn,))
+        hanging = pool.submit(cancel, locked)
+        wait_until(lambda: ask(server.url, waits)[0][1] != "0", "its cancel waits for the row")
+        assert cancel(other).state == pb.ORDER_STATE_CLOSED
+        assert not hanging.done()
+        cursor.execute("ROLLBACK")
+        assert hanging.result(TIMEOUT_S).state == pb.ORDER_STATE_CLOSED
 
 
 class Buyers:
