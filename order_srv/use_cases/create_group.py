@@ -16,7 +16,7 @@ from typing import Final
 
 import structlog
 
-from common.batching import Call
+from common.batching import Call, copy_of
 from common.clock import Clock
 from common.crash_points import CrashHook
 from common.database import CommitUnknown, DatabaseUnavailable
@@ -127,8 +127,14 @@ class CreateGroup:
         members = self._wanted(self._priced(calls))
         while members:  # carts had more lines than was guessed
             size = _most_together(members)
-            self._create(members[:size])
-            members = members[size:]
+            some, members = members[:size], members[size:]
+            try:
+                self._create(some)
+            except Exception as error:
+                if not members:
+                    raise
+                for member in some:  # those who are left have a half message of their own
+                    member.call.fail(copy_of(error))
 
     def _create(self, members: list[_Member]) -> None:
         members = self._written(members)

@@ -94,6 +94,16 @@ def test_orders_are_created_by_the_chosen_callers_and_at_the_chosen_rates(tmp_pa
         assert (folder / "embedded" / f"{plot}.svg").is_file()
 
 
+@pytest.mark.timeout(300)
+def test_orders_come_due_by_messages_of_one_order_and_of_several(tmp_path: Path) -> None:
+    _, parts = short_run(tmp_path, "duesingly", "duetogether", processes=1)
+    for part in parts.values():
+        figures = {figure["name"]: figure for figure in part["figures"]}
+        assert figures["all their stock back after"]["samples"] == 30
+        assert figures["orders closed in the first 25 s"]["samples"] == 30, "by their messages, not by the sweeper"
+        assert figures["all their stock back ÷ all orders closed, time"]["value"]["median"] >= 1
+
+
 GROWTH = {
     "growthwaiting": ["CreateOrder, 1,000 others waiting", "sweep with nothing due, 1,000 orders waiting"],
     "memory": ["inventory_srv, resident, most in 400 calls", "order_srv, resident, most in 400 calls"],
