@@ -30,6 +30,7 @@ _SHARES: Final = (0.5, 0.99)
 _MICROSECONDS: Final = 1e6
 _CLOSED: Final = "order closed"
 _BACK: Final = "its stock back"
+_INSTANT_S: Final = 0.001  # a few orders are closed in one transaction, at one time
 _EARLY_S: Final = 25.0  # less than the sweeper's grace: orders that came due only now are left to their messages
 _EARLY: Final = f"orders closed in the first {_EARLY_S:.0f} s"
 _RATIO_OF_TIMES: Final = "all their stock back ÷ all orders closed, time"
@@ -115,9 +116,9 @@ def close_at_once(testbed: Testbed, rounds: Rounds, users: range) -> None:
     sales = sales_of(testbed.shop, [order.order_sn for order in orders])
     closes = sorted(_seconds(order.close_time) for order in orders)
     began = min(began, closes[0])  # it closes before it says that it is ready
-    closed = closes[-1] - began
+    closed = max(closes[-1] - began, _INSTANT_S)
     early = bisect_right(closes, began + _EARLY_S)
-    back = max(_seconds(sale.return_time) for sale in sales.values()) - began
+    back = max(*(_seconds(sale.return_time) - began for sale in sales.values()), _INSTANT_S)
     rounds.note("all orders closed after", closed, len(orders))
     rounds.note("all their stock back after", back, len(sales))
     rounds.note("orders closed", len(orders) / closed, len(orders))
