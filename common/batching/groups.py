@@ -104,7 +104,8 @@ class Groups(Generic[Item, Result]):
     """Carries out the calls of one moment together; any thread may submit one.
 
     One group is under way. A further one starts only when those under way are all old, so that one that hangs
-    does not hold up everybody. A call alone is a group of one, with nothing to wait for.
+    does not hold up everybody, or while they are small, so that few callers wait for nobody. A call alone is a group of
+    one, with nothing to wait for.
 
     Args:
         execute: Carries out a group: settles each of its calls, in any order, as soon as it can. An error that it
@@ -114,6 +115,7 @@ class Groups(Generic[Item, Result]):
         largest: How many calls a group has at most.
         at_once: How many groups are under way at most.
         next_after: How old, in seconds, those under way are when a further one starts.
+        beside: How many calls those under way hold at most, in all, when a further one starts sooner; 0: it never does.
         gather: For how many seconds, after the end of a group that held more than one, the next waits for as many to
             come. Those who were answered come again; without this the first of them would go alone.
     """
@@ -126,6 +128,7 @@ class Groups(Generic[Item, Result]):
         largest: int = LARGEST_GROUP,
         at_once: int = 4,
         next_after: float = 0.1,
+        beside: int = 0,
         gather: float = 0.005,
     ) -> None:
         self._execute = execute
@@ -133,9 +136,11 @@ class Groups(Generic[Item, Result]):
         self._largest = largest
         self._at_once = at_once
         self._next_after = next_after
+        self._beside = beside
         self._gather = gather
         self._waiting: dict[Call[Item, Result], None] = {}  # in order of arrival
         self._started: dict[int, float] = {}  # when each group under way was taken, by the thread that leads it
+        self._under_way = 0  # calls, in these groups
         self._last_size = 1  # of the group that ended last
         self._last_end = -inf
         self._mutex = Lock()
@@ -217,7 +222,9 @@ class Groups(Generic[Item, Result]):
         """How many seconds the first in the queue waits before it may start a group, unless it is woken before."""
         if len(self._started) >= self._at_once:
             return inf
-        start = max(self._started.values()) + self._next_after if self._started else -inf
+        start = -inf
+        if self._under_way > self._beside:
+            start = max(self._started.values()) + self._next_after
         if len(self._waiting) < self._last_size:
             start = max(start, self._last_end + self._gather)
         return start - time.monotonic()
@@ -237,6 +244,7 @@ class Groups(Generic[Item, Result]):
                 items.append(call.item)
         for call in group:
             del self._waiting[call]
+        self._under_way += len(group)
         if self._waiting:
             self._wake_first()  # who was left behind watches over this group
         return group
@@ -256,6 +264,7 @@ class Groups(Generic[Item, Result]):
         finally:
             with self._mutex:
                 del self._started[get_ident()]
+                self._under_way -= len(group)
                 self._last_size, self._last_end = len(group), time.monotonic()
                 if self._waiting:
                     self._wake_first()

@@ -34,7 +34,7 @@ class CreateOrder:
     def __init__(self, *, orders: OrderRepository, group: CreateGroup, waiters: int) -> None:
         self._orders = orders
         self.group = group
-        self.waiting: Groups[NewOrder, Order] = Groups(group.execute, fits=fits, largest=MOST_ORDERS)
+        self.waiting: Groups[NewOrder, Order] = Groups(group.execute, fits=fits, largest=MOST_ORDERS, beside=1)
         self._waiters = BoundedSemaphore(max(1, waiters))
 
     def execute(self, request: OrderRequest, deadline: Deadline, traceparent: str = "") -> Order:
