@@ -38,7 +38,7 @@ class InventorySettings(ServiceSettings):
     lock_outage: Annotated[Outage, OneOf("database", "refuse")] = Field(
         "database",
         description="what to do while the lock's engine is down, or when its holder does not release it within "
-        "0.25 s: go on, guarded by the database alone, or refuse",
+        "0.15 s: go on, guarded by the database alone, or refuse",
     )
     cache_url: OptionalCacheUrl = Field(
         None,

@@ -18,7 +18,7 @@ from common.discovery.port import Addresses
 
 _SLOW_S: Final = 0.1
 _LOOK_S: Final = 0.1  # how often the calls under way are looked at, while there are any
-_TIMEOUT_S: Final = 0.3
+_TIMEOUT_S: Final = 0.2
 _PAUSE_S: Final = 0.5  # between two rounds
 _SILENCE: Final = (grpc.StatusCode.DEADLINE_EXCEEDED, grpc.StatusCode.UNAVAILABLE)
 

@@ -27,7 +27,7 @@ from inventory_srv.settings import Outage
 
 log = structlog.get_logger(__name__)
 
-_TIMEOUT: Final[dict[Outage, timedelta]] = {"database": timedelta(seconds=0.25), "refuse": timedelta(seconds=5)}
+_TIMEOUT: Final[dict[Outage, timedelta]] = {"database": timedelta(seconds=0.15), "refuse": timedelta(seconds=5)}
 
 _SHORT_TIMEOUT: Final = 0.05
 """Seconds to wait for the lock for a while after a wait timed out: whoever hangs holds many keys. It is longer than a
@@ -59,7 +59,7 @@ class StockLease:
 
     Args:
         lock: The lock.
-        timeout: How long to wait for it; None: 0.25 s where work goes on without it, which is less than the order
+        timeout: How long to wait for it; None: 0.15 s where work goes on without it, which is less than the order
             service waits for a sell; else 5 s. A living holder releases it within milliseconds, a dead one keeps it
             until it expires.
         outage: What to do without it: `database`, go on guarded by the rows alone; or `refuse`.

@@ -58,6 +58,36 @@ def test_the_first_that_waits_leads_the_next_group_in_its_own_thread(work: Work)
     assert work.threads[1:] == [threads[1]]
 
 
+def test_a_further_group_starts_beside_few_calls_and_the_next_waits_for_one_to_end(work: Work) -> None:
+    work.new_groups(beside=1)
+    lone, second = work.hold(0), work.hold(1)
+    waiting = [work.queue(2), work.queue(3)]
+    assert work.taken == [[0], [1]]
+
+    work.release(0)
+
+    assert results([lone, *waiting]) == [0, 4, 6], "beside 1, which is alone now"
+    work.release(1)
+    assert results([second]) == [2]
+    assert work.taken == [[0], [1], [2, 3]]
+
+
+def test_nothing_starts_beside_a_group_of_more_calls_than_allowed(work: Work) -> None:
+    work.new_groups(beside=1)
+    work.hold(0)
+    work.hold(1)
+    waiting = [work.queue(2), work.queue(3), work.queue(4)]
+    work.held[2] = Event()
+    work.release(0)
+    wait_until(lambda: work.taken[2:] == [[2, 3, 4]], "they are one group")
+    work.release(1)
+    last = work.queue(5)
+
+    assert work.taken == [[0], [1], [2, 3, 4]]
+    work.release(2)
+    assert results([*waiting, last]) == [4, 6, 8, 10]
+
+
 def test_a_group_is_never_larger_than_allowed(work: Work) -> None:
     work.new_groups(largest=2)
     assert results(work.one_group([1, 2, 3, 4, 5])) == [2, 4, 6, 8, 10]
