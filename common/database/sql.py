@@ -32,7 +32,7 @@ def with_placeholder(statement: str, placeholder: str) -> str:
 @cache
 def insert_statement(into: str, rows: int, columns: int) -> str:
     """An INSERT of so many rows; `into` is the table and its columns."""
-    row = f"({', '.join('?' * columns)})"
+    row = f"({marks(columns)})"
     return f"INSERT INTO {into} VALUES {', '.join([row] * rows)}"  # noqa: S608 made of what this program wrote itself
 
 
